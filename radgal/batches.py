@@ -1,0 +1,213 @@
+"""What all image data sets here have in common, and the safe reader of CIFAR-style batch files.
+
+Legend: N images, H and W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.datasets import VisionDataset
+
+from radgal.download import Archive, read_files
+from utils import UserError
+
+
+class GalaxyImages(VisionDataset):
+    """One split of a data set of radio galaxy images, in the manner of torchvision.
+
+    ``data`` is uint8 (N, H, W), ``targets`` int64 (N,), ``names`` the N names of the sources, ``checksum``
+    tells which published file they come from. An item is (8-bit gray PIL image, label), each transformed.
+
+    Subclasses give the class attributes and ``read``.
+
+    Args:
+        root: data folder.
+        train: the training part, or the test part.
+        transform: applied to the PIL image.
+        target_transform: applied to the label.
+        download: whether the network may be used where the data are not at hand.
+        mirror: folder or http(s) address that is tried before the published addresses.
+
+    Raises:
+        UserError: if the data cannot be had or are damaged.
+    """
+
+    archive: Archive
+    version: str
+    classes: tuple[str, ...]  # class k has label k
+    mean: float  # of pixel / 255
+    std: float
+    native_size: int  # H = W, pixels
+    citation: str
+
+    def __init__(
+        self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None
+    ):
+        super().__init__(str(root), transform=transform, target_transform=target_transform)
+        self.train = train
+        self.checksum = f"md5:{self.archive.md5}"
+        images, labels, names = self.read(download, mirror)
+        self.data = torch.from_numpy(images)
+        self.targets = torch.from_numpy(labels)
+        self.names = tuple(names)
+
+    def read(self, download: bool, mirror: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Returns images uint8 (N, H, W), labels int64 (N,) and names of this split."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image: Any = Image.fromarray(self.data[index].numpy())
+        label: Any = int(self.targets[index])
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            label = self.target_transform(label)
+        return image, label
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def extra_repr(self) -> str:
+        counts = torch.bincount(self.targets, minlength=len(self.classes)).tolist()
+        per_class = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
+        return "\n".join(
+            [
+                f"Split: {'train' if self.train else 'test'}",
+                f"Version: {self.version} ({self.checksum})",
+                "Classes: " + ", ".join(per_class),
+                f"Image size: {self.native_size} x {self.native_size} px",
+            ]
+        )
+
+
+class BatchedImages(GalaxyImages):
+    """A data set published as CIFAR-style batch files ``data_batch_1``, ... and ``test_batch``.
+
+    Subclasses give besides: ``file_labels``, for each class the labels in the files that it gathers.
+    Images with any other label are left out; the others stay in the order of the files.
+    """
+
+    file_labels: tuple[tuple[int, ...], ...]
+    n_file_labels: int  # labels in the files are below this
+    native_size = 150
+
+    @classmethod
+    def source_name(cls, filename: str, file_label: int) -> str:
+        """Returns the name of a source from the file name that the batch gives for it."""
+        return filename.rsplit("/", 1)[-1].removesuffix(".png")
+
+    def read(self, download, mirror):
+        n_train = sum(name.startswith("data_batch_") for name in self.archive.files)
+        files = [f"data_batch_{i + 1}" for i in range(n_train)] if self.train else ["test_batch"]
+        contents = read_files(self.archive, files, self.root, download, mirror)
+        batches = [
+            read_batch(content, f"{self.archive.folder}/{file}", self.native_size, self.n_file_labels)
+            for file, content in zip(files, contents, strict=True)
+        ]
+        images = np.concatenate([batch[0] for batch in batches])
+        file_labels = np.concatenate([batch[1] for batch in batches])
+        filenames = [name for batch in batches for name in batch[2]]
+
+        label_of = np.full(self.n_file_labels, -1, dtype=np.int64)
+        for label, members in enumerate(self.file_labels):
+            label_of[list(members)] = label
+        labels = label_of[file_labels]
+        kept = np.flatnonzero(labels >= 0)
+        names = [self.source_name(filenames[i], int(file_labels[i])) for i in kept]
+        return images[kept], labels[kept], names
+
+
+def read_batch(
+    content: bytes, source: str, side: int, n_labels: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Returns images uint8 (N, side, side), labels int64 (N,) and file names of one pickled batch.
+
+    The pickle is read without running anything in it, and all that it holds is checked.
+
+    Args:
+        content: the file's bytes.
+        source: its name, for messages.
+        side: pixels along each side; images are (side, side) or flat.
+        n_labels: labels are 0 ... n_labels - 1.
+
+    Raises:
+        UserError: if it is not such a batch.
+    """
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        arrays, labels, names = (batch[key] for key in ("data", "labels", "filenames"))
+        if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):
+            raise ValueError("data, labels and filenames are not three lists")
+        if not len(arrays) == len(labels) == len(names) > 0:
+            raise ValueError(f"{len(arrays)} images, {len(labels)} labels, {len(names)} file names")
+        if not all(type(label) is int and 0 <= label < n_labels for label in labels):
+            raise ValueError(f"a label is not an integer from 0 to {n_labels - 1}")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("a file name is not text")
+        images = np.stack([array.to_image(side) for array in arrays])
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{source} is not a batch of images: {reason}; delete it and run again") from None
+    return images, np.array(labels, dtype=np.int64), names
+
+
+class _Dtype:
+    """Stands for numpy.dtype: its code and byte order as written."""
+
+    def __init__(self, code: str, *_: object):
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+
+class _Array:
+    """Stands for numpy.ndarray: its parts as written."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.shape, self.dtype, self.is_fortran, self.raw = state
+
+    def to_image(self, side: int) -> np.ndarray:
+        """Returns the array (side, side); ValueError if it is not that many uint8."""
+        shape_fits = self.shape in ((side, side), (side * side,)) and not self.is_fortran
+        if self.dtype.code != "u1" or not shape_fits or not isinstance(self.raw, bytes):
+            raise ValueError(f"an image is not {side} x {side} uint8")
+        return np.frombuffer(self.raw, dtype=np.uint8).reshape(side, side)
+
+
+def _reconstruct(*_: object) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: _Dtype, raw: bytes) -> str:
+    if not dtype.code.startswith("U"):
+        raise ValueError(f"a NumPy scalar of type {dtype.code}")
+    return raw.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads NumPy arrays and text, and knows no other name.
+
+    Even NumPy's own functions are not called with what the file says: a forged dtype can make them read
+    past their memory. Plain stand-ins note the parts, which are checked before an array is made.
+    """
+
+    known = {
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy.core.multiarray", "scalar"): _scalar,
+        ("numpy._core.multiarray", "scalar"): _scalar,
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self.known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
+        return self.known[module, name]

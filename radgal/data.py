@@ -1,0 +1,224 @@
+"""What a run trains, validates and tests on: the table of data sets, the splits, the images as tensors.
+
+Legend: N images, S pixels along each side of the network's input.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from radgal.batches import GalaxyImages
+from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.frdeep import FRDEEPF, FRDEEPN
+from radgal.mirabest import (
+    MBFRConfident,
+    MBFRConfident_v2,
+    MBFRFull,
+    MBFRFull_v2,
+    MBFRUncertain,
+    MBFRUncertain_v2,
+    MBHybrid,
+    MBHybrid_v2,
+    MiraBest_full,
+    MiraBest_full_v2,
+)
+from utils import UserError, nearest
+
+DATASETS: dict[str, type[GalaxyImages]] = {
+    "MBFRConfident": MBFRConfident,
+    "MBFRUncertain": MBFRUncertain,
+    "MBFRFull": MBFRFull,
+    "MBHybrid": MBHybrid,
+    "MiraBest_full": MiraBest_full,
+    "MBFRConfident_v2": MBFRConfident_v2,
+    "MBFRUncertain_v2": MBFRUncertain_v2,
+    "MBFRFull_v2": MBFRFull_v2,
+    "MBHybrid_v2": MBHybrid_v2,
+    "MiraBest_full_v2": MiraBest_full_v2,
+    "FRDEEPF": FRDEEPF,
+    "FRDEEPN": FRDEEPN,
+    "FIRSTGalaxyData": FIRSTGalaxyData,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images uint8 (N, 1, S, S), labels int64 (N,) and the N source names that go with them."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> Split:
+        """Returns the split with its tensors on ``device``."""
+        return Split(self.images.to(device), self.labels.to(device), self.names)
+
+    def take(self, indices: torch.Tensor | list[int]) -> Split:
+        """Returns the rows ``indices``, in that order."""
+        indices = torch.as_tensor(indices, dtype=torch.int64, device=self.labels.device)
+        names = tuple(self.names[i] for i in indices.tolist())
+        return Split(self.images[indices], self.labels[indices], names)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """All that training may see; ``val`` is None if everything is trained on.
+
+    ``mean`` and ``std`` normalize pixel / 255. ``dataset``, ``version`` and ``checksum`` tell which published
+    data these are.
+    """
+
+    train: Split
+    val: Split | None
+    classes: tuple[str, ...]
+    mean: float
+    std: float
+    dataset: str
+    version: str
+    checksum: str
+
+
+def load_training_data(cfg: Any) -> TrainingData:
+    """Returns the training and validation images that a config asks for; the test file is not opened.
+
+    Args:
+        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, download, mirror) and
+            ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here).
+
+    Raises:
+        UserError: if the data cannot be had or do not fit the config.
+    """
+    dataset = _open(cfg, train=True)
+    everything = _as_split(dataset, cfg)
+    indices = split_indices(dataset.targets, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    train, val = (everything.take(part) for part in indices)
+    return TrainingData(
+        train=train,
+        val=val if len(val) else None,
+        classes=dataset.classes,
+        mean=dataset.mean if cfg.data.datamean is None else cfg.data.datamean,
+        std=dataset.std if cfg.data.datastd is None else cfg.data.datastd,
+        dataset=cfg.data.dataset,
+        version=dataset.version,
+        checksum=dataset.checksum,
+    )
+
+
+def load_test_data(cfg: Any) -> Split:
+    """Returns the test images that a config asks for: the only door to them, for use once, at the end."""
+    return _as_split(_open(cfg, train=False), cfg)
+
+
+def _open(cfg: Any, train: bool) -> GalaxyImages:
+    name, n_classes = cfg.data.dataset, cfg.training.num_classes
+    if name not in DATASETS:
+        like = nearest(name, DATASETS)
+        hint = f"; did you mean {like!r}?" if like else ""
+        raise UserError(f"[data] dataset = {name!r} is not known{hint} (known: {', '.join(DATASETS)})")
+    kind = DATASETS[name]
+    if n_classes != len(kind.classes):
+        raise UserError(
+            f"[training] num_classes = {n_classes}, but {name} has {len(kind.classes)} classes "
+            f"({', '.join(kind.classes)}); set num_classes: {len(kind.classes)}"
+        )
+    if not 1 <= cfg.training.imsize <= kind.native_size:
+        raise UserError(
+            f"[training] imsize = {cfg.training.imsize}, but the images of {name} are {kind.native_size} px "
+            f"wide; set imsize to at most {kind.native_size} ([data] pad adds rows and columns)"
+        )
+    return kind(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+
+
+def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
+    images = crop_and_pad(dataset.data, cfg.training.imsize, cfg.data.pad)
+    return Split(images, dataset.targets, dataset.names)
+
+
+def crop_and_pad(images: torch.Tensor, imsize: int, pad: int = 0) -> torch.Tensor:
+    """Returns the central imsize x imsize px, then ``pad`` rows and columns of background.
+
+    Args:
+        images: uint8 (N, H, W).
+        imsize: pixels, at most H and W. The middle is torchvision's ``center_crop``'s.
+        pad: rows of 0 at the bottom and columns of 0 at the right.
+
+    Returns:
+        uint8 (N, 1, S, S), S = imsize + pad.
+    """
+    top, left = (round((size - imsize) / 2) for size in images.shape[-2:])
+    middle = images[:, top : top + imsize, left : left + imsize]
+    return F.pad(middle, (0, pad, 0, pad)).unsqueeze(1).contiguous()
+
+
+def split_indices(
+    labels: torch.Tensor, frac_val: float, how: str = "stratified", seed: int = 0
+) -> tuple[list[int], list[int]]:
+    """Returns the rows to train on and the rows to validate on, each in ascending order.
+
+    Args:
+        labels: int64 (N,).
+        frac_val: fraction for validation, in [0, 1); 0 gives an empty validation list.
+        how: 'stratified' draws the fraction from every class, at least one source and never all; 'first'
+            takes the first int(frac_val * N) rows.
+        seed: of the draw. The same seed gives the same rows everywhere: Python promises the sequence of
+            ``random.Random(seed).random()``, and no global random state is used or changed.
+
+    Differs from the published program: it takes the first rows of files sorted by class, which for
+    MBFRConfident validates on 91 FRI + 54 FRII and trains on 257 + 327.
+
+    Raises:
+        UserError: if a part would be empty, or a class has too few sources to be in both.
+    """
+    n_rows = len(labels)
+    n_val = int(frac_val * n_rows)
+    if frac_val == 0:
+        return list(range(n_rows)), []
+    if not 0 < n_val < n_rows:
+        raise UserError(
+            f"[training] frac_val = {frac_val} makes {n_val} of {n_rows} sources validation data; "
+            "choose a fraction that leaves both parts some, or 0 to validate on nothing"
+        )
+    if how == "first":
+        return list(range(n_val, n_rows)), list(range(n_val))
+    if how != "stratified":
+        raise UserError(f"[data] split = {how!r} is not known; use 'stratified' or 'first'")
+
+    generator = random.Random(seed)
+    keys = torch.tensor([generator.random() for _ in range(n_rows)], dtype=torch.float64)
+    order = keys.argsort(stable=True)
+    val: list[int] = []
+    for label in labels.unique().tolist():
+        members = order[labels[order] == label].tolist()
+        if len(members) == 1:
+            raise UserError(
+                f"[data] split = 'stratified' needs two sources of each class, but class {label} has one; "
+                "add sources, leave the class out, or set split: 'first' or frac_val: 0"
+            )
+        n_members = int(frac_val * len(members) + 0.5)
+        val += members[: min(max(n_members, 1), len(members) - 1)]
+    return sorted(set(range(n_rows)) - set(val)), sorted(val)
+
+
+def describe(data: TrainingData, test: Split | None = None) -> str:
+    """Returns a text table of the number of sources per class (rows) and split (columns)."""
+    splits = {"train": data.train, "validation": data.val, "test": test}
+    columns = {
+        name: torch.bincount(split.labels, minlength=len(data.classes)).tolist() + [len(split)]
+        for name, split in splits.items()
+        if split is not None
+    }
+    rows = [*data.classes, "total"]
+    width = max(len(row) for row in rows)
+    lines = [f"{data.dataset}, version {data.version} ({data.checksum})"]
+    lines.append("  " + " " * width + "".join(f"{name:>12}" for name in columns))
+    for i, row in enumerate(rows):
+        lines.append(f"  {row:<{width}}" + "".join(f"{counts[i]:>12}" for counts in columns.values()))
+    return "\n".join(lines)
