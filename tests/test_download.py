@@ -340,10 +340,12 @@ WRONG = {
     "unequal lengths": make_batch(labels=[0, 1]),
     "label out of range": make_batch(labels=[0, 1, 2]),
     "negative label": make_batch(labels=[0, 1, -1]),
-    "label no integer": make_batch(labels=[0, 1, "1"]),
+    "label is text": make_batch(labels=[0, 1, "1"]),
+    "label no integer": make_batch(labels=[0, 1, 0.5]),
     "name no text": make_batch(filenames=["a", "b", 3]),
     "wrong shape": make_batch(data=[np.zeros((4, 5), np.uint8)] * 3),
     "wrong dtype": make_batch(data=[np.zeros((4, 4), np.float32)] * 3),
+    "signed pixels": make_batch(data=[np.zeros((4, 4), np.int8)] * 3),
     "no arrays": make_batch(data=[[0] * 16] * 3),
     "fortran order": make_batch(data=[np.asfortranarray(np.arange(16, dtype=np.uint8).reshape(4, 4))] * 3),
 }
