@@ -1,0 +1,130 @@
+"""The INI file as one frozen, checked object: read, override, describe, store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radgal.draft import COMMAND_LINE, Draft
+from radgal.ini import read_ini, shorten
+from radgal.options import (
+    SECTIONS,
+    DataSection,
+    MetricsSection,
+    ModelSection,
+    OutputSection,
+    TrainingSection,
+)
+from utils import UserError
+
+
+@dataclass(frozen=True)
+class Config:
+    """One checked configuration. Equality looks at the sections only, not at where they came from."""
+
+    model: ModelSection
+    data: DataSection
+    training: TrainingSection
+    output: OutputSection
+    metrics: MetricsSection
+    name: str = field(default="config", compare=False)  # stem of the config file
+    source: Path | None = field(default=None, compare=False)
+    overridden: tuple[str, ...] = field(default=(), compare=False)  # "section.key" from the command line
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder of this run."""
+        return Path(self.metrics.outputdir or Path("runs", self.name))
+
+    @property
+    def csv_path(self) -> Path:
+        """The csv with one row per epoch."""
+        return Path(self.output.csvfile or self.output_dir / "history.csv")
+
+    @property
+    def model_path(self) -> Path:
+        """The plain state dict of the kept epoch."""
+        return Path(self.output.modfile or self.output_dir / "model.pt")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain types only (what a checkpoint carries): the sections as dicts, and ``name``."""
+        return {"name": self.name} | {section: getattr(self, section).model_dump() for section in SECTIONS}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Config:
+        """Returns the configuration that ``to_dict`` described; keys it lacks get their defaults.
+
+        Raises:
+            UserError: if it holds anything that a configuration cannot.
+        """
+        origin = "stored configuration"
+        if not isinstance(content, Mapping) or not isinstance(content.get("name", ""), str):
+            raise UserError(f"{origin}: not a configuration: {shorten(content)}")
+        draft = Draft(origin)
+        for section, values in content.items():
+            if section == "name":
+                continue
+            if not isinstance(values, Mapping):
+                draft.mistakes.append(f"{origin}: [{section}] must hold keys, not {shorten(values)}")
+            elif draft.knows_section(str(section)):
+                for key, value in values.items():
+                    draft.add(section, str(key), value, origin)
+        return cls(**draft.finish(None, None), name=content.get("name") or "config")
+
+    def to_ini(self) -> str:
+        """Returns the INI text of every key; read again it gives an equal configuration."""
+        blocks = []
+        for section, values in self.to_dict().items():
+            if section != "name":
+                lines = [f"{key}: {value!r}" for key, value in values.items()]
+                blocks.append("\n".join([f"[{section}]", *lines]) + "\n")
+        return "\n".join(blocks)
+
+
+def load_config(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    models: Mapping[str, bool] | None = None,
+    datasets: Mapping[str, int] | None = None,
+) -> Config:
+    """Reads and checks a config file.
+
+    Args:
+        path: the INI file.
+        overrides: texts such as ``training.epochs=5``, taking the place of what the file says; the last wins.
+        models: known networks, name -> whether it needs nrot; None: names are not checked.
+        datasets: known data sets, name -> number of classes; None: names are not checked.
+
+    Raises:
+        UserError: with all mistakes of the file and of the overrides, a line each.
+    """
+    path = Path(path)
+    text = read_ini(path)
+    draft = Draft(str(path), text.mistakes, text.spoiled)
+    for section, entries in text.sections.items():
+        if draft.knows_section(section):
+            for key, value in entries.items():
+                draft.add_text(section, key, value)
+    overridden = tuple(draft.override(item) for item in overrides)
+    sections = draft.finish(models, datasets)
+    if sections["metrics"].outputdir is None:
+        # Filled in here, so that the configuration stored with a run names that run's folder.
+        default = Path("runs", path.stem).as_posix()
+        sections["metrics"] = MetricsSection.model_construct(_fields_set=set(), outputdir=default)
+    return Config(**sections, name=path.stem, source=path, overridden=tuple(o for o in overridden if o))
+
+
+def describe(config: Config) -> str:
+    """Returns the resolved configuration as aligned text; defaults and command-line values are marked."""
+    lines = []
+    for section, model in SECTIONS.items():
+        values = getattr(config, section)
+        lines.append(f"[{section}]")
+        for key in model.model_fields:
+            mark = "" if key in values.model_fields_set else "  (default)"
+            if f"{section}.{key}" in config.overridden:
+                mark = f"  ({COMMAND_LINE})"
+            lines.append(f"  {key:<14} {getattr(values, key)!r}{mark}")
+    return "\n".join(lines)

@@ -1,0 +1,176 @@
+"""Values of a configuration while they are collected and checked, with every mistake met on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from radgal.ini import parse_literal, shorten
+from radgal.options import SECTIONS, Section, allowed_values
+from utils import UserError, nearest
+
+COMMAND_LINE = "command line"
+MAX_MISTAKES_SHOWN = 40
+
+
+class Draft:
+    """Values being collected, with every mistake met on the way."""
+
+    def __init__(self, origin: str, mistakes: Iterable[str] = (), spoiled: Iterable[str] = ()) -> None:
+        self.origin = origin
+        self.mistakes = list(mistakes)
+        self.spoiled = set(spoiled)  # keys that stand in a mistake already: no need to say they are missing
+        self.values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        self.origins: dict[tuple[str, str], str] = {}
+        self.bad: dict[tuple[str, str], str] = {}  # values that cannot be read, with the reason
+
+    def knows_section(self, section: str, origin: str | None = None) -> bool:
+        """Returns whether there is such a section; notes the mistake if not."""
+        if section in SECTIONS:
+            return True
+        known = ", ".join(f"[{name}]" for name in SECTIONS)
+        text = f"{origin or self.origin}: [{shorten(section)[1:-1]}]: unknown section; known: {known}"
+        self.mistakes.append(text + _did_you_mean(section, SECTIONS))
+        close = nearest(section, SECTIONS)
+        self.spoiled.update(SECTIONS[close].model_fields if close else ())
+        return False
+
+    def add(self, section: str, key: str, value: object, origin: str) -> bool:
+        """Takes a value of a known section; returns whether there is such a key."""
+        known = SECTIONS[section].model_fields
+        if key not in known:
+            text = f"{origin}: [{section}] {shorten(key)[1:-1]} = {shorten(value)}: unknown key"
+            home = next((other for other in SECTIONS if key in SECTIONS[other].model_fields), None)
+            way = f"; it belongs to [{home}]" if home else _did_you_mean(key, known)
+            self.mistakes.append(f"{text}; known: {', '.join(known)}{way}")
+            self.spoiled.add(key if home else nearest(key, known) or key)
+            return False
+        self.values[section][key] = value
+        self.origins[section, key] = origin
+        self.bad.pop((section, key), None)
+        return True
+
+    def add_text(self, section: str, key: str, text: str) -> None:
+        """Takes the text of a value as a file holds it."""
+        try:
+            value, problem = parse_literal(text, key), None
+        except ValueError as error:
+            value, problem = text, str(error)
+        if self.add(section, key, value, self.origin) and problem:
+            self.bad[section, key] = problem
+
+    def override(self, item: str) -> str | None:
+        """Takes ``section.key=value`` from the command line; returns its ``section.key`` or None."""
+        target, equals, text = str(item).partition("=")
+        section, dot, key = target.strip().partition(".")
+        key = key.lower()
+        if not equals or not dot:
+            word = target.strip().lower()
+            home = next((name for name in SECTIONS if word in SECTIONS[name].model_fields), None)
+            example = f"{home}.{word}" if home else "training.epochs"
+            self.mistakes.append(
+                f"{COMMAND_LINE}: {shorten(item)}: write section.key=value, such as {example}={text or 5}"
+            )
+            return None
+        if not self.knows_section(section, COMMAND_LINE):
+            return None
+        problem = None
+        try:
+            value = parse_literal(text, key)
+        except ValueError as error:
+            value = text.strip()
+            # Shells eat quotes, so a plain word or path stands for itself here.
+            if not re.fullmatch(r"[^'\"()\[\]{}#]+", value):
+                problem = str(error)
+        if not self.add(section, key, value, COMMAND_LINE):
+            return None
+        if problem:
+            self.bad[section, key] = problem
+        return f"{section}.{key}"
+
+    def finish(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int] | None) -> dict[str, Any]:
+        """Returns the checked sections by name, or raises one UserError with all mistakes."""
+        for (section, key), problem in self.bad.items():
+            self._note(section, key, problem)
+            del self.values[section][key]
+        done = {section: self._check(section) for section in SECTIONS}
+        self._check_names(models, datasets)
+        if self.mistakes:
+            count = f"{len(self.mistakes)} mistakes" if len(self.mistakes) > 1 else "1 mistake"
+            shown = self.mistakes[:MAX_MISTAKES_SHOWN]
+            rest = ["  ..."] if len(self.mistakes) > len(shown) else []
+            raise UserError("\n".join([f"{count} in the configuration:", *(f"  {m}" for m in shown), *rest]))
+        return done
+
+    def _check(self, section: str) -> Section | None:
+        try:
+            return SECTIONS[section].model_validate(self.values[section])
+        except ValidationError as error:
+            for key in dict.fromkeys(str(item["loc"][0]) for item in error.errors()):
+                allowed = allowed_values(section, key)
+                if key in self.values[section]:
+                    value = self.values[section].pop(key)
+                    self._note(section, key, f"must be {allowed}{_hint(allowed, value)}", value)
+                elif (section, key) not in self.bad and key not in self.spoiled:
+                    meaning = SECTIONS[section].model_fields[key].description
+                    self.mistakes.append(
+                        f"{self.origin}: [{section}] {key}: is missing; write {allowed}: {meaning}"
+                    )
+                self.bad[section, key] = "reported"
+        return None
+
+    def _note(self, section: str, key: str, problem: str, value: object = None) -> None:
+        origin = self.origins.get((section, key), self.origin)
+        shown = shorten(value) if (section, key) not in self.bad else shorten(self.values[section][key])[1:-1]
+        self.mistakes.append(f"{origin}: [{section}] {key} = {shown}: {problem}")
+
+    def _get(self, section: str, key: str) -> Any:
+        """The value of a key, its default if it was not given or is known to be mistaken."""
+        return self.values[section].get(key, SECTIONS[section].model_fields[key].default)
+
+    def _check_names(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int] | None) -> None:
+        """Checks what depends on more than one key, or on the tables of networks and data sets."""
+        for section, key, known in (("model", "base", models), ("data", "dataset", datasets)):
+            name = self.values[section].get(key)
+            if known is not None and name is not None and name not in known:
+                way = _did_you_mean(name, known)
+                self._note(section, key, f"unknown name; known: {', '.join(map(repr, known))}{way}", name)
+        base, nrot = self.values["model"].get("base"), self._get("model", "nrot")
+        if models and base in models and ("model", "nrot") not in self.bad:
+            if models[base] and nrot is None:
+                need = allowed_values("model", "nrot").removesuffix(", or None")
+                self._note("model", "nrot", f"{base} needs it: {need}, such as 4", nrot)
+            if not models[base] and nrot is not None:
+                self._note("model", "nrot", f"{base} takes none: remove nrot, or write None", nrot)
+        dataset, given = self.values["data"].get("dataset"), self._get("training", "num_classes")
+        n_classes = (datasets or {}).get(dataset, given)
+        if given != n_classes and ("training", "num_classes") not in self.bad:
+            self._note(
+                "training", "num_classes", f"{dataset} has {n_classes} classes: write {n_classes}", given
+            )
+        patience = self._get("training", "patience")
+        if self._get("training", "frac_val") == 0 and patience is not None:
+            problem = (
+                "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
+            )
+            self._note("training", "patience", problem, patience)
+
+
+def _did_you_mean(word: object, known: Iterable[str]) -> str:
+    close = nearest(str(word), known)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+def _hint(allowed: str, value: object) -> str:
+    """More words for the ways in which a value is often wrong."""
+    if "whole number" in allowed and isinstance(value, float) and value.is_integer():
+        return f"; write {value:.0f}, without the decimal point"
+    if isinstance(value, bool) and "number" in allowed:
+        return "; True and False are no numbers"
+    if isinstance(value, str):
+        names = re.findall(r"'[^']+'|True|False|None", allowed)
+        return _did_you_mean(value, [name.strip("'") for name in names])
+    return ""

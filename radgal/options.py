@@ -1,0 +1,154 @@
+"""Every key of the INI file: its section, type, range, default and meaning, one ``Field`` each.
+
+configs/README.md shows the same as a table. A new key is a new line here and a new row there.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Annotated, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("empty, or holds characters that cannot be printed")
+    return text
+
+
+# The length keeps a hostile stored configuration within what an INI value may hold.
+Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+
+
+class Section(BaseModel):
+    """One section of the INI file: no unknown keys, no silent conversions, no infinity, no later change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelSection(Section):
+    """[model]: which network, and which epoch of it is kept."""
+
+    base: Text = Field(description="name of the network")
+    nrot: int | None = Field(
+        None, ge=1, le=100, description="N of C_N or D_N: number of rotations; None for plain nets"
+    )
+    early_stopping: bool = Field(True, description="True keeps the best epoch, False the last one")
+    quiet: bool = Field(False, description="print the final lines only")
+    mask: bool = Field(True, description="circular mask on the input, the same for every network")
+    head: Literal["flatten", "invariant"] = Field(
+        "flatten",
+        description="'flatten' as published; 'invariant' pools over the image, so logits do not turn",
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of activations dropped before the last layer")
+
+
+class DataSection(Section):
+    """[data]: which images, and how they are prepared."""
+
+    dataset: Text = Field(description="name of the data set")
+    datadir: Text = Field("data", description="folder that holds the archives, or receives them")
+    datamean: float | None = Field(
+        None, description="mean of pixel/255 to normalize with; None: the data set's own"
+    )
+    datastd: float | None = Field(
+        None, gt=0, description="standard deviation of pixel/255; None: the data set's own"
+    )
+    pad: int = Field(
+        0, ge=0, le=1024, description="rows and columns of background added at the bottom and right"
+    )
+    augment: Literal["rotate", "rotate+flip", "none"] = Field(
+        "rotate", description="random change of each training image in each epoch"
+    )
+    split: Literal["stratified", "first"] = Field(
+        "stratified",
+        description="validation images: seeded and class by class, or the first rows as published",
+    )
+    download: bool = Field(True, description="fetch the archive when datadir does not have it")
+    mirror: Text | None = Field(None, description="folder or address to look for the archive first")
+
+
+class TrainingSection(Section):
+    """[training]: how the network is fitted."""
+
+    batch_size: int = Field(50, ge=1, le=1_000_000, description="images per step")
+    frac_val: float = Field(
+        0.2, ge=0, lt=1, description="share of the training images for validation; 0: none"
+    )
+    epochs: int = Field(600, ge=1, le=1_000_000, description="passes over the training images")
+    imsize: int = Field(
+        150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad"
+    )
+    num_classes: int = Field(2, ge=2, le=10_000, description="number of classes of the data set")
+    lr0: float = Field(1e-4, gt=0, description="initial learning rate of Adam")
+    decay: float = Field(1e-6, ge=0, description="L2 weight decay of Adam")
+    seed: int | None = Field(
+        42, ge=0, lt=2**32, description="seed of split, weights, augmentation; None: drawn, recorded"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better one; None: never"
+    )
+    monitor: Literal["val_accuracy", "val_loss"] = Field(
+        "val_accuracy", description="what makes an epoch the best"
+    )
+    val_augment: bool = Field(False, description="augment the validation images too (True as published)")
+    scheduler: Literal["plateau", "cosine", "none"] = Field(
+        "plateau",
+        description="learning rate: times 0.9 when validation loss stalls, half a cosine, or constant",
+    )
+    device: Text = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",
+        description="where to compute; 'auto' takes a GPU when there is one",
+        json_schema_extra={"allowed": "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"},
+    )
+
+
+class OutputSection(Section):
+    """[output]: the two files that the published program wrote."""
+
+    csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
+    modfile: Text | None = Field(
+        None, description="weights of the kept epoch; None: model.pt in the output folder"
+    )
+
+
+class MetricsSection(Section):
+    """[metrics]: where everything else goes."""
+
+    outputdir: Text | None = Field(
+        None, description="the output folder; None: runs/ and the config file's name"
+    )
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSection,
+    "data": DataSection,
+    "training": TrainingSection,
+    "output": OutputSection,
+    "metrics": MetricsSection,
+}
+
+
+def allowed_values(section: str, key: str) -> str:
+    """Returns in words what a key may be set to."""
+    info = SECTIONS[section].model_fields[key]
+    if info.json_schema_extra:
+        return info.json_schema_extra["allowed"]
+    kinds = get_args(info.annotation) if NoneType in get_args(info.annotation) else (info.annotation,)
+    kind = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
+    if get_origin(kind) is Literal:
+        *most, last = map(repr, get_args(kind))
+        words = f"{', '.join(most)} or {last}"
+    else:
+        words = {bool: "True or False", int: "a whole number", float: "a number", str: "text in quotes"}[kind]
+    spoken = (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below"))
+    bounds = [
+        f"{word} {getattr(rule, name):g}" if kind is float else f"{word} {getattr(rule, name)}"
+        for name, word in spoken
+        for rule in info.metadata
+        if getattr(rule, name, None) is not None
+    ]
+    words += ", " * bool(bounds) + " and ".join(bounds)
+    return words + (", or None" if NoneType in kinds else "")
