@@ -6,7 +6,7 @@ Legend: N images, S pixels along each side of the network's input.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,11 @@ class TrainingData:
     dataset: str
     version: str
     checksum: str
+
+    def to(self, device: torch.device | str) -> TrainingData:
+        """Returns the same data with all images on ``device``."""
+        val = None if self.val is None else self.val.to(device)
+        return replace(self, train=self.train.to(device), val=val)
 
 
 def load_training_data(cfg: Any) -> TrainingData:

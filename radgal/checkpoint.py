@@ -1,0 +1,152 @@
+"""Checkpoints that rebuild their own network: saved atomically, read without running any code in them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from radgal.config import Config
+from radgal.data import TrainingData
+from radgal.train import Progress
+from utils import UserError, atomic_write
+
+FORMAT = "e2cnn-radgal-1"
+REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
+
+
+@dataclass
+class TrainedRun:
+    """A network read back from a checkpoint, with all that is needed to feed it."""
+
+    model: nn.Module  # in evaluation mode, on the device asked for
+    config: Config
+    classes: tuple[str, ...]
+    mean: float  # of pixel / 255
+    std: float
+    epoch: int
+    seed: int
+    history: list[dict]
+    folder: Path
+    checkpoint: dict[str, Any]
+
+
+def pack(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    progress: Progress,
+    config: Config,
+    data: TrainingData,
+) -> dict[str, Any]:
+    """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
+    return {
+        "format": FORMAT,
+        "epoch": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "best_score": list(progress.best_score),
+        "history": progress.history,
+        "config": config.to_dict(),
+        "seed": config.training.seed,
+        "classes": list(data.classes),
+        "mean": data.mean,
+        "std": data.std,
+        "dataset": data.dataset,
+        "version": data.version,
+        "checksum": data.checksum,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": None if scheduler is None else scheduler.state_dict(),
+        "rng_state": torch.get_rng_state(),
+    }
+
+
+def save(path: Path, content: Any) -> None:
+    """Writes ``content`` with torch.save; a file that was there stays whole if this is cut off."""
+    with atomic_write(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch's own word for a full disk
+            raise UserError(f"cannot write {path}: {str(error).splitlines()[0]}") from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Returns a checkpoint's content, on the CPU.
+
+    Raises:
+        UserError: if it is not there, is damaged, holds more than plain data, or is not from this program.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(f"{path} is refused: it is damaged or holds more than plain data ({reason})") from None
+    except Exception as error:  # whatever else a hostile or cut-off file makes the reader raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        hint = "it holds no record of its config"
+        if isinstance(content, dict) and all(isinstance(v, torch.Tensor) for v in content.values()):
+            hint = "it is a plain state dict, which does not say what network it is for"
+        raise UserError(
+            f"{path} is not a checkpoint of this program: {hint}; give the run's folder, its best.pt or its last.pt"
+        )
+    if missing := [key for key in REQUIRED if key not in content]:
+        raise UserError(f"{path} lacks {', '.join(missing)}; train again, or use another checkpoint of the run")
+    return content
+
+
+def find(run: str | Path) -> Path:
+    """Returns the checkpoint meant by a run folder (its best.pt) or by a checkpoint file."""
+    run = Path(run)
+    if run.is_dir():
+        if (run / "best.pt").is_file():
+            return run / "best.pt"
+        there = ", ".join(sorted(p.name for p in run.iterdir())[:8]) or "nothing"
+        raise UserError(f"{run} holds no best.pt, so it is not the folder of a training run; it holds {there}")
+    if not run.exists():
+        raise UserError(f"there is no run folder or checkpoint {run}")
+    return run
+
+
+def load_run(
+    run: str | Path, build: Callable[[Config, tuple[str, ...], float, float], nn.Module], device: torch.device
+) -> TrainedRun:
+    """Returns the network of a run folder or checkpoint, ready to use.
+
+    Args:
+        run: run folder (the best epoch is taken) or checkpoint file.
+        build: makes an untrained network from (config, classes, mean, std).
+        device: where the network goes.
+    """
+    path = find(run)
+    content = read(path)
+    config = Config.from_dict(content["config"])
+    classes = tuple(map(str, content["classes"]))
+    mean, std = float(content["mean"]), float(content["std"])
+    model = build(config, classes, mean, std)
+    try:
+        model.load_state_dict(content["model"])
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path}: the weights do not fit the network its config describes: {reason}") from None
+    return TrainedRun(
+        model=model.to(device).eval(),
+        config=config,
+        classes=classes,
+        mean=mean,
+        std=std,
+        epoch=int(content["epoch"]),
+        seed=int(content["seed"]),
+        history=list(content["history"]),
+        folder=path.parent,
+        checkpoint=content,
+    )

@@ -1,0 +1,104 @@
+"""Makes e2cnn 0.2.3 work with NumPy 2, and tells the user in one line when torch and torchvision do not match.
+
+e2cnn is the only library of steerable layers that pip installs everywhere; it was last released before
+NumPy 2. Three NumPy features that it uses are gone. Each is put right where it is used, inside e2cnn's own
+modules: nothing in NumPy, and nothing that any other library sees, is touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import types
+import warnings
+
+import numpy as np
+
+from utils import UserError
+
+
+class _OldNumpy(types.ModuleType):
+    """NumPy as two modules of e2cnn still expect it: ``np.float``, and ``copy=False`` for "only if needed".
+
+    ``np.float`` was removed in NumPy 1.24. Since NumPy 2.0 ``np.array(x, copy=False)`` raises where a copy
+    is unavoidable; it used to mean what ``np.asarray(x)`` does. All else is looked up in NumPy itself.
+    """
+
+    float = float
+
+    @staticmethod
+    def array(values: object, *args, copy: bool | None = True, **kwargs) -> np.ndarray:
+        if copy:
+            return np.array(values, *args, **kwargs)
+        return np.asarray(values, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(np, name)
+
+
+def _hash_kernel_basis(basis: object) -> int:
+    """Hash of an e2cnn ``IrrepBasis``, as its own ``__hash__`` but with ``tobytes`` for ``tostring``.
+
+    ``ndarray.tostring`` was removed in NumPy 2.3; ``tobytes`` has been the same bytes under a better name.
+    """
+    gamma = basis.gamma.tobytes() if isinstance(basis.gamma, np.ndarray) else basis.gamma
+    return hash(basis.in_irrep) + hash(basis.out_irrep) + hash(basis.mu.tobytes()) + hash(gamma)
+
+
+def patch_e2cnn() -> None:
+    """Puts right what the installed NumPy breaks in e2cnn; calling it again changes nothing.
+
+    Raises:
+        UserError: if e2cnn is not installed.
+    """
+    try:
+        kernels = importlib.import_module("e2cnn.kernels.utils")
+        o2group = importlib.import_module("e2cnn.group.groups.o2group")
+        bases = importlib.import_module("e2cnn.kernels.irreps_basis")
+    except ModuleNotFoundError as error:
+        if error.name != "e2cnn":
+            raise
+        raise UserError("the steerable networks need e2cnn: run  pip install e2cnn") from None
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0" and not isinstance(kernels.np, _OldNumpy):
+        kernels.np = _OldNumpy("numpy_for_e2cnn")
+    if not hasattr(np, "float") and not isinstance(o2group.np, _OldNumpy):
+        o2group.np = _OldNumpy("numpy_for_e2cnn")
+    if not hasattr(np.ndarray, "tostring"):
+        for name in (
+            "R2FlipsSolution",
+            "R2DiscreteRotationsSolution",
+            "R2FlipsContinuousRotationsSolution",
+            "R2FlipsDiscreteRotationsSolution",
+            "R2ContinuousRotationsSolution",
+        ):
+            cls = getattr(bases, name, None)
+            if cls is not None and "tostring" in cls.__hash__.__code__.co_names:
+                cls.__hash__ = _hash_kernel_basis
+    warnings.filterwarnings("ignore", message="indexing with dtype torch.uint8", module="e2cnn")
+
+
+def check_torch_pair() -> None:
+    """Does nothing if torch and torchvision work together.
+
+    Raises:
+        UserError: if torchvision was compiled for another build of torch, naming both versions and the fix.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except (RuntimeError, ImportError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError):
+            missing = error.name
+            raise UserError(f"{missing} is not installed: run  pip install -r requirements.txt") from None
+        versions = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{versions} do not match ({reason}): install both from the same package index in one go, "
+            "pip install --force-reinstall torch torchvision"
+        ) from error
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

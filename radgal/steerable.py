@@ -1,0 +1,150 @@
+"""Steerable layers with tensors in and tensors out: the function, parameters and keys of e2cnn's.
+
+Shapes: N images, C channels, H and W pixels. A regular field of G has |G| consecutive channels, one per group
+element, which G permutes. See Weiler & Cesa 2019, arXiv:1911.08251.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from radgal.basis import KernelBasis, Symmetry, make_basis
+
+
+class SteerableConv(nn.Module):
+    """Convolution from trivial or regular fields to regular fields of G, without bias, like e2cnn's ``R2Conv``.
+
+    Differs from e2cnn: no buffer is ever saved, and the filter that eval mode reuses is checked against the
+    weights before every use, so it is never stale.
+
+    Args:
+        symmetry: the group G.
+        in_fields: number of input fields.
+        out_fields: number of regular output fields.
+        kernel_size: side of the square kernel, pixels.
+        padding: rows and columns of zeros around the image, pixels.
+        regular_input: whether the input fields are regular (|G| channels each) or trivial (one channel each).
+    """
+
+    def __init__(
+        self,
+        symmetry: Symmetry,
+        in_fields: int,
+        out_fields: int,
+        kernel_size: int,
+        padding: int = 0,
+        regular_input: bool = True,
+    ):
+        super().__init__()
+        basis = make_basis(symmetry, regular_input, kernel_size)
+        self.symmetry = symmetry
+        self.in_fields, self.out_fields = in_fields, out_fields
+        self.kernel_size, self.padding = kernel_size, padding
+        self.regular_input = regular_input
+        self.in_channels = in_fields * basis.sampled.shape[2]
+        self.out_channels = out_fields * basis.sampled.shape[1]
+        self.register_buffer("basis", basis.sampled, persistent=False)
+        self.weights = nn.Parameter(torch.empty(out_fields * in_fields * len(basis)))
+        self._cached: tuple[Tensor, Tensor] | None = None
+        self.reset_parameters(basis)
+
+    def reset_parameters(self, basis: KernelBasis) -> None:
+        """Draws the weights as e2cnn's generalized He initialization does: same seed, same values."""
+        std = basis.init_std(self.in_fields).repeat(self.out_fields * self.in_fields)
+        with torch.no_grad():
+            self.weights.copy_(std * torch.randn_like(std))
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The weights under the name that torchsummary and other counters of parameters look for."""
+        return self.weights
+
+    def expand(self) -> Tensor:
+        """Returns the dense filter, shape (out_channels, in_channels, k, k), differentiable in the weights."""
+        n_basis, out_size, in_size, k, _ = self.basis.shape
+        blocks = self.weights.view(-1, n_basis) @ self.basis.view(n_basis, -1)
+        blocks = blocks.view(self.out_fields, self.in_fields, out_size, in_size, k, k)
+        return blocks.transpose(1, 2).reshape(self.out_channels, self.in_channels, k, k)
+
+    def filter_now(self) -> Tensor:
+        """Returns the dense filter; in eval mode without gradients it is expanded only when the weights changed."""
+        if self.training or (torch.is_grad_enabled() and self.weights.requires_grad):
+            self._cached = None
+            return self.expand()
+        if torch.compiler.is_compiling():
+            return self.expand()
+        now = self.weights.detach()
+        if self._cached is None or not _same(self._cached[0], now):
+            with torch.inference_mode(False), torch.no_grad():
+                self._cached = now.clone(), self.expand()
+        return self._cached[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the convolved fields, shape (N, out_channels, H', W')."""
+        return F.conv2d(x, self.filter_now(), padding=self.padding)
+
+    def train(self, mode: bool = True) -> SteerableConv:
+        self._cached = None
+        return super().train(mode)
+
+    def extra_repr(self) -> str:
+        kind = "regular" if self.regular_input else "trivial"
+        return (
+            f"{self.symmetry}, {self.in_fields} {kind} -> {self.out_fields} regular fields, "
+            f"kernel_size={self.kernel_size}, padding={self.padding}"
+        )
+
+
+def _same(kept: Tensor, now: Tensor) -> bool:
+    return kept.dtype == now.dtype and kept.device == now.device and torch.equal(kept, now)
+
+
+class ReluMaxPool(nn.Module):
+    """ReLU, then the anti-aliased max pooling by 2 of e2cnn's ``PointwiseMaxPoolAntialiased`` (Zhang 2019, arXiv:1904.11486).
+
+    A 2 x 2 maximum at stride 1, then a 5 x 5 Gaussian blur (sigma 0.6 pixels) at stride 2 with two rows of zeros
+    around. The maximum is taken before the ReLU: both are monotonic, so the order does not matter, and there is
+    less to do afterwards. Ties share their gradient.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("blur", gaussian_blur(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""
+        x = torch.maximum(x[:, :, 1:], x[:, :, :-1])
+        x = F.relu(torch.maximum(x[..., 1:], x[..., :-1]))
+        n_channels = x.shape[1]
+        return F.conv2d(x, self.blur.expand(n_channels, 1, -1, -1), stride=2, padding=2, groups=n_channels)
+
+
+def gaussian_blur(sigma: float = 0.6) -> Tensor:
+    """Returns e2cnn's normalized blur filter of ``sigma`` pixels, shape (1, 1, 5, 5) for 0.6, rounded as there."""
+    size = 2 * round(4 * sigma) + 1
+    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    blur = torch.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * sigma**2))
+    return (blur / blur.sum())[None, None]
+
+
+class GroupPool(nn.Module):
+    """Maximum over the group: one invariant channel per regular field.
+
+    Differs from e2cnn's ``GroupPooling``: keeps the precision of its input and never waits for the GPU.
+
+    Args:
+        order: |G|, channels per field.
+    """
+
+    def __init__(self, order: int):
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the pooled fields: (N, F |G|, H, W) -> (N, F, H, W)."""
+        return x.unflatten(1, (-1, self.order)).amax(2)
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}"

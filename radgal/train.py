@@ -1,0 +1,226 @@
+"""Training: one epoch, and the loop over epochs with scheduler, best epoch and early stopping.
+
+The engine knows nothing of files or arguments. It is handed a network, tensors and numbers, and yields plain
+numbers as each epoch ends; what is written where is the caller's business.
+
+All that is random in an epoch (order, poses, dropout) is a function of (seed, epoch) alone, so a run that is
+resumed after any epoch is the same run.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from radgal.augment import random_poses, to_input
+from radgal.data import Split, TrainingData
+from utils import UserError
+
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the rows of its csv, and what decides the best epoch and the stop."""
+
+    history: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: tuple[float, ...] = (-math.inf,)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    @property
+    def epochs_since_best(self) -> int:
+        return self.epoch - self.best_epoch
+
+
+class NonFiniteLoss(UserError):
+    """The loss became NaN or infinite; ``epoch`` and ``batch`` (both from 1) say where."""
+
+    def __init__(self, epoch: int, batch: int, lr: float):
+        super().__init__(
+            f"the training loss is not finite in epoch {epoch}, batch {batch} (learning rate {lr:g}); "
+            "try a smaller [training] lr0, and check [data] datamean and datastd"
+        )
+        self.epoch, self.batch = epoch, batch
+
+
+def epoch_generator(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
+    """Returns a CPU generator that depends on (seed, epoch, stream) only."""
+    mixed = (seed * 1_000_003 + epoch) * 1_000_003 + stream
+    return torch.Generator().manual_seed(mixed % LARGEST_SEED)
+
+
+def make_optimizer(model: nn.Module, lr: float, decay: float) -> torch.optim.Optimizer:
+    """Returns Adam with L2 weight decay (not decoupled), as published."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, name: str, epochs: int):
+    """Returns the learning-rate scheduler: 'plateau' (as published), 'cosine' to zero, or None for 'none'."""
+    if name == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", patience=2, factor=0.9)
+    if name == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    return None
+
+
+def train_epoch(
+    model: nn.Module,
+    split: Split,
+    optimizer: torch.optim.Optimizer,
+    *,
+    epoch: int,
+    seed: int,
+    batch_size: int,
+    augment: str,
+    mean: float,
+    std: float,
+    on_batch: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """Trains on every image once, in random order and pose.
+
+    Nothing is read back from the device before the epoch ends, so a GPU is never made to wait.
+
+    Returns:
+        (loss, accuracy): means over the epoch, of the network as it was at each batch and with dropout on.
+
+    Raises:
+        NonFiniteLoss: names the first batch whose loss is NaN or infinite.
+    """
+    model.train()
+    generator = epoch_generator(seed, epoch)
+    torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
+    device = split.images.device
+    order = torch.randperm(len(split), generator=generator)
+    angles, flip = random_poses(len(split), augment, generator)
+    batches = order.split(batch_size)
+    losses = torch.zeros(len(batches), device=device)
+    n_correct = torch.zeros((), dtype=torch.int64, device=device)
+    for i, rows in enumerate(batches):
+        on_device = rows.to(device, non_blocking=True)
+        labels = split.labels[on_device]
+        x = to_input(split.images[on_device], mean, std, _rows(angles, rows), _rows(flip, rows))
+        logits = model(x)
+        loss = F.cross_entropy(logits, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses[i] = loss.detach()
+        n_correct += (logits.detach().argmax(1) == labels).sum()
+        on_batch()
+    losses = losses.double().cpu()
+    if not torch.isfinite(losses).all():
+        first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
+        raise NonFiniteLoss(epoch, first, optimizer.param_groups[0]["lr"])
+    sizes = torch.tensor([len(rows) for rows in batches], dtype=torch.float64)
+    return float((losses * sizes).sum() / sizes.sum()), int(n_correct) / len(split)
+
+
+def _rows(values: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if values is None else values[rows]
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int,
+    mean: float,
+    std: float,
+    poses: tuple[Tensor | None, Tensor | None] = (None, None),
+) -> tuple[float, float]:
+    """Returns (loss, accuracy) in evaluation mode; upright images unless ``poses`` (angles_deg, flip) turns them.
+
+    Differs from the published program, which turns the validation images at random in every epoch.
+    """
+    model.eval()
+    total, n_correct = 0.0, 0
+    for rows in torch.arange(len(split)).split(batch_size):
+        angles, flip = (_rows(values, rows) for values in poses)
+        on_device = rows.to(split.images.device)
+        labels = split.labels[on_device]
+        logits = model(to_input(split.images[on_device], mean, std, angles, flip))
+        total += float(F.cross_entropy(logits, labels, reduction="sum"))
+        n_correct += int((logits.argmax(1) == labels).sum())
+    return total / len(split), n_correct / len(split)
+
+
+def fit(
+    model: nn.Module,
+    data: TrainingData,
+    training,
+    *,
+    augment: str,
+    seed: int,
+    optimizer: torch.optim.Optimizer,
+    scheduler=None,
+    progress: Progress | None = None,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Progress, bool]]:
+    """Trains to the last epoch, or until ``training.patience`` epochs brought nothing better.
+
+    Args:
+        data: training and validation images; the test set has no way in here.
+        training: the [training] section of the config.
+        progress: of a run to go on with; None starts anew.
+
+    Yields:
+        (progress, is_best) after every epoch, to be saved by the caller. Without validation images the last
+        epoch is always the best so far.
+    """
+    progress = progress or Progress()
+    common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std)
+    while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
+        started, epoch = time.perf_counter(), progress.epoch + 1
+        lr = optimizer.param_groups[0]["lr"]
+        train_loss, train_accuracy = train_epoch(
+            model, data.train, optimizer, epoch=epoch, seed=seed, augment=augment, on_batch=on_batch, **common
+        )
+        val_loss = val_accuracy = None
+        if data.val is not None:
+            pose_source = augment if training.val_augment else "none"
+            poses = random_poses(len(data.val), pose_source, epoch_generator(seed, epoch, stream=2))
+            val_loss, val_accuracy = validate(model, data.val, poses=poses, **common)
+        if scheduler is not None:
+            by_loss = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            scheduler.step(*([train_loss if val_loss is None else val_loss] if by_loss else []))
+        progress.history.append(
+            {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "test_loss": val_loss,
+                "test_accuracy": val_accuracy,
+                "train_accuracy": train_accuracy,
+                "lr": lr,
+                "seconds": time.perf_counter() - started,
+            }
+        )
+        score = _score(training.monitor, epoch, val_loss, val_accuracy)
+        is_best = score > progress.best_score
+        if is_best:
+            progress.best_epoch, progress.best_score = epoch, score
+        yield progress, is_best
+
+
+def _score(monitor: str, epoch: int, val_loss: float | None, val_accuracy: float | None) -> tuple[float, ...]:
+    """The larger, the better. With few validation images many epochs tie in accuracy: the loss decides then."""
+    if val_loss is None or val_accuracy is None:
+        return (float(epoch),)
+    return (val_accuracy, -val_loss) if monitor == "val_accuracy" else (-val_loss,)
+
+
+def _out_of_patience(progress: Progress, patience: int | None, val: Split | None) -> bool:
+    return patience is not None and val is not None and progress.epochs_since_best >= patience
