@@ -28,7 +28,7 @@ class Run:
 def train(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, plots, testing
+    from radgal import data, experiment, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
     from radgal.runfolder import RunFolder
@@ -55,8 +55,7 @@ def train(args) -> Run:
     kept = load_run(folder.best, models.build_from_config, device)
     folder.write_config(cfg)
     write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device))
-    plots.save_training_curves(progress.history, kept.epoch, folder.path)
-    metrics = None if args.no_test else testing.test_run(kept, folder.path, val=images.val, device=device, say=say)
+    metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
 
@@ -78,7 +77,31 @@ def read_config(path: str | None, overrides: list[str]):
     return cfg
 
 
-COMMANDS = {None: train}
+def evaluate(args) -> None:
+    """Tests a trained run once, from its best checkpoint."""
+    from radgal import testing
+
+    run, device, out = open_run(args)
+    options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    testing.test_run(run, out, device=device, **options)
+    print(f"written to {out}: metrics.json, sources.csv, sources.ecsv")
+
+
+def open_run(args):
+    """Returns (trained run, device, folder to write to) for the RUN of a command."""
+    import dataclasses
+
+    import models
+    from radgal.checkpoint import load_run
+    from radgal.testing import relocated
+
+    device = pick_device(args.device)
+    run = load_run(args.run, models.build_from_config, device)
+    run = dataclasses.replace(run, config=relocated(run.config, args.datadir))
+    return run, device, Path(args.out) if args.out else run.folder
+
+
+COMMANDS = {None: train, "evaluate": evaluate}
 
 
 def main(argv: list[str] | None = None) -> Run | None:

@@ -8,7 +8,12 @@ To add a network, subclass ``GalaxyNet``, write ``trunk``, ``embed`` and ``class
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -343,4 +348,115 @@ def build_model(
         dropout=dropout,
         background=background,
         engine=engine,
+    )
+
+
+def build_from_config(config, classes: tuple[str, ...], mean: float, std: float) -> GalaxyNet:
+    """Returns the untrained network that a config describes, for images normalized with ``mean`` and ``std``."""
+    return build_model(
+        config.model.base,
+        n_classes=len(classes),
+        side=config.training.imsize + config.data.pad,
+        nrot=config.model.nrot,
+        mask=config.model.mask,
+        head=config.model.head,
+        dropout=config.model.dropout,
+        background=-mean / std,
+    )
+
+
+def needs_nrot() -> dict[str, bool]:
+    """Returns, for each network's name, whether it needs nrot."""
+    return {name: network.takes_nrot for name, network in MODELS.items()}
+
+
+class _SteerableLayers(NamedTuple):
+    """How an engine makes the three kinds of steerable layers."""
+
+    conv: Callable[..., nn.Module]
+    pool: Callable[[Symmetry, int], nn.Module]
+    group_pool: Callable[[Symmetry, int], nn.Module]
+
+
+def _steerable_layers(engine: str) -> _SteerableLayers:
+    if engine == "e2cnn":
+        from radgal.stock import StockConv, StockGroupPool, StockReluMaxPool
+
+        return _SteerableLayers(StockConv, StockReluMaxPool, StockGroupPool)
+    return _SteerableLayers(SteerableConv, lambda *_: ReluMaxPool(), lambda group, _: GroupPool(group.order))
+
+
+def is_exact_side(side: int, kernel_size: int = 5) -> bool:
+    """Returns whether no pooling of a LeNet loses a row: only then do quarter turns commute with it exactly."""
+    for _ in range(2):
+        side = side + 3 - kernel_size
+        if side < 2 or side % 2:
+            return False
+        side //= 2
+    return True
+
+
+def exact_sides(side: int, kernel_size: int = 5) -> tuple[int | None, int]:
+    """Returns the nearest sides, pixels, at most and at least ``side``, that keep the equivariance exact.
+
+    For kernels of 5 pixels these are 4 k + 2: 50, 54, ..., 150.
+    """
+    below = next((s for s in range(side, 0, -1) if is_exact_side(s, kernel_size)), None)
+    return below, next(s for s in range(side, side + 4 * kernel_size + 8) if is_exact_side(s, kernel_size))
+
+
+def equivariance_warning(model: GalaxyNet) -> str | None:
+    """Returns a warning for a steerable network whose input size breaks exact equivariance, else None."""
+    kernel_size = getattr(getattr(model, "conv1", None), "kernel_size", 5)
+    if model.symmetry[0] == "e" or is_exact_side(model.imsize, kernel_size):
+        return None
+    near = " and ".join(f"{side}" for side in exact_sides(model.imsize, kernel_size) if side)
+    return (
+        f"warning: an input of {model.imsize} px (imsize + pad) breaks the exact equivariance under quarter turns; "
+        f"the nearest sizes that keep it are {near} px"
+    )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Returns the number of trainable parameters, those of steerable layers included."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@torch.no_grad()
+def count_multiply_adds(model: GalaxyNet) -> int:
+    """Returns the multiply-adds of convolutions and dense layers for one image, steerable filters counted as dense."""
+    total = 0
+
+    def count(layer: nn.Module, _, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Linear):
+            fan_in = layer.in_features
+        else:
+            side = layer.kernel_size
+            fan_in = layer.in_channels * (side[0] * side[1] if isinstance(side, tuple) else side**2)
+        total += output.numel() * fan_in
+
+    probe = copy.deepcopy(model).cpu().eval()
+    layers = [m for m in probe.modules() if isinstance(m, nn.Linear) or hasattr(m, "in_channels")]
+    handles = [layer.register_forward_hook(count) for layer in layers]
+    probe(torch.zeros(1, 1, model.imsize, model.imsize))
+    for handle in handles:
+        handle.remove()
+    return total
+
+
+def summary_text(model: GalaxyNet) -> str:
+    """Returns torchsummary's table of layers and, beside it, totals counted from the parameters themselves."""
+    from torchsummary import summary
+
+    table = io.StringIO()
+    probe = copy.deepcopy(model).cpu().eval()
+    with contextlib.redirect_stdout(table), torch.no_grad():
+        summary(probe, (1, model.imsize, model.imsize), device="cpu")
+    layers = table.getvalue().split("Total params")[0].rstrip().rstrip("=").rstrip()
+    kind, n = model.symmetry
+    group = "no symmetry built in" if kind == "e" else f"equivariant under {kind}_{n}"
+    return (
+        f"{layers}\n{type(model).__name__}: {count_parameters(model):,} trainable parameters, "
+        f"{count_multiply_adds(model):,} multiply-adds an image, {group}"
     )

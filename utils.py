@@ -192,10 +192,11 @@ def build_parser():
     def add_overrides(to) -> None:
         to.add_argument(
             "--set",
-            action="append",
+            action="extend",
+            nargs="+",
             default=[],
             metavar="SECTION.KEY=VALUE",
-            help="override a key of the config, such as training.epochs=5; may be given several times",
+            help="override keys of the config, such as training.epochs=5",
         )
 
     parser = argparse.ArgumentParser(

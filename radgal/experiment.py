@@ -155,7 +155,7 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
             f"validation error {100 * (1 - row['test_accuracy']):.2f} % ({len(data.val)} sources)",
         ]
     if metrics is not None:
-        error, n = metrics["error"], metrics["n_sources"]
+        error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
     return ", ".join(parts) + f"; written to {folder.path}"

@@ -2,8 +2,8 @@
 
 Legend: N sources, K classes, B bootstrap resamples, T MC-dropout passes.
 
-Every score is computed from a matrix of weights, one row of ones for the score itself and B rows of how often each
-source was drawn for its interval, so that the thousands of resamples are a few matrix products.
+Every score is computed from a matrix of weights, one row of ones for the score itself and B rows of how often
+each source was drawn for its interval, so that the thousands of resamples are a few matrix products.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 
 from utils import UserError
 
-N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599, section 5
+N_BINS = (
+    15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599, section 5
+)
 N_RESAMPLES = 2000
 CONFIDENCE = 0.95  # of every interval
 
@@ -23,22 +25,24 @@ def check_predictions(logits: np.ndarray, labels: np.ndarray, n_classes: int) ->
     """Raises a UserError if (N, K) logits and (N,) labels cannot be scored.
 
     Raises:
-        UserError: if there are no sources, shapes or labels do not fit ``n_classes``, or a logit is not finite.
+        UserError: if there are no sources, shapes or labels do not fit, or a logit is not finite.
     """
     if len(labels) == 0:
         raise UserError("there are no test sources to score; check [data] dataset and the sources asked for")
     if logits.shape != (len(labels), n_classes):
         raise UserError(
-            f"the network gives outputs of shape {tuple(logits.shape)} for {len(labels)} sources of {n_classes} "
-            "classes; use the checkpoint of a network that was trained on these classes"
+            f"the network gives outputs of shape {tuple(logits.shape)} for {len(labels)} sources of "
+            f"{n_classes} classes; use the checkpoint of a network that was trained on these classes"
         )
     if labels.min() < 0 or labels.max() >= n_classes:
-        raise UserError(f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}")
+        raise UserError(
+            f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}"
+        )
     n_bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if n_bad:
         raise UserError(
-            f"the network's outputs are NaN or infinite for {n_bad} of {len(labels)} sources; its weights are spoiled: "
-            "use an earlier checkpoint, or train again with a smaller [training] lr0"
+            f"the network's outputs are NaN or infinite for {n_bad} of {len(labels)} sources; "
+            "its weights are spoiled: use an earlier checkpoint, or train again with a smaller [training] lr0"
         )
 
 
@@ -61,18 +65,17 @@ def score_predictions(
 
     A score is {"value", "low", "high", "interval"}: Wilson's 95 % interval for proportions (accuracy, error,
     precision, recall), else the percentile interval of a bootstrap over sources. Not defined are: the recall
-    of a class that is not in the set, the precision of a class that is never predicted, the F1 of a class that is
-    neither, the ROC AUC of a class if the set has only that class or lacks it, and a bootstrap interval if the
-    score is not defined for at least half of the resamples.
+    of a class that is not in the set, the precision of a class that is never predicted, the F1 of a class
+    that is neither, the ROC AUC if the set lacks a class, and a bootstrap interval if the score is not
+    defined for at least half of the resamples.
 
     - ``error`` also carries ``standard_error``, the binomial one.
-    - ``roc_auc``: of the last of two classes; for more, the mean over classes of one against the rest, where every
-      class is there.
+    - ``roc_auc``: of the last of two classes; for more, the mean over classes of one against the rest.
     - ``nll``: mean negative log-likelihood, nats.
-    - ``brier``: Brier 1950, Mon. Weather Rev. 78, 1, eq. 2: squared error summed over classes; halved for two
+    - ``brier``: Brier 1950, Mon. Weather Rev. 78, 1: squared error summed over classes; halved for two
       classes, as is usual now.
-    - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 3, of the most probable class, in 15
-      equal bins (low, high].
+    - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 3, of the most probable
+      class, in 15 equal bins (low, high].
 
     Args:
         logits: (N, K).
@@ -168,7 +171,7 @@ def confidence_bins(confidence: np.ndarray) -> np.ndarray:
 
 
 def reliability(probs: np.ndarray, labels: np.ndarray) -> list[dict]:
-    """Returns, for each bin of confidence that is not empty, low, high, n, and the means confidence and accuracy.
+    """Returns low, high, n, mean confidence and accuracy of each bin of confidence that is not empty.
 
     Guo et al. 2017, arXiv:1706.04599, section 2, figure 1.
     """
@@ -211,7 +214,12 @@ def proportion(successes: int, n: int) -> dict:
     if n == 0:
         return {"value": None, "low": None, "high": None, "interval": "wilson"}
     ends = binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
-    return {"value": float(successes / n), "low": float(ends.low), "high": float(ends.high), "interval": "wilson"}
+    return {
+        "value": float(successes / n),
+        "low": float(ends.low),
+        "high": float(ends.high),
+        "interval": "wilson",
+    }
 
 
 def binomial_error(successes: int, n: int) -> float:

@@ -1,0 +1,100 @@
+"""The end of a run: its test set evaluated from the checkpoint, and what comes of it written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from radgal.checkpoint import TrainedRun
+from radgal.config import Config
+from radgal.data import Split, load_test_data, load_training_data
+from radgal.evaluate import evaluate_test
+from radgal.sources import write_table
+from utils import UserError, write_json
+
+
+def test_run(
+    run: TrainedRun,
+    folder: Path,
+    *,
+    device: torch.device,
+    rotations: int = 20,
+    mc_samples: int = 100,
+    seed: int = 0,
+    say: Callable[..., None] = print,
+) -> dict:
+    """Evaluates the test set once and writes metrics.json, sources.csv and sources.ecsv.
+
+    The test images are those of the data-set version that the run was trained on; another one is refused.
+
+    Returns:
+        The content of metrics.json, see :func:`radgal.evaluate.evaluate_test`.
+    """
+    test, val = load_test(run)
+    metrics, table = evaluate_test(
+        run.model,
+        test,
+        val,
+        run.mean,
+        run.std,
+        run.classes,
+        rotations=rotations,
+        mc_samples=mc_samples,
+        seed=seed,
+        device=device,
+        batch_size=run.config.training.batch_size,
+    )
+    origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
+    metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
+    write_json(folder / "metrics.json", metrics)
+    for suffix in (".csv", ".ecsv"):
+        write_table(table, folder / f"sources{suffix}")
+    say(describe(metrics))
+    return metrics
+
+
+def load_test(run: TrainedRun) -> tuple[Split, Split | None]:
+    """Returns the (test, validation) images of a run.
+
+    Raises:
+        UserError: if the data set found now is not the one that the run was trained on.
+    """
+    training = load_training_data(run.config)
+    trained_on = run.checkpoint.get("checksum")
+    if training.checksum != trained_on:
+        raise UserError(
+            f"the run was trained on {run.checkpoint.get('dataset')} {run.checkpoint.get('version')} ({trained_on}), "
+            f"but [data] datadir now gives {training.version} ({training.checksum}): the test sets differ"
+        )
+    return load_test_data(run.config), training.val
+
+
+def relocated(config: Config, datadir: str | None) -> Config:
+    """Returns the config with another data folder, for a run whose data have moved."""
+    if datadir is None:
+        return config
+    content = config.to_dict()
+    content["data"] |= {"datadir": datadir}
+    return Config.from_dict(content)
+
+
+def describe(metrics: dict) -> str:
+    """Returns the main results of a test set as a few lines of text."""
+
+    def percent(score: dict) -> str:
+        if score["value"] is None:
+            return "not defined"
+        return f"{100 * score['value']:6.2f} %  [{100 * score['low']:.2f}, {100 * score['high']:.2f}]"
+
+    upright, rotated = metrics["upright"], metrics["rotated"]
+    spread = "" if rotated["accuracy"]["sd"] is None else f" +- {100 * rotated['accuracy']['sd']:.2f}"
+    lines = [
+        f"test set: {metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, 95 % intervals",
+        f"  accuracy, upright            {percent(upright['accuracy'])}",
+        f"  accuracy, {rotated['n_rotations']} random rotations {100 * rotated['accuracy']['mean']:6.2f}{spread} %",
+    ]
+    for name, missed in rotated["missed_per_class"].items():
+        lines.append(f"  missed {name} of {missed['n_sources']}, under rotation {missed['mean']:.2f}")
+    return "\n".join(lines)
