@@ -32,7 +32,7 @@ class ModelSection(Section):
 
     base: Text = Field(description="name of the network")
     nrot: int | None = Field(
-        None, ge=1, le=100, description="N of C_N or D_N: number of rotations; None for plain nets"
+        None, ge=1, le=64, description="N of C_N or D_N: number of rotations; None for plain nets"
     )
     early_stopping: bool = Field(True, description="True keeps the best epoch, False the last one")
     quiet: bool = Field(False, description="print the final lines only")
