@@ -165,8 +165,7 @@ def score_rotated(
         "accuracy": accuracy,
         "error": {"mean": 1 - accuracy["mean"], "sd": accuracy["sd"]},
         "missed_per_class": {
-            name: both | {"n_sources": int((labels == k).sum())}
-            for k, (name, both) in enumerate(missed.items())
+            name: both | {"n_sources": int((labels == k).sum())} for k, (name, both) in enumerate(missed.items())
         },
     }
     result["error"]["standard_error"] = binomial_error(len(labels) * (1 - accuracy["mean"]), len(labels))
@@ -181,8 +180,8 @@ def _mean_and_sd(values: np.ndarray) -> dict:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Returns the temperature T that minimizes the mean negative log-likelihood of softmax(logits / T).
 
-    Guo et al. 2017, arXiv:1706.04599, section 4.2, eq. 9. T is sought between 0.01 and 100: where
-    every source is classified rightly the likelihood has no maximum, and T ends at the lower bound.
+    Guo et al. 2017, arXiv:1706.04599, section 4.2, eq. 9. T is sought between 0.01 and
+    100: where every source is classified rightly there is no minimum, and T only says that it is small.
 
     Args:
         logits: (N, K) of the *validation* sources.

@@ -14,9 +14,7 @@ import numpy as np
 
 from utils import UserError
 
-N_BINS = (
-    15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599, section 5
-)
+N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599, section 5
 N_RESAMPLES = 2000
 CONFIDENCE = 0.95  # of every interval
 
@@ -35,9 +33,7 @@ def check_predictions(logits: np.ndarray, labels: np.ndarray, n_classes: int) ->
             f"{n_classes} classes; use the checkpoint of a network that was trained on these classes"
         )
     if labels.min() < 0 or labels.max() >= n_classes:
-        raise UserError(
-            f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}"
-        )
+        raise UserError(f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}")
     n_bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if n_bad:
         raise UserError(

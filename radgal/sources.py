@@ -70,9 +70,7 @@ def make_table(
         ("mc_prob", mc_probs, "mean over dropout passes"),
     ):
         for k, name in enumerate(classes):
-            table[column_name(prefix, name)] = Column(
-                values[:, k], description=f"probability of {name}, {what}"
-            )
+            table[column_name(prefix, name)] = Column(values[:, k], description=f"probability of {name}, {what}")
     for key, values in entropies.items():
         table[key] = Column(values, description=f"{key.replace('_', ' ')} over dropout passes, nats")
     table["correct"] = preds == labels
