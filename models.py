@@ -3,17 +3,14 @@
 Shapes: N images, C channels, H and W pixels, K classes, S the side of the square input. Every network is
 ``classify(embed(x))``, and ``embed`` begins with ``trunk``, the feature maps that carry its symmetry.
 
-To add a network, subclass ``GalaxyNet``, write ``trunk``, ``embed`` and ``classify``, and put it into ``MODELS``.
+To add a network, subclass ``GalaxyNet``, write ``trunk``, ``embed`` and ``classify``, and add it to ``MODELS``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
+import importlib
 import re
-from collections.abc import Callable
-from typing import NamedTuple
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +18,31 @@ from torch import Tensor, nn
 
 from radgal.basis import Symmetry, check_nrot
 from radgal.layers import ReluPool, circular_mask
-from radgal.steerable import GroupPool, ReluMaxPool, SteerableConv
+from radgal.modelinfo import (
+    count_multiply_adds,
+    count_parameters,
+    equivariance_warning,
+    exact_sides,
+    layer_table,
+    summary_text,
+)
 from utils import UserError, nearest
 
+__all__ = [
+    "MODELS",
+    "build_from_config",
+    "build_model",
+    "count_multiply_adds",
+    "count_parameters",
+    "equivariance_warning",
+    "exact_sides",
+    "layer_table",
+    "needs_nrot",
+    "summary_text",
+]
+
 HEADS = ("flatten", "invariant")
-ENGINES = ("fast", "e2cnn")
+ENGINES = {"fast": "radgal.steerable", "e2cnn": "radgal.stock"}
 
 # What a state dict of the published program holds beside the learned parameters: an empty tensor, the mask,
 # filters that e2cnn caches in eval mode, its kernel bases, and the index tables of its pooling layers.
@@ -47,8 +64,8 @@ class GalaxyNet(nn.Module):
         kernel_size: side of the convolution kernels, pixels.
         N: number of rotations of the group; only for the classes with ``takes_nrot``.
         mask: whether to fade out what lies beyond the circle inscribed in the image.
-        head: 'flatten' as published, or 'invariant': the mean and the maximum of every feature map are all that the
-            fully connected layers see, so that logits keep the symmetry of the trunk.
+        head: 'flatten' as published, or 'invariant': the mean and the maximum of every feature map are all that
+            the fully connected layers see, so that logits keep the symmetry of the trunk.
         dropout: probability with which ``classify`` drops an activation in train mode.
         background: value of an empty pixel in the normalized input, (0 - mean) / std; the mask fades to it.
         engine: 'fast', or 'e2cnn' for the stock layers of that library.
@@ -78,7 +95,8 @@ class GalaxyNet(nn.Module):
     ):
         super().__init__()
         self._check(N, imsize, kernel_size, head, dropout, engine)
-        self.imsize, self.head, self.background = int(imsize), head, float(background)
+        self.imsize, self.kernel_size = int(imsize), kernel_size
+        self.head, self.background = head, float(background)
         self.register_buffer("mask", circular_mask(imsize) if mask else None, persistent=False)
         self.drop = nn.Dropout(dropout)
         if self.takes_nrot:
@@ -107,9 +125,10 @@ class GalaxyNet(nn.Module):
         smallest = next(s for s in range(1, 10_000) if self.map_side(s, kernel_size) >= self.min_map)
         if side < smallest:
             exact = exact_sides(smallest, kernel_size)[1]
+            also = f" ({exact} keeps the symmetry exact)" if self.takes_nrot else ""
             raise UserError(
                 f"[training] imsize: {name} cannot take images of {side} x {side} pixels; "
-                f"the smallest side that works is {smallest} ({exact} keeps the symmetry exact)"
+                f"the smallest side that works is {smallest}{also}"
             )
         for key, value, known in (("head", head, HEADS), ("engine", engine, ENGINES)):
             if value not in known:
@@ -126,11 +145,11 @@ class GalaxyNet(nn.Module):
         raise NotImplementedError
 
     def embed(self, x: Tensor) -> Tensor:
-        """Returns the activations before the first dropout, (N, C, S, S) -> (N, D): the same in train and eval mode."""
+        """Returns the activations before the first dropout, (N, C, S, S) -> (N, D)."""
         raise NotImplementedError
 
     def classify(self, z: Tensor) -> Tensor:
-        """Returns the logits of embedded images, (N, D) -> (N, K); one stochastic pass of MC dropout in train mode."""
+        """Returns the logits of embedded images, (N, D) -> (N, K); with dropout in train mode."""
         raise NotImplementedError
 
     def prepare(self, x: Tensor) -> Tensor:
@@ -167,16 +186,18 @@ class GalaxyNet(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
 
     def _check_basis(self, key: str, basis: Tensor, errors: list[str]) -> None:
-        """Adds an error if the weights in the checkpoint are coefficients of another basis than this network's."""
+        """Adds an error if the checkpoint's weights are coefficients of another basis than this network's."""
         layer = getattr(self, key.split(".")[0], None)
         expected = layer.sampled_basis() if hasattr(layer, "sampled_basis") else None
-        if expected is None or (expected.shape == basis.shape and torch.allclose(expected, basis.to(expected), atol=1e-4)):
+        if expected is None or (
+            expected.shape == basis.shape and torch.allclose(expected, basis.to(expected), atol=1e-4)
+        ):
             return
         errors.append(f"{key}: the checkpoint was made for another group or kernel size than {self.symmetry}")
 
 
 class _LeNet(GalaxyNet):
-    """The LeNet of Scaife & Porter 2021 (arXiv:2102.08252, table 1): two convolutions, three fully connected layers."""
+    """The LeNet of Scaife & Porter 2021 (arXiv:2102.08252): two convolutions, three fully connected layers."""
 
     def _build_head(self, out_chan: int, kernel_size: int) -> None:
         self.fc1 = nn.Linear(self._n_flat(16, kernel_size), 120)
@@ -189,6 +210,11 @@ class _LeNet(GalaxyNet):
 
     def classify(self, z: Tensor) -> Tensor:
         return self.fc3(self.drop(z))
+
+
+def _layers(engine: str) -> ModuleType:
+    """Returns the module with the steerable layers of ``engine``; e2cnn's is imported only if asked for."""
+    return importlib.import_module(ENGINES[engine])
 
 
 class VanillaLeNet(_LeNet):
@@ -208,20 +234,20 @@ class VanillaLeNet(_LeNet):
 class _SteerableLeNet(_LeNet):
     """The LeNet with regular fields in place of channels and a maximum over the group before the flatten.
 
-    The trunk is equivariant: turning the image by an element of the group turns the feature maps. On the pixel grid
-    this is exact for multiples of 90 degrees and reflections, if S passes ``exact_sides``. Approximate because:
-    other angles need values between the pixels. With head 'flatten' the logits are **not** invariant.
+    The trunk is equivariant: turning the image by an element of the group turns the feature maps. On the pixel
+    grid this is exact for multiples of 90 degrees and reflections, if S is one of ``exact_sides``. Approximate
+    because: other angles need values between the pixels. With head 'flatten' the logits are **not** invariant.
     """
 
     takes_nrot = True
 
     def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
-        layers = _steerable_layers(engine)
-        self.conv1 = layers.conv(group, in_chan, 6, kernel_size, padding=1, regular_input=False)
-        self.pool1 = layers.pool(group, 6)
-        self.conv2 = layers.conv(group, 6, 16, kernel_size, padding=1)
-        self.pool2 = layers.pool(group, 16)
-        self.gpool = layers.group_pool(group, 16)
+        layers = _layers(engine)
+        self.conv1 = layers.SteerableConv(group, in_chan, 6, kernel_size, padding=1, regular_input=False)
+        self.pool1 = layers.ReluMaxPool(group, 6)
+        self.conv2 = layers.SteerableConv(group, 6, 16, kernel_size, padding=1)
+        self.pool2 = layers.ReluMaxPool(group, 16)
+        self.gpool = layers.GroupPool(group, 16)
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
@@ -244,19 +270,19 @@ class DNSteerableLeNet(_SteerableLeNet):
 class DNRestrictedLeNet(_LeNet):
     """A D_N-steerable first layer, pooled over the group, and a plain second layer.
 
-    The first layer's maps turn with the image; the second layer, as in VanillaLeNet, may prefer an orientation, so
-    the trunk as a whole has no symmetry.
+    The first layer's maps turn with the image; the second layer, as in VanillaLeNet, may prefer an orientation,
+    so the trunk as a whole has no symmetry.
     """
 
     takes_nrot = True
     kind = "D"
 
     def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
-        layers = _steerable_layers(engine)
+        layers = _layers(engine)
         self.symmetry = ("e", 1)
-        self.conv1 = layers.conv(group, in_chan, 6, kernel_size, padding=1, regular_input=False)
-        self.pool1 = layers.pool(group, 6)
-        self.gpool = layers.group_pool(group, 6)
+        self.conv1 = layers.SteerableConv(group, in_chan, 6, kernel_size, padding=1, regular_input=False)
+        self.pool1 = layers.ReluMaxPool(group, 6)
+        self.gpool = layers.GroupPool(group, 6)
         self.conv2 = nn.Conv2d(6, 16, kernel_size, padding=1)
         self.pool2 = ReluPool()
         self._build_head(out_chan, kernel_size)
@@ -269,10 +295,10 @@ class DNRestrictedLeNet(_LeNet):
 class HMTNet(GalaxyNet):
     """After Tang, Scaife & Leahy 2019 (MNRAS 488, 3358, arXiv:1903.11921): five convolutions with batch norm.
 
-    Known: five convolutions, each with batch normalization and ReLU, max pooling, three fully connected layers with
-    dropout, input of 150 x 150 pixels. Assumed: kernels of 11, 5, 3, 3, 3 pixels and 6, 16, 24, 24, 16 channels,
-    pooling by 2, 2 and 5 after the first, second and fifth convolution, 256 units in the first two fully connected
-    layers. ``kernel_size`` is that of the second convolution; the others are fixed.
+    Known: five convolutions, each with batch normalization and ReLU, max pooling, three fully connected layers
+    with dropout, input of 150 x 150 pixels. Assumed: kernels of 11, 5, 3, 3, 3 pixels and 6, 16, 24, 24, 16
+    channels, pooling by 2, 2 and 5 after the first, second and fifth convolution, 256 units in the first two
+    fully connected layers. ``kernel_size`` is that of the second convolution; the others are fixed.
     """
 
     @classmethod
@@ -329,7 +355,7 @@ def build_model(
     """Returns the network called ``name`` with fresh weights, on the CPU, in train mode.
 
     Args:
-        side: side of the square input, pixels, padding included; the other arguments are those of ``GalaxyNet``.
+        side: side of the square input, pixels, padding included. The rest are those of ``GalaxyNet``.
 
     Raises:
         UserError: if there is no such network, or it cannot be built with these arguments.
@@ -351,112 +377,25 @@ def build_model(
     )
 
 
-def build_from_config(config, classes: tuple[str, ...], mean: float, std: float) -> GalaxyNet:
-    """Returns the untrained network that a config describes, for images normalized with ``mean`` and ``std``."""
+def build_from_config(cfg, classes: tuple[str, ...], mean: float, std: float) -> GalaxyNet:
+    """Returns the network that a config asks for, for images normalized with ``mean`` and ``std``.
+
+    Differs from the published program: the mask fades to the value that an empty pixel has after normalization,
+    not to 0.
+    """
     return build_model(
-        config.model.base,
+        cfg.model.base,
         n_classes=len(classes),
-        side=config.training.imsize + config.data.pad,
-        nrot=config.model.nrot,
-        mask=config.model.mask,
-        head=config.model.head,
-        dropout=config.model.dropout,
+        side=cfg.training.imsize + cfg.data.pad,
+        nrot=cfg.model.nrot,
+        mask=cfg.model.mask,
+        head=cfg.model.head,
+        dropout=cfg.model.dropout,
         background=-mean / std,
+        engine=getattr(cfg.model, "engine", "fast"),
     )
 
 
 def needs_nrot() -> dict[str, bool]:
-    """Returns, for each network's name, whether it needs nrot."""
-    return {name: network.takes_nrot for name, network in MODELS.items()}
-
-
-class _SteerableLayers(NamedTuple):
-    """How an engine makes the three kinds of steerable layers."""
-
-    conv: Callable[..., nn.Module]
-    pool: Callable[[Symmetry, int], nn.Module]
-    group_pool: Callable[[Symmetry, int], nn.Module]
-
-
-def _steerable_layers(engine: str) -> _SteerableLayers:
-    if engine == "e2cnn":
-        from radgal.stock import StockConv, StockGroupPool, StockReluMaxPool
-
-        return _SteerableLayers(StockConv, StockReluMaxPool, StockGroupPool)
-    return _SteerableLayers(SteerableConv, lambda *_: ReluMaxPool(), lambda group, _: GroupPool(group.order))
-
-
-def is_exact_side(side: int, kernel_size: int = 5) -> bool:
-    """Returns whether no pooling of a LeNet loses a row: only then do quarter turns commute with it exactly."""
-    for _ in range(2):
-        side = side + 3 - kernel_size
-        if side < 2 or side % 2:
-            return False
-        side //= 2
-    return True
-
-
-def exact_sides(side: int, kernel_size: int = 5) -> tuple[int | None, int]:
-    """Returns the nearest sides, pixels, at most and at least ``side``, that keep the equivariance exact.
-
-    For kernels of 5 pixels these are 4 k + 2: 50, 54, ..., 150.
-    """
-    below = next((s for s in range(side, 0, -1) if is_exact_side(s, kernel_size)), None)
-    return below, next(s for s in range(side, side + 4 * kernel_size + 8) if is_exact_side(s, kernel_size))
-
-
-def equivariance_warning(model: GalaxyNet) -> str | None:
-    """Returns a warning for a steerable network whose input size breaks exact equivariance, else None."""
-    kernel_size = getattr(getattr(model, "conv1", None), "kernel_size", 5)
-    if model.symmetry[0] == "e" or is_exact_side(model.imsize, kernel_size):
-        return None
-    near = " and ".join(f"{side}" for side in exact_sides(model.imsize, kernel_size) if side)
-    return (
-        f"warning: an input of {model.imsize} px (imsize + pad) breaks the exact equivariance under quarter turns; "
-        f"the nearest sizes that keep it are {near} px"
-    )
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Returns the number of trainable parameters, those of steerable layers included."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-@torch.no_grad()
-def count_multiply_adds(model: GalaxyNet) -> int:
-    """Returns the multiply-adds of convolutions and dense layers for one image, steerable filters counted as dense."""
-    total = 0
-
-    def count(layer: nn.Module, _, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Linear):
-            fan_in = layer.in_features
-        else:
-            side = layer.kernel_size
-            fan_in = layer.in_channels * (side[0] * side[1] if isinstance(side, tuple) else side**2)
-        total += output.numel() * fan_in
-
-    probe = copy.deepcopy(model).cpu().eval()
-    layers = [m for m in probe.modules() if isinstance(m, nn.Linear) or hasattr(m, "in_channels")]
-    handles = [layer.register_forward_hook(count) for layer in layers]
-    probe(torch.zeros(1, 1, model.imsize, model.imsize))
-    for handle in handles:
-        handle.remove()
-    return total
-
-
-def summary_text(model: GalaxyNet) -> str:
-    """Returns torchsummary's table of layers and, beside it, totals counted from the parameters themselves."""
-    from torchsummary import summary
-
-    table = io.StringIO()
-    probe = copy.deepcopy(model).cpu().eval()
-    with contextlib.redirect_stdout(table), torch.no_grad():
-        summary(probe, (1, model.imsize, model.imsize), device="cpu")
-    layers = table.getvalue().split("Total params")[0].rstrip().rstrip("=").rstrip()
-    kind, n = model.symmetry
-    group = "no symmetry built in" if kind == "e" else f"equivariant under {kind}_{n}"
-    return (
-        f"{layers}\n{type(model).__name__}: {count_parameters(model):,} trainable parameters, "
-        f"{count_multiply_adds(model):,} multiply-adds an image, {group}"
-    )
+    """Returns for each network's name whether it takes ``nrot``."""
+    return {name: model.takes_nrot for name, model in MODELS.items()}

@@ -19,7 +19,7 @@ from radgal.e2cnn_compat import patch_e2cnn
 from utils import UserError
 
 MAX_GROUP_ORDER = 64
-"""A basis holds about 11 |G| kernels of |G| x |G| x 25 numbers: 0.3 GB at |G| = 64, and eight times that at 128."""
+"""A basis holds 11 |G| kernels of |G| x |G| x 25 numbers: 0.3 GB at |G| = 64, eight times that at 128."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,12 @@ class KernelBasis:
     """The sampled basis of kernels from one input field to one regular field.
 
     Attributes:
-        sampled: float32, shape (B, |out|, |in|, k, k): B basis elements, channels of the output and input field,
-            kernel rows and columns. Rounded to float32 as e2cnn does, so that both engines agree to the last bit.
-        fan: int64, shape (B,): for each element, the number of distinct input irreps times the number of elements
-            that share its input and output irrep. With n input fields, e2cnn's generalized He initialization
-            draws the coefficient with standard deviation 1 / sqrt(n * fan).
+        sampled: float32, shape (B, |out|, |in|, k, k): B basis elements, channels of the output and input
+            field, kernel rows and columns. Rounded to float32 as e2cnn does, so that both engines agree to the
+            last bit.
+        fan: int64, shape (B,): for each element, the number of distinct input irreps times the number of
+            elements that share its input and output irrep. With n input fields, e2cnn's generalized He
+            initialization draws the coefficient with standard deviation 1 / sqrt(n * fan).
     """
 
     sampled: torch.Tensor
@@ -62,7 +63,7 @@ class KernelBasis:
         return self.sampled.shape[0]
 
     def init_std(self, n_in_fields: int) -> torch.Tensor:
-        """Returns the standard deviations of the initial coefficients of one pair of fields, shape (B,), float32."""
+        """Returns the standard deviations of one pair of fields' initial coefficients, shape (B,), float32."""
         return (1.0 / (n_in_fields * self.fan.double()).sqrt()).float()
 
 

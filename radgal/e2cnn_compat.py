@@ -1,4 +1,4 @@
-"""Makes e2cnn 0.2.3 work with NumPy 2, and tells the user in one line when torch and torchvision do not match.
+"""Makes e2cnn 0.2.3 work with NumPy 2, and says in one line when torch and torchvision do not match.
 
 e2cnn is the only library of steerable layers that pip installs everywhere; it was last released before
 NumPy 2. Three NumPy features that it uses are gone. Each is put right where it is used, inside e2cnn's own

@@ -14,7 +14,7 @@ from radgal.basis import KernelBasis, Symmetry, make_basis
 
 
 class SteerableConv(nn.Module):
-    """Convolution from trivial or regular fields to regular fields of G, without bias, like e2cnn's ``R2Conv``.
+    """Convolution from trivial or regular to regular fields of G, without bias, like e2cnn's ``R2Conv``.
 
     Differs from e2cnn: no buffer is ever saved, and the filter that eval mode reuses is checked against the
     weights before every use, so it is never stale.
@@ -62,14 +62,18 @@ class SteerableConv(nn.Module):
         return self.weights
 
     def expand(self) -> Tensor:
-        """Returns the dense filter, shape (out_channels, in_channels, k, k), differentiable in the weights."""
+        """Returns the dense filter, (out_channels, in_channels, k, k), differentiable in the weights."""
         n_basis, out_size, in_size, k, _ = self.basis.shape
         blocks = self.weights.view(-1, n_basis) @ self.basis.view(n_basis, -1)
         blocks = blocks.view(self.out_fields, self.in_fields, out_size, in_size, k, k)
         return blocks.transpose(1, 2).reshape(self.out_channels, self.in_channels, k, k)
 
+    def sampled_basis(self) -> Tensor:
+        """Returns the basis of kernels as published checkpoints hold it, shape (B, |out|, |in|, k * k)."""
+        return self.basis.flatten(3)
+
     def filter_now(self) -> Tensor:
-        """Returns the dense filter; in eval mode without gradients it is expanded only when the weights changed."""
+        """Returns the dense filter; without gradients, in eval mode, expanded only if the weights changed."""
         if self.training or (torch.is_grad_enabled() and self.weights.requires_grad):
             self._cached = None
             return self.expand()
@@ -102,14 +106,18 @@ def _same(kept: Tensor, now: Tensor) -> bool:
 
 
 class ReluMaxPool(nn.Module):
-    """ReLU, then the anti-aliased max pooling by 2 of e2cnn's ``PointwiseMaxPoolAntialiased`` (Zhang 2019, arXiv:1904.11486).
+    """ReLU, then the anti-aliased max pooling by 2 of e2cnn's ``PointwiseMaxPoolAntialiased``.
 
     A 2 x 2 maximum at stride 1, then a 5 x 5 Gaussian blur (sigma 0.6 pixels) at stride 2 with two rows of zeros
-    around. The maximum is taken before the ReLU: both are monotonic, so the order does not matter, and there is
-    less to do afterwards. Ties share their gradient.
+    around (Zhang 2019, arXiv:1904.11486). The maximum is taken before the ReLU: both are monotonic, so the order
+    does not matter, and there is less to do afterwards. Ties share their gradient.
+
+    Args:
+        symmetry: the group G (every channel is pooled alike, so it is not needed here).
+        n_fields: number of regular fields.
     """
 
-    def __init__(self):
+    def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
         self.register_buffer("blur", gaussian_blur(), persistent=False)
 
@@ -122,7 +130,7 @@ class ReluMaxPool(nn.Module):
 
 
 def gaussian_blur(sigma: float = 0.6) -> Tensor:
-    """Returns e2cnn's normalized blur filter of ``sigma`` pixels, shape (1, 1, 5, 5) for 0.6, rounded as there."""
+    """Returns e2cnn's normalized blur filter of ``sigma`` pixels: (1, 1, 5, 5) for 0.6, rounded as there."""
     size = 2 * round(4 * sigma) + 1
     offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
     blur = torch.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * sigma**2))
@@ -135,16 +143,17 @@ class GroupPool(nn.Module):
     Differs from e2cnn's ``GroupPooling``: keeps the precision of its input and never waits for the GPU.
 
     Args:
-        order: |G|, channels per field.
+        symmetry: the group G.
+        n_fields: number of regular fields.
     """
 
-    def __init__(self, order: int):
+    def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
-        self.order = order
+        self.order, self.n_fields = symmetry.order, n_fields
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the pooled fields: (N, F |G|, H, W) -> (N, F, H, W)."""
-        return x.unflatten(1, (-1, self.order)).amax(2)
+        """Returns the pooled fields: (N, n_fields |G|, H, W) -> (N, n_fields, H, W)."""
+        return x.unflatten(1, (self.n_fields, self.order)).amax(2)
 
     def extra_repr(self) -> str:
-        return f"order={self.order}"
+        return f"n_fields={self.n_fields}, order={self.order}"

@@ -1,6 +1,7 @@
-"""e2cnn's own layers behind the interface of ``radgal.steerable``: engine 'e2cnn', for comparison and fall-back.
+"""e2cnn's own layers behind the interface of ``radgal.steerable``: for comparison and as a fall-back.
 
-Only what is needed to be interchangeable is added: tensors in and out, weights alone in the state dict.
+The classes have the names of those they can stand for. Only what is needed to be interchangeable is added:
+tensors in and out, and weights alone in the state dict.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor, nn  # noqa: E402
 from radgal.basis import Symmetry, make_gspace  # noqa: E402
 
 
-class StockConv(e2nn.R2Conv):
-    """e2cnn's ``R2Conv`` without bias; arguments as for ``radgal.steerable.SteerableConv``."""
+class SteerableConv(e2nn.R2Conv):
+    """e2cnn's ``R2Conv`` without bias; the arguments are those of ``radgal.steerable.SteerableConv``."""
 
     def __init__(
         self,
@@ -51,14 +52,18 @@ class StockConv(e2nn.R2Conv):
         return self.weights
 
     def expand(self) -> Tensor:
-        """Returns the dense filter, shape (out_channels, in_channels, k, k), differentiable in the weights."""
+        """Returns the dense filter, (out_channels, in_channels, k, k), differentiable in the weights."""
         return self.expand_parameters()[0]
+
+    def sampled_basis(self) -> Tensor:
+        """Returns the basis of kernels as published checkpoints hold it, shape (B, |out|, |in|, k * k)."""
+        return next(buffer for name, buffer in self.named_buffers() if name.endswith("sampled_basis"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the convolved fields, shape (N, out_channels, H', W')."""
         return super().forward(e2nn.GeometricTensor(x, self.in_type)).tensor
 
-    def train(self, mode: bool = True) -> StockConv:
+    def train(self, mode: bool = True) -> SteerableConv:
         with torch.no_grad():
             super().train(mode)
         self._save_no_buffers()
@@ -70,7 +75,7 @@ class StockConv(e2nn.R2Conv):
             self.train().eval()  # e2cnn would go on using the filter of the weights before
 
 
-class StockReluMaxPool(nn.Module):
+class ReluMaxPool(nn.Module):
     """e2cnn's ``ReLU`` and ``PointwiseMaxPoolAntialiased(2)`` on regular fields."""
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
@@ -86,7 +91,7 @@ class StockReluMaxPool(nn.Module):
         return pooled.tensor
 
 
-class StockGroupPool(nn.Module):
+class GroupPool(nn.Module):
     """e2cnn's ``GroupPooling`` of regular fields; its output is always float32."""
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
