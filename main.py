@@ -69,7 +69,8 @@ def read_config(path: str | None, overrides: list[str]):
     if path is None:
         raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")
     known = dict(
-        models=models.needs_nrot(), datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()}
+        models=models.needs_nrot(),
+        datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()},
     )
     cfg = load_config(path, overrides, **known)
     if cfg.training.seed is None:
@@ -120,5 +121,8 @@ if __name__ == "__main__":
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted: every finished epoch is on disk; the same command with --resume goes on", file=sys.stderr)
+        print(
+            "interrupted: every finished epoch is on disk; the same command with --resume goes on",
+            file=sys.stderr,
+        )
         sys.exit(130)

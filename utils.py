@@ -44,7 +44,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; the file that was there is untouched") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; the file that was there is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -217,7 +219,9 @@ def build_parser():
         "evaluate", "test a trained run once, upright and under rotations", "evaluate runs/config_first_lenet"
     )
     rotate = command(
-        "rotate", "measure how a run's predictions depend on orientation", "rotate runs/config_first_lenet --limit 10"
+        "rotate",
+        "measure how a run's predictions depend on orientation",
+        "rotate runs/config_first_lenet --limit 10",
     )
     for sub in (evaluate, rotate):
         sub.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
@@ -235,7 +239,9 @@ def build_parser():
     rotate.add_argument("--compare", metavar="OTHER_RUN", help="a second run, to count improved and worsened sources")
 
     equivariance = command(
-        "equivariance", "measure equivariance and invariance errors", "equivariance configs/config_first_dn4lenet.txt"
+        "equivariance",
+        "measure equivariance and invariance errors",
+        "equivariance configs/config_first_dn4lenet.txt",
     )
     equivariance.add_argument("runs", nargs="+", metavar="RUN_OR_CONFIG", help="trained runs, or configs (untrained)")
     equivariance.add_argument("--out", metavar="FOLDER", default="runs/equivariance", help="where to write")

@@ -46,9 +46,7 @@ class GalaxyImages(VisionDataset):
     native_size: int  # H = W, pixels
     citation: str
 
-    def __init__(
-        self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None
-    ):
+    def __init__(self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None):
         super().__init__(str(root), transform=transform, target_transform=target_transform)
         self.train = train
         self.checksum = f"md5:{self.archive.md5}"
@@ -123,9 +121,7 @@ class BatchedImages(GalaxyImages):
         return images[kept], labels[kept], names
 
 
-def read_batch(
-    content: bytes, source: str, side: int, n_labels: int
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Returns images uint8 (N, side, side), labels int64 (N,) and file names of one pickled batch.
 
     The pickle is read without running anything in it, and all that it holds is checked.

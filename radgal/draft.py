@@ -116,9 +116,7 @@ class Draft:
                     self._note(section, key, f"must be {allowed}{_hint(allowed, value)}", value)
                 elif (section, key) not in self.bad and key not in self.spoiled:
                     meaning = SECTIONS[section].model_fields[key].description
-                    self.mistakes.append(
-                        f"{self.origin}: [{section}] {key}: is missing; write {allowed}: {meaning}"
-                    )
+                    self.mistakes.append(f"{self.origin}: [{section}] {key}: is missing; write {allowed}: {meaning}")
                 self.bad[section, key] = "reported"
         return None
 
@@ -148,14 +146,10 @@ class Draft:
         dataset, given = self.values["data"].get("dataset"), self._get("training", "num_classes")
         n_classes = (datasets or {}).get(dataset, given)
         if given != n_classes and ("training", "num_classes") not in self.bad:
-            self._note(
-                "training", "num_classes", f"{dataset} has {n_classes} classes: write {n_classes}", given
-            )
+            self._note("training", "num_classes", f"{dataset} has {n_classes} classes: write {n_classes}", given)
         patience = self._get("training", "patience")
         if self._get("training", "frac_val") == 0 and patience is not None:
-            problem = (
-                "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
-            )
+            problem = "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
             self._note("training", "patience", problem, patience)
 
 

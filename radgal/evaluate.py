@@ -22,6 +22,7 @@ from radgal.metrics import (
     score_predictions,
     uncertainties,
 )
+from radgal.sources import make_table
 from utils import UserError
 
 Device = torch.device | str
@@ -257,8 +258,6 @@ def evaluate_test(
     Raises:
         UserError: if a test source is also in ``val``, or the network's outputs cannot be scored.
     """
-    from radgal.sources import make_table
-
     forbid_overlap(test, val)
     labels = test.labels.cpu().numpy()
     common = {"batch_size": batch_size, "device": device}

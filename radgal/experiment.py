@@ -64,7 +64,7 @@ def run_epochs(
     )
     keep_best = config.model.early_stopping
     try:
-        for progress, is_best in fit(
+        for now, is_best in fit(
             model,
             data,
             config.training,
@@ -75,10 +75,10 @@ def run_epochs(
             progress=progress,
             on_batch=bar.update,
         ):
-            content = checkpoint.pack(model, optimizer, scheduler, progress, config, data)
+            content = checkpoint.pack(model, optimizer, scheduler, now, config, data)
             folder.save_epoch(content, is_kept=is_best or not keep_best)
-            folder.add_row(progress.history[-1])
-            _report_epoch(progress, config.training.epochs, bar, say)
+            folder.add_row(now.history[-1])
+            _report_epoch(now, config.training.epochs, bar, say)
     except NonFiniteLoss as error:
         good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
         raise UserError(f"{error}; {good}") from None
@@ -106,7 +106,8 @@ def restore(
     ]
     if changed:
         raise UserError(
-            f"{folder.last} cannot be resumed with a changed config:\n  " + "\n  ".join(changed)
+            f"{folder.last} cannot be resumed with a changed config:\n  "
+            + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
         )
     try:

@@ -78,9 +78,7 @@ def _unzip(path: Path) -> bytes:
         return file.read(member)
 
 
-def _read_h5(
-    content: bytes, splits: tuple[bytes, ...], side: int
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _read_h5(content: bytes, splits: tuple[bytes, ...], side: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Returns images uint8 (N, side, side), labels int64 (N,) and names of the FRI and FRII in ``splits``."""
     try:
         import h5py

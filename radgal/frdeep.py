@@ -87,6 +87,4 @@ class FRDEEPN(FRDEEPF):
         },
     )
     mean, std = 0.0014, 0.0224
-    citation = (
-        "Tang, Scaife & Leahy 2019, MNRAS 488, 3358, arXiv:1903.11921; NVSS: Condon et al. 1998, AJ 115, 1693"
-    )
+    citation = "Tang, Scaife & Leahy 2019, MNRAS 488, 3358, arXiv:1903.11921; NVSS: Condon et al. 1998, AJ 115, 1693"

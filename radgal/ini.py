@@ -92,9 +92,7 @@ def _read_text(path: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not a text file in UTF-8 (byte {error.start}), so it is not a config"
-        ) from None
+        raise UserError(f"{path} is not a text file in UTF-8 (byte {error.start}), so it is not a config") from None
     if "\x00" in text:
         raise UserError(f"{path} is a binary file, not a config")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -31,9 +31,7 @@ class ModelSection(Section):
     """[model]: which network, and which epoch of it is kept."""
 
     base: Text = Field(description="name of the network")
-    nrot: int | None = Field(
-        None, ge=1, le=64, description="N of C_N or D_N: number of rotations; None for plain nets"
-    )
+    nrot: int | None = Field(None, ge=1, le=64, description="N of C_N or D_N: number of rotations; None for plain nets")
     early_stopping: bool = Field(True, description="True keeps the best epoch, False the last one")
     quiet: bool = Field(False, description="print the final lines only")
     mask: bool = Field(True, description="circular mask on the input, the same for every network")
@@ -49,15 +47,9 @@ class DataSection(Section):
 
     dataset: Text = Field(description="name of the data set")
     datadir: Text = Field("data", description="folder that holds the archives, or receives them")
-    datamean: float | None = Field(
-        None, description="mean of pixel/255 to normalize with; None: the data set's own"
-    )
-    datastd: float | None = Field(
-        None, gt=0, description="standard deviation of pixel/255; None: the data set's own"
-    )
-    pad: int = Field(
-        0, ge=0, le=1024, description="rows and columns of background added at the bottom and right"
-    )
+    datamean: float | None = Field(None, description="mean of pixel/255 to normalize with; None: the data set's own")
+    datastd: float | None = Field(None, gt=0, description="standard deviation of pixel/255; None: the data set's own")
+    pad: int = Field(0, ge=0, le=1024, description="rows and columns of background added at the bottom and right")
     augment: Literal["rotate", "rotate+flip", "none"] = Field(
         "rotate", description="random change of each training image in each epoch"
     )
@@ -73,25 +65,17 @@ class TrainingSection(Section):
     """[training]: how the network is fitted."""
 
     batch_size: int = Field(50, ge=1, le=1_000_000, description="images per step")
-    frac_val: float = Field(
-        0.2, ge=0, lt=1, description="share of the training images for validation; 0: none"
-    )
+    frac_val: float = Field(0.2, ge=0, lt=1, description="share of the training images for validation; 0: none")
     epochs: int = Field(600, ge=1, le=1_000_000, description="passes over the training images")
-    imsize: int = Field(
-        150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad"
-    )
+    imsize: int = Field(150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad")
     num_classes: int = Field(2, ge=2, le=10_000, description="number of classes of the data set")
     lr0: float = Field(1e-4, gt=0, description="initial learning rate of Adam")
     decay: float = Field(1e-6, ge=0, description="L2 weight decay of Adam")
     seed: int | None = Field(
         42, ge=0, lt=2**32, description="seed of split, weights, augmentation; None: drawn, recorded"
     )
-    patience: int | None = Field(
-        None, ge=1, description="stop after so many epochs without a better one; None: never"
-    )
-    monitor: Literal["val_accuracy", "val_loss"] = Field(
-        "val_accuracy", description="what makes an epoch the best"
-    )
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one; None: never")
+    monitor: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="what makes an epoch the best")
     val_augment: bool = Field(False, description="augment the validation images too (True as published)")
     scheduler: Literal["plateau", "cosine", "none"] = Field(
         "plateau",
@@ -109,17 +93,13 @@ class OutputSection(Section):
     """[output]: the two files that the published program wrote."""
 
     csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
-    modfile: Text | None = Field(
-        None, description="weights of the kept epoch; None: model.pt in the output folder"
-    )
+    modfile: Text | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
 
 
 class MetricsSection(Section):
     """[metrics]: where everything else goes."""
 
-    outputdir: Text | None = Field(
-        None, description="the output folder; None: runs/ and the config file's name"
-    )
+    outputdir: Text | None = Field(None, description="the output folder; None: runs/ and the config file's name")
 
 
 SECTIONS: dict[str, type[Section]] = {

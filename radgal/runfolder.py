@@ -59,7 +59,15 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json", "sources.csv", "sources.ecsv")
+        names = (
+            "last.pt",
+            "best.pt",
+            "config.txt",
+            "environment.json",
+            "metrics.json",
+            "sources.csv",
+            "sources.ecsv",
+        )
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
         return [p for p in found if p.is_file()]

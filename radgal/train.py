@@ -167,7 +167,7 @@ def fit(
     seed: int,
     optimizer: torch.optim.Optimizer,
     scheduler=None,
-    progress: Progress | None = None,
+    progress: Progress,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Progress, bool]]:
     """Trains to the last epoch, or until ``training.patience`` epochs brought nothing better.
@@ -175,13 +175,12 @@ def fit(
     Args:
         data: training and validation images; the test set has no way in here.
         training: the [training] section of the config.
-        progress: of a run to go on with; None starts anew.
+        progress: of a run to go on with, or a new one; changed in place.
 
     Yields:
         (progress, is_best) after every epoch, to be saved by the caller. Without validation images the last
         epoch is always the best so far.
     """
-    progress = progress or Progress()
     common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std)
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
         started, epoch = time.perf_counter(), progress.epoch + 1

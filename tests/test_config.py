@@ -277,9 +277,7 @@ def test_mistaken_overrides_take_part_in_the_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ALL_CONFIGS, ids=lambda p: p.stem)
 def test_round_trips(path: Path, tmp_path: Path) -> None:
-    config = load_config(
-        path, ['data.mirror="it\'s a # 100 % path"', "training.seed=None", "training.lr0=0.1"]
-    )
+    config = load_config(path, ['data.mirror="it\'s a # 100 % path"', "training.seed=None", "training.lr0=0.1"])
     assert load_config(write(tmp_path, config.to_ini())) == config
     stored = config.to_dict()
     again = Config.from_dict(stored)
@@ -395,9 +393,7 @@ def test_table_in_readme_is_the_code() -> None:
 
 def test_list_in_readme_is_the_folder() -> None:
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(
-        r"^\| \[([\w/.]+\.txt)\]\(\1\) \| (\w+)(?:, `nrot` (\d+))? \| (\w+) \|$", readme, re.MULTILINE
-    )
+    listed = re.findall(r"^\| \[([\w/.]+\.txt)\]\(\1\) \| (\w+)(?:, `nrot` (\d+))? \| (\w+) \|$", readme, re.MULTILINE)
     assert sorted(row[0] for row in listed) == [str(p.relative_to(CONFIGS)) for p in ALL_CONFIGS]
     for name, base, nrot, dataset in listed:
         config = load_config(CONFIGS / name)

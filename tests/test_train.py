@@ -39,12 +39,19 @@ def run(data: TrainingData, seed: int = 1, model: nn.Module | None = None, lr: f
     model = model or make_model()
     optimizer = make_optimizer(model, lr, 1e-6)
     scheduler = make_scheduler(optimizer, "plateau", 4)
-    last = None
-    for last, _ in fit(
-        model, data, settings(**changes), augment="rotate", seed=seed, optimizer=optimizer, scheduler=scheduler
+    progress = Progress()
+    for _ in fit(
+        model,
+        data,
+        settings(**changes),
+        augment="rotate",
+        seed=seed,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        progress=progress,
     ):
         pass
-    return model, last
+    return model, progress
 
 
 def numbers(progress: Progress) -> list[tuple]:
@@ -64,7 +71,7 @@ def test_resuming_after_two_epochs_is_the_same_run() -> None:
     optimizer = make_optimizer(half, 1e-2, 1e-6)
     scheduler = make_scheduler(optimizer, "plateau", 4)
     options = dict(augment="rotate", seed=1, optimizer=optimizer, scheduler=scheduler)
-    *_, (progress, _) = fit(half, make_data(), settings(epochs=2), **options)
+    *_, (progress, _) = fit(half, make_data(), settings(epochs=2), progress=Progress(), **options)
     torch.rand(17)  # whatever happens in between
     *_, (progress, _) = fit(half, make_data(), settings(epochs=4), progress=progress, **options)
     assert numbers(progress) == numbers(whole)
@@ -83,8 +90,14 @@ def test_shuffled_labels_stay_at_chance_in_validation() -> None:
     train = Split(noise.to(torch.uint8), shuffled, data.train.names)
     noise = torch.randint(0, 256, data.val.images.shape, generator=torch.Generator().manual_seed(5))
     val = Split(noise.to(torch.uint8), data.val.labels, data.val.names)
-    _, progress = run(TrainingData(train, val, *[getattr(data, k) for k in
-                      ("classes", "mean", "std", "dataset", "version", "checksum")]), epochs=10)
+    _, progress = run(
+        TrainingData(
+            train,
+            val,
+            *[getattr(data, k) for k in ("classes", "mean", "std", "dataset", "version", "checksum")],
+        ),
+        epochs=10,
+    )
     assert abs(progress.history[-1]["test_accuracy"] - 0.5) < 0.15  # four binomial standard errors
 
 
@@ -117,8 +130,17 @@ def test_non_finite_loss_names_epoch_and_batch() -> None:
     with torch.no_grad():
         model[1].bias[0] = float("nan")
     with pytest.raises(NonFiniteLoss, match=r"epoch 7, batch 1 .*lr0"):
-        train_epoch(model, data.train, make_optimizer(model, 1e-2, 0), epoch=7, seed=0, batch_size=5,
-                    augment="none", mean=0.3, std=0.3)
+        train_epoch(
+            model,
+            data.train,
+            make_optimizer(model, 1e-2, 0),
+            epoch=7,
+            seed=0,
+            batch_size=5,
+            augment="none",
+            mean=0.3,
+            std=0.3,
+        )
 
 
 def test_validation_ignores_dropout_and_batch_size() -> None:
@@ -142,6 +164,15 @@ def test_every_source_is_trained_on_once_an_epoch() -> None:
             return self.bias.expand(len(x), 2)
 
     data, model = make_data(17, 0), Spy()
-    train_epoch(model, data.train, make_optimizer(model, 1e-2, 0), epoch=1, seed=0, batch_size=5,
-                augment="none", mean=0.3, std=0.3)
+    train_epoch(
+        model,
+        data.train,
+        make_optimizer(model, 1e-2, 0),
+        epoch=1,
+        seed=0,
+        batch_size=5,
+        augment="none",
+        mean=0.3,
+        std=0.3,
+    )
     assert len(seen) == 17 == len(set(seen))
