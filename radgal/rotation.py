@@ -6,22 +6,24 @@ passes, K classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from radgal.augment import rotate
 from radgal.data import Split
 from radgal.evaluate import Device, sample_dropout
 from radgal.metrics import uncertainties
-from radgal.sources import column_name
-from utils import UserError
+from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
+from radgal.plots import save_comparison, save_rotation
+from radgal.sources import column_name, write_table
+from utils import UserError, atomic_write, write_json
 
-BANDWIDTH = 0.1  # beta of the paper's kernel density estimates
-N_GRID = 100  # points on [0, 1] at which the densities are compared
-IMPROVED_BY = 0.01  # a smaller change of a source's mean overlap index is no change, as in the paper
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
 
 
@@ -133,67 +135,6 @@ class _Repeated:
         return self.images[rows.to(self.images.device) // self.times]
 
 
-def overlap_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns the overlap of two sets of probabilities, as published: eta = sum_z min(f_x(z), f_y(z)) dz.
-
-    Scaife & Porter 2021, arXiv:2102.08252, section 5. f is a density estimate with a Gaussian kernel of bandwidth
-    0.1 at 100 points from 0 to 1, and dz = 1/100. The kernel is cut at 0 and 1 and not renormalized: equal samples
-    give 0.99 near 0.5 but 0.515 at 0 or 1. :func:`overlap_index_reflected` has no such bias.
-
-    Args:
-        x, y: (..., T) samples in [0, 1].
-
-    Returns:
-        (...), in [0, 1].
-    """
-    z = np.linspace(0, 1, N_GRID)
-    return _for_each_first(lambda a, b: np.minimum(density(a, z), density(b, z)).sum(-1) / N_GRID, x, y)
-
-
-def overlap_index_reflected(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Returns the overlap of two sets of probabilities with the densities reflected at 0 and 1.
-
-    Kernel mass that falls outside [0, 1] is folded back (Silverman 1986, Density Estimation, section 2.10), the
-    densities are normalized on the grid, and the integral is the trapezoidal rule's: equal samples give 1
-    wherever they are.
-
-    Differs from the published program: it has no such index.
-
-    Args:
-        x, y: (..., T) samples in [0, 1].
-
-    Returns:
-        (...), in [0, 1].
-    """
-    z = np.linspace(0, 1, N_GRID)
-    dz = np.full(N_GRID, 1 / (N_GRID - 1))
-    dz[[0, -1]] /= 2
-
-    def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        f = [density(v, z) + density(-v, z) + density(2 - v, z) for v in (a, b)]
-        f = [one / (one @ dz)[..., None] for one in f]
-        return np.minimum(np.minimum(*f) @ dz, 1.0)
-
-    return _for_each_first(overlap, x, y)
-
-
-def _for_each_first(function, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Applies a function row by row of the first axis, which bounds the memory it takes."""
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if x.ndim == 1:
-        return function(x, y)
-    return np.stack([function(a, b) for a, b in zip(x, y, strict=True)])
-
-
-def density(samples: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Returns the Gaussian kernel density estimate of (..., T) samples at the points z (Z,), as (..., Z).
-
-    Bandwidth 0.1 is the kernel's standard deviation (Silverman 1986, eq. 2.2a), whatever the samples' spread.
-    """
-    u = (z[:, None] - samples[..., None, :]) / BANDWIDTH
-    return np.exp(-0.5 * u**2).mean(-1) / (BANDWIDTH * np.sqrt(2 * np.pi))
-
-
 def summarize_sources(test: RotationTest) -> dict[str, np.ndarray]:
     """Returns one value per source: mean overlap over poses, its spread, the entropies, how often it was right.
 
@@ -239,30 +180,119 @@ def _sd(values: np.ndarray) -> np.ndarray:
     return values.std(axis=1, ddof=1)
 
 
-def compare(names: Sequence[str], overlap: np.ndarray, other_names: Sequence[str], other: np.ndarray) -> dict:
-    """Returns for how many sources the mean overlap index improved (fell) or worsened against another run.
+def run_rotation_test(
+    folder: str | Path,
+    model: nn.Module,
+    split: Split,
+    mean: float,
+    std: float,
+    classes: Sequence[str],
+    *,
+    max_figures: int = 10,
+    **choices,
+) -> RotationTest:
+    """Runs the rotation test and writes what it found into ``folder``.
 
-    A change of at most 0.01 is none, as in the paper.
+    ``rotation_sources.csv`` has a row per source, ``rotation_poses.csv`` a row per source and pose,
+    ``rotation_samples.npz`` every sample; ``rotation_figures/`` shows the sources of the largest overlap.
 
     Args:
-        names, overlap: N sources and their mean index in the run.
-        other_names, other: the same of the run that it is compared with, in any order.
-
-    Raises:
-        UserError: if the two have no source in common.
+        max_figures: how many sources are drawn.
+        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size).
     """
-    other_index = dict(zip(other_names, np.asarray(other).tolist(), strict=True))
-    common = [(name, one) for name, one in zip(names, np.asarray(overlap).tolist(), strict=True) if name in other_index]
-    if not common:
-        raise UserError("the two runs have no test source in common; compare runs on the same data-set version")
-    change = np.array([one - other_index[name] for name, one in common])
-    return {
-        "n_sources": len(common),
-        "n_improved": int((change < -IMPROVED_BY).sum()),
-        "n_worsened": int((change > IMPROVED_BY).sum()),
-        "n_unchanged": int((np.abs(change) <= IMPROVED_BY).sum()),
-        "threshold": IMPROVED_BY,
-        "mean_change": float(change.mean()),
-        "names": [name for name, _ in common],
-        "change": change.tolist(),
-    }
+    folder = Path(folder)
+    test = sample_rotations(model, split, mean, std, classes, **choices)
+    for name, rows in (("sources", summarize_sources(test)), ("poses", list_poses(test))):
+        write_table(_as_table(rows), folder / f"rotation_{name}.csv")
+    with atomic_write(folder / "rotation_samples.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            names=np.asarray(test.names),
+            classes=np.asarray(test.classes),
+            labels=test.labels,
+            angles_deg=test.angles_deg,
+            flips=test.flips,
+            probs=test.probs.astype(np.float32),
+            pairs=test.pairs,
+        )
+    order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
+    for i in order.tolist():
+        draw_source(folder / "rotation_figures", test, split, i)
+    return test
+
+
+def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int) -> Path:
+    """Writes the published style of figure of one source, named after it; returns where."""
+    angles = torch.from_numpy(test.angles_deg).float()
+    upright = split.images[index : index + 1].cpu().float().expand(len(angles), -1, -1, -1)
+    turned = rotate(upright, angles, torch.from_numpy(test.flips))[:, 0].numpy()
+    pair = test.pairs[index].tolist()
+    name = test.names[index]
+    path = Path(folder) / f"{re.sub(r'[^0-9A-Za-z.+-]+', '_', name)}.png"
+    published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
+    title = f"{name}, {test.classes[test.labels[index]]}: mean overlap index {published:.3f}, corrected {corrected:.3f}"
+    names = [test.classes[k] for k in pair]
+    save_rotation(path, title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned)
+    return path
+
+
+def write_comparison(
+    folder: str | Path, test: RotationTest, other: RotationTest, names: tuple[str, str]
+) -> dict[str, dict]:
+    """Writes how two runs differ in the mean overlap index of each source, as published and corrected.
+
+    ``rotation_compare.csv`` has a row per source, ``rotation_compare.json`` the counts, ``rotation_compare.png``
+    shows the published index.
+
+    Args:
+        test, other: of the run, and of the run that it is compared with.
+        names: of the two runs, in that order.
+
+    Returns:
+        By index name, what :func:`compare` returns, without the single sources.
+    """
+    folder, other_labels = Path(folder), dict(zip(other.names, range(len(other.names)), strict=True))
+    rows = [(i, other_labels[name]) for i, name in enumerate(test.names) if name in other_labels]
+    result, columns = {}, {}
+    for key in ("overlap", "overlap_reflected"):
+        ours, theirs = getattr(test, key).mean(axis=1), getattr(other, key).mean(axis=1)
+        found = compare(test.names, ours, other.names, theirs)
+        columns["name"], change = found.pop("names"), found.pop("change")
+        index = key.replace("overlap", "overlap_index")
+        result[index] = {"run": names[0], "other": names[1], **found}
+        columns |= {
+            index: ours[[i for i, _ in rows]],
+            f"{index}_other": theirs[[j for _, j in rows]],
+            f"{index}_change": change,
+        }
+    write_table(_as_table(columns), folder / "rotation_compare.csv")
+    write_json(folder / "rotation_compare.json", result)
+    labels = test.labels[[i for i, _ in rows]]
+    save_comparison(
+        folder / "rotation_compare.png",
+        np.asarray(columns["overlap_index"]),
+        np.asarray(columns["overlap_index_other"]),
+        names,
+        labels,
+        test.classes,
+        IMPROVED_BY,
+    )
+    return result
+
+
+def describe(test: RotationTest) -> str:
+    """Returns the rotation test as a few lines of text."""
+    means = test.overlap.mean(axis=1)
+    worst = int(means.argmax())
+    lines = [
+        f"rotation test: {len(test.names)} sources, {len(test.angles_deg)} poses, {test.probs.shape[2]} passes each",
+        f"  mean overlap index as published {means.mean():.4f}, corrected {test.overlap_reflected.mean():.4f}",
+        f"  largest {means[worst]:.4f}: {test.names[worst]} ({test.classes[test.labels[worst]]})",
+    ]
+    return "\n".join(lines)
+
+
+def _as_table(columns: dict):
+    from astropy.table import Table
+
+    return Table(columns)

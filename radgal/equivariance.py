@@ -1,0 +1,200 @@
+"""How far a network's feature maps turn with the image, and its logits stay as they are.
+
+Legend: N images, C channels, S pixels along each side, K classes, R poses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radgal.augment import background_value, exact_quarter_turns, rotate, to_input
+from radgal.evaluate import Device
+from radgal.plots import save_equivariance
+from radgal.sources import write_table
+from utils import UserError
+
+
+def group_elements(symmetry: tuple[str, int]) -> list[tuple[float, bool]]:
+    """Returns the (angle_deg, flip) of every element of a network's symmetry group, the identity first.
+
+    Args:
+        symmetry: ('e', 1), ('C', N) or ('D', N).
+    """
+    kind, n = symmetry
+    turns = [360.0 * i / n for i in range(n)]
+    return [(angle, flip) for flip in ((False, True) if kind == "D" else (False,)) for angle in turns]
+
+
+def turn(x: Tensor, angle_deg: float, flip: bool, fill: float = 0.0) -> Tensor:
+    """Returns (N, C, S, S) mirrored left to right if ``flip``, then rotated counter-clockwise as displayed.
+
+    Multiples of 90 degrees move whole pixels; other angles are interpolated bilinearly.
+    """
+    quarters = exact_quarter_turns(angle_deg)
+    if quarters is not None:
+        return torch.rot90(x.flip(-1) if flip else x, quarters, dims=(-2, -1))
+    angles = torch.full((len(x),), angle_deg)
+    return rotate(x, angles, torch.full((len(x),), flip), fill)
+
+
+def inner_disc(side: int, device: Device = "cpu") -> Tensor:
+    """Returns a bool (side, side) mask of the inscribed disc less one pixel, which every rotation fills."""
+    y = torch.arange(side, device=device) - (side - 1) / 2
+    return y[:, None] ** 2 + y**2 <= (side / 2 - 1) ** 2
+
+
+@torch.inference_mode()
+def measure_pose(model: nn.Module, x: Tensor, x_turned: Tensor, angle_deg: float, flip: bool) -> dict:
+    """Returns the errors of one pose g over a batch of normalized images x; an undefined one is None.
+
+    - ``equivariance_error`` ||phi(g x) - g phi(x)|| / ||phi(x)||, phi the trunk up to group pooling, whose
+      channels are scalar fields, which g only moves about (Weiler & Cesa 2019, arXiv:1911.08251, eq. 1). The norm
+      is over all images, channels and pixels: all pixels for multiples of 90 degrees, else the inscribed disc.
+    - ``invariance_error`` ||f(g x) - f(x)|| / ||f(x)||, f the logits, over all images.
+    - ``frac_preds_changed``: fraction of images of which the predicted class changes.
+
+    Approximate because: off multiples of 90 degrees both the image and the feature map are interpolated on the
+    pixel grid, and neither convolution nor pooling commutes with that; the error is then above 0 for any network.
+
+    Args:
+        x, x_turned: (N, 1, S, S) normalized images, and the same in the pose.
+    """
+    features, turned = model.trunk(x), model.trunk(x_turned)
+    expected = turn(features, angle_deg, flip)
+    if exact_quarter_turns(angle_deg) is None:
+        disc = inner_disc(features.shape[-1], x.device)
+        features, turned, expected = features[..., disc], turned[..., disc], expected[..., disc]
+    logits, logits_turned = model(x), model(x_turned)
+    return {
+        "equivariance_error": _relative(turned - expected, features),
+        "invariance_error": _relative(logits_turned - logits, logits),
+        "frac_preds_changed": float((logits.argmax(1) != logits_turned.argmax(1)).float().mean()),
+    }
+
+
+def _relative(difference: Tensor, reference: Tensor) -> float | None:
+    """Returns the ratio of two norms; 0 if both vanish, None if only the reference does."""
+    top, bottom = float(difference.double().norm()), float(reference.double().norm())
+    if not np.isfinite(top) or not np.isfinite(bottom):
+        raise UserError("the network's outputs are NaN or infinite; use an earlier checkpoint of the run")
+    if bottom == 0:
+        return 0.0 if top == 0 else None
+    return top / bottom
+
+
+def measure_errors(
+    model: nn.Module, images: Tensor, mean: float, std: float, *, step_deg: float = 5.0, device: Device = "cpu"
+) -> list[dict]:
+    """Returns the errors of a network for every element of its group, and over a grid of angles to 360 degrees.
+
+    Args:
+        model: with ``trunk`` and ``symmetry``, on ``device``, in float32 or float64; left in evaluation mode.
+        images: uint8 (N, 1, S, S), real ones: white noise has other errors.
+        mean, std: of pixel / 255.
+        step_deg: of the grid, degrees. The grid is not mirrored; the elements of D_N are.
+
+    Returns:
+        Rows with ``angle_deg``, ``flip``, ``is_element`` (of the network's group), ``exact`` (whether the pose moves
+        whole pixels) and the errors of :func:`measure_pose`; sorted by flip, then angle.
+    """
+    if not 0 < step_deg <= 360:
+        raise UserError(f"a step of {step_deg:g} degrees makes no grid of angles; choose one from above 0 to 360")
+    if len(images) == 0:
+        raise UserError("there are no images to measure equivariance on")
+    model.eval()
+    elements = {(round(angle, 9), flip) for angle, flip in group_elements(model.symmetry)}
+    grid = {(round(step_deg * i, 9), False) for i in range(int(360 / step_deg + 1e-9) + 1)}
+    grid |= {(90.0 * quarters, False) for quarters in range(5)}
+    dtype = next(model.parameters()).dtype
+    x = to_input(images.to(device), mean, std).to(dtype)
+    rows = []
+    for angle, flip in sorted(elements | grid, key=lambda pose: (pose[1], pose[0])):
+        x_turned = turn(x, angle, flip, fill=background_value(mean, std))
+        rows.append(
+            {
+                "angle_deg": angle,
+                "flip": flip,
+                "is_element": (angle % 360, flip) in elements,
+                "exact": exact_quarter_turns(angle) is not None,
+                **measure_pose(model, x, x_turned, angle, flip),
+            }
+        )
+    return rows
+
+
+def run_equivariance(
+    folder: str | Path,
+    models: Mapping[str, nn.Module],
+    images: Mapping[str, Tensor],
+    normalization: Mapping[str, tuple[float, float]],
+    *,
+    step_deg: float = 5.0,
+    device: Device = "cpu",
+) -> list[dict]:
+    """Measures several networks side by side; writes equivariance.csv, equivariance_summary.csv and equivariance.png.
+
+    Args:
+        folder: where to write.
+        models: by the name that the table and figure show.
+        images: by the same names, uint8 (N, 1, S, S), the same sources for all.
+        normalization: by the same names, (mean, std) of pixel / 255.
+        step_deg, device: as in :func:`measure_errors`.
+
+    Returns:
+        The rows of equivariance.csv.
+    """
+    from astropy.table import MaskedColumn, Table
+
+    rows, curves = [], {}
+    for name, model in models.items():
+        found = measure_errors(model, images[name], *normalization[name], step_deg=step_deg, device=device)
+        rows += [{"model": name, **row} for row in found]
+        curve = [row for row in found if not row["flip"]]
+        curves[name] = {
+            key: np.array([np.nan if row[key] is None else row[key] for row in curve])
+            for key in ("angle_deg", "is_element", "equivariance_error", "invariance_error")
+        }
+
+    def as_table(rows: Sequence[dict]) -> Table:
+        return Table({key: MaskedColumn([0 if row[key] is None else row[key] for row in rows],
+                                        mask=[row[key] is None for row in rows]) for key in rows[0]})  # fmt: skip
+
+    write_table(as_table(rows), Path(folder) / "equivariance.csv")
+    write_table(as_table(summarize(rows)), Path(folder) / "equivariance_summary.csv")
+    save_equivariance(Path(folder) / "equivariance.png", curves)
+    return rows
+
+
+def summarize(rows: Sequence[dict]) -> list[dict]:
+    """Returns, for each model, its largest and mean errors over quarter turns, over its own group, over the grid."""
+    kinds = {
+        "quarter turns": lambda row: row["exact"] and not row["flip"],
+        "elements of its group": lambda row: row["is_element"],
+        "all angles": lambda row: not row["flip"],
+    }
+    result = []
+    for name in dict.fromkeys(row["model"] for row in rows):
+        for kind, belongs in kinds.items():
+            chosen = [row for row in rows if row["model"] == name and belongs(row)]
+            entry: dict = {"model": name, "poses": kind, "n_poses": len(chosen)}
+            for key in ("equivariance_error", "invariance_error", "frac_preds_changed"):
+                values = [row[key] for row in chosen if row[key] is not None]
+                entry[f"{key}_max"] = max(values, default=None)
+                entry[f"{key}_mean"] = float(np.mean(values)) if values else None
+            result.append(entry)
+    return result
+
+
+def describe(rows: Sequence[dict]) -> str:
+    """Returns the summary as a text table."""
+    lines = [f"{'network':24}{'poses':24}{'trunk equivariance':>20}{'logit invariance':>20}   (largest relative error)"]
+    for row in summarize(rows):
+        errors = [row["equivariance_error_max"], row["invariance_error_max"]]
+        cells = ["-" if error is None else f"{error:.2e}" for error in errors]
+        lines.append(f"{row['model']:24}{row['poses']:24}{cells[0]:>20}{cells[1]:>20}")
+    return "\n".join(lines)

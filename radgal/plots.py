@@ -1,0 +1,332 @@
+"""Figures as PNG files, drawn from numbers that are saved elsewhere; nothing is computed by a network here.
+
+Figures are made without pyplot, so that those of a notebook stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radgal.sources import column_name
+from utils import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito 2008, Color Universal Design: told apart with any kind of color vision.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GRAY = "#777777"
+MAX_TICKS = 24  # poses under which a stamp of the image still can be seen
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure, inches, that belongs to no window or notebook."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG, atomically."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
+    """Returns the axes with its labels, a light grid and no box."""
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def color_of(k: int) -> str:
+    """Returns the color of the k-th class or run."""
+    return COLORS[k % len(COLORS)]
+
+
+def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, folder: str | Path) -> None:
+    """Writes loss.png and error.png of a run, its kept epoch marked.
+
+    Args:
+        history: a row per epoch: epoch, train_loss, train_accuracy, test_loss and test_accuracy ("test" is the
+            validation set here, as in the csv; None without one).
+        kept_epoch: epoch whose weights the run kept.
+        folder: of the run.
+    """
+    if not history:
+        return
+    epochs = [row["epoch"] for row in history]
+    loss = {"training": _column(history, "train_loss"), "validation": _column(history, "test_loss")}
+    error = {
+        "training": 100 * (1 - _column(history, "train_accuracy")),
+        "validation": 100 * (1 - _column(history, "test_accuracy")),
+    }
+    for name, ylabel, curves in (("loss", "cross-entropy (nats)", loss), ("error", "error (%)", error)):
+        figure = new_figure(6, 3.6)
+        axes = style(figure.add_subplot(), "", "epoch", ylabel)
+        for k, (label, values) in enumerate(curves.items()):
+            if np.isfinite(values).any():
+                axes.plot(epochs, values, color=color_of(k), label=label, linewidth=1.2, marker=_dot(epochs))
+        axes.axvline(kept_epoch, color=GRAY, linestyle="--", linewidth=1, label=f"kept: epoch {kept_epoch}")
+        if name == "loss" and _spans_decades(np.concatenate(list(curves.values()))):
+            axes.set_yscale("log")
+        elif name == "error":
+            axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        save_figure(figure, Path(folder) / f"{name}.png")
+
+
+def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
+    return np.array([np.nan if row.get(key) is None else row[key] for row in history], dtype=float)
+
+
+def _dot(epochs: Sequence[int]) -> str | None:
+    return "." if len(epochs) < 3 else None
+
+
+def _spans_decades(values: np.ndarray) -> bool:
+    values = values[np.isfinite(values)]
+    return len(values) > 0 and values.min() > 0 and values.max() / values.min() > 20
+
+
+def save_evaluation_figures(metrics: Mapping[str, Any], table: Any, folder: str | Path) -> None:
+    """Writes confusion.png, roc.png and reliability.png of an evaluated test set.
+
+    Args:
+        metrics, table: as ``evaluate.evaluate_test`` returns them.
+        folder: of the run.
+    """
+    folder = Path(folder)
+    save_confusion(metrics["upright"]["confusion"], metrics["classes"], folder / "confusion.png")
+    save_roc(table, metrics, folder / "roc.png")
+    save_reliability(metrics["upright"], folder / "reliability.png")
+
+
+def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], path: str | Path) -> None:
+    """Writes the confusion matrix, rows true and columns predicted; shades are fractions of a row."""
+    counts = np.asarray(confusion)
+    n = counts.sum(axis=1, keepdims=True)
+    fractions = np.divide(counts, n, out=np.zeros(counts.shape), where=n > 0)
+    size = 1.7 + 0.9 * len(classes)
+    figure = new_figure(size + 0.4, size)
+    axes = figure.add_subplot()
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    for i, j in np.ndindex(*counts.shape):
+        text = f"{counts[i, j]}\n{100 * fractions[i, j]:.0f} %" if n[i, 0] else "-"
+        shade = "white" if fractions[i, j] > 0.6 else "black"
+        axes.text(j, i, text, ha="center", va="center", color=shade, fontsize=10 if len(classes) < 5 else 7)
+    axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60)
+    axes.set_yticks(range(len(classes)), [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)])
+    axes.set(xlabel="predicted", ylabel="true (sources)")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    save_figure(figure, path)
+
+
+def save_roc(table: Any, metrics: Mapping[str, Any], path: str | Path) -> None:
+    """Writes the receiver operating characteristic: of the last of two classes, or of each against the rest."""
+    from sklearn.metrics import roc_curve
+
+    classes, labels = metrics["classes"], np.asarray(table["label"])
+    figure = new_figure(4.4, 4.2)
+    axes = style(figure.add_subplot(), "", "false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1, label="chance")
+    for k in [1] if len(classes) == 2 else range(len(classes)):
+        positive = labels == k
+        if positive.any() and not positive.all():
+            fpr, tpr, _ = roc_curve(positive, np.asarray(table[column_name("prob", classes[k])]))
+            axes.plot(fpr, tpr, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
+    area = metrics["upright"]["roc_auc"]
+    if area["value"] is None:
+        axes.set_title("area not defined: a class has no test sources", fontsize=10)
+    else:
+        low_high = "" if area["low"] is None else f" [{area['low']:.3f}, {area['high']:.3f}]"
+        axes.set_title(f"area {area['value']:.3f}{low_high}", fontsize=10)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.legend(frameon=False, loc="lower right")
+    save_figure(figure, path)
+
+
+def save_reliability(scores: Mapping[str, Any], path: str | Path) -> None:
+    """Writes the reliability diagram: accuracy against confidence in 15 bins, and how many sources are in each.
+
+    Args:
+        scores: with ``reliability`` (as ``metrics.reliability`` gives it) and ``ece``.
+    """
+    bins = scores["reliability"]
+    figure = new_figure(4.4, 4.8)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    style(top, f"expected calibration error {scores['ece']['value']:.3f}", "", "accuracy")
+    style(bottom, "", "confidence of the predicted class", "sources")
+    middle = [(one["low"] + one["high"]) / 2 for one in bins]
+    width = bins[0]["high"] - bins[0]["low"]
+    top.bar(middle, [one["accuracy"] for one in bins], width, color=color_of(0), alpha=0.35, edgecolor=color_of(0))
+    top.plot(
+        [one["confidence"] for one in bins],
+        [one["accuracy"] for one in bins],
+        color=color_of(1),
+        marker="o",
+        markersize=4,
+        linestyle="",
+        label="mean of a bin",
+    )
+    top.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
+    top.set(xlim=(0, 1), ylim=(0, 1.02))
+    top.legend(frameon=False, loc="upper left")
+    bottom.bar(middle, [one["n"] for one in bins], width, color=GRAY, edgecolor="white")
+    save_figure(figure, path)
+
+
+def save_rotation(
+    path: str | Path,
+    title: str,
+    angles_deg: np.ndarray,
+    flips: np.ndarray,
+    samples: np.ndarray,
+    classes: Sequence[str],
+    images: np.ndarray,
+) -> None:
+    """Writes the published style of figure: every dropout sample of two classes by angle, the images below.
+
+    Args:
+        angles_deg, flips: (R,) poses.
+        samples: (R, T, 2) probabilities of the two classes.
+        classes: their two names.
+        images: (R, S, S) uint8, the image in each pose.
+    """
+    n_poses, n_passes, _ = samples.shape
+    figure = new_figure(min(2.2 + 0.75 * n_poses, 20), 4.4)
+    top, bottom = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
+    style(top, title, "", "softmax output")
+    x = np.arange(n_poses)
+    for k, name in enumerate(classes):
+        where = np.repeat(x + (-0.16, 0.16)[k], n_passes)
+        top.scatter(where, samples[..., k].ravel(), s=90, marker="_", color=color_of(k), alpha=0.35, linewidth=0.8)
+        top.plot(x + (-0.16, 0.16)[k], samples[..., k].mean(axis=1), color=color_of(k), linestyle="", marker="o",
+                 markersize=4, markeredgecolor="white", markeredgewidth=0.6, label=f"{name} (dot: mean)")  # fmt: skip
+    top.set(ylim=(-0.03, 1.03))
+    top.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), handletextpad=0.2)
+    step = -(-n_poses // MAX_TICKS)
+    for i in range(0, n_poses, step):
+        half = 0.47 * step
+        bottom.imshow(_stretch(images[i]), cmap="gray", extent=(i - half, i + half, 0, 2 * half), aspect="auto")
+    labels = [f"{angle:g}" + ("\nflip" if flip else "") for angle, flip in zip(angles_deg, flips, strict=True)]
+    bottom.set_xticks(x[::step], labels[::step])
+    bottom.set(xlim=(-0.6, n_poses - 0.4), ylim=(0, 0.94 * step), yticks=[])
+    bottom.set_xlabel("rotation (degrees, counter-clockwise)")
+    bottom.spines[:].set_visible(False)
+    bottom.tick_params(length=0)
+    top.tick_params(labelbottom=False, length=0)
+    save_figure(figure, path)
+
+
+def _stretch(image: np.ndarray) -> np.ndarray:
+    """Returns the square root of brightness, in which faint lobes show beside bright cores."""
+    return np.sqrt(np.asarray(image, dtype=float))
+
+
+def save_comparison(
+    path: str | Path, overlap: np.ndarray, other: np.ndarray, names: tuple[str, str], labels: np.ndarray,
+    classes: Sequence[str], threshold: float,
+) -> None:  # fmt: skip
+    """Writes the mean overlap index of each source in one run against another, and the changes in order.
+
+    Args:
+        overlap, other: (N,) of the run, and of the run that it is compared with.
+        names: of the two runs.
+        labels: (N,).
+        threshold: a smaller change is no change.
+    """
+    change = overlap - other
+    n_improved, n_worsened = int((change < -threshold).sum()), int((change > threshold).sum())
+    figure = new_figure(8.4, 4.1)
+    left, right = figure.subplots(1, 2)
+    style(left, "mean overlap index per source", names[1], names[0])
+    for k in np.unique(labels):
+        rows = labels == k
+        left.plot(other[rows], overlap[rows], linestyle="", marker=MARKERS[k % len(MARKERS)], markersize=4.5,
+                  color=color_of(k), alpha=0.7, label=classes[k])  # fmt: skip
+    limit = max(1e-3, float(max(overlap.max(), other.max()))) * 1.05
+    left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
+    left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
+    left.legend(frameon=False)
+    style(right, f"{n_improved} improved, {n_worsened} worsened, {len(change) - n_improved - n_worsened} neither",
+          "source, in order of change", "change of the mean overlap index")  # fmt: skip
+    order = np.sort(change)
+    colors = np.where(order < -threshold, color_of(0), np.where(order > threshold, color_of(1), GRAY))
+    right.bar(np.arange(len(order)), order, width=1.0, color=colors)
+    right.axhline(0, color="black", linewidth=0.6)
+    save_figure(figure, path)
+
+
+def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Writes the error of the trunk's equivariance and of the logits' invariance against angle, model by model.
+
+    Args:
+        curves: by model name: ``angle_deg``, ``equivariance_error`` and ``invariance_error`` (R,), NaN where
+            not defined, and ``is_element``, whether the angle is one of the model's own group.
+    """
+    figure = new_figure(9.6, 4.0)
+    panels = figure.subplots(1, 2, sharex=True)
+    titles = {"equivariance_error": "trunk: equivariance error", "invariance_error": "logits: invariance error"}
+    for axes, (key, title) in zip(panels, titles.items(), strict=True):
+        style(axes, title, "rotation (degrees)", "relative error")
+        for k, (name, curve) in enumerate(curves.items()):
+            values, own = np.asarray(curve[key], dtype=float), np.asarray(curve["is_element"], dtype=bool)
+            axes.plot(curve["angle_deg"], values, color=color_of(k), linewidth=1.3, label=name)
+            axes.plot(np.asarray(curve["angle_deg"])[own], values[own], color=color_of(k), linestyle="",
+                      marker=MARKERS[k % len(MARKERS)], markersize=4)  # fmt: skip
+        axes.set_xticks(range(0, 361, 45))
+        axes.set_ylim(bottom=0)
+    panels[0].legend(
+        frameon=False, fontsize=8, title="markers: elements of its group", title_fontsize=8, alignment="left"
+    )
+    save_figure(figure, path)
+
+
+def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
+    """Writes validation loss and error by epoch: the mean over seeds, and a band of one standard deviation.
+
+    Args:
+        histories: by config name, one history per seed. At each epoch the seeds that got that far count;
+            epochs that only one seed reached have no band.
+    """
+    figure = new_figure(9.6, 3.8)
+    left, right = figure.subplots(1, 2)
+    style(left, "", "epoch", "validation loss (nats)")
+    style(right, "", "epoch", "validation error (%)")
+    for k, (name, runs) in enumerate(histories.items()):
+        for axes, key in ((left, "test_loss"), (right, "test_accuracy")):
+            n_epochs = max((len(run) for run in runs), default=0)
+            values = np.full((len(runs), n_epochs), np.nan)
+            for i, run in enumerate(runs):
+                values[i, : len(run)] = _column(run, key) if key == "test_loss" else 100 * (1 - _column(run, key))
+            there = np.isfinite(values)
+            epochs = np.arange(1, n_epochs + 1)[there.any(axis=0)]
+            values = np.ma.masked_invalid(values[:, there.any(axis=0)])
+            mean, n_there = values.mean(axis=0).filled(np.nan), values.count(axis=0)
+            label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+            axes.plot(epochs, mean, color=color_of(k), linewidth=1.3, label=label)
+            if (n_there > 1).any():
+                sd = values.std(axis=0, ddof=1).filled(np.nan) if len(runs) > 1 else np.full(len(mean), np.nan)
+                axes.fill_between(epochs, mean - sd, mean + sd, color=color_of(k), alpha=0.2, linewidth=0)
+    right.set_ylim(bottom=0)
+    left.legend(
+        frameon=False,
+        fontsize=8,
+        title="mean and one standard deviation over seeds",
+        title_fontsize=8,
+        alignment="left",
+    )
+    save_figure(figure, path)
