@@ -213,7 +213,7 @@ class _LeNet(GalaxyNet):
 
 
 def _layers(engine: str) -> ModuleType:
-    """Returns the module that holds the steerable layers of ``engine``; e2cnn is imported only where it is asked for."""
+    """Returns the module that holds the steerable layers of ``engine``; e2cnn is imported only where asked for."""
     return importlib.import_module(ENGINES[engine])
 
 

@@ -8,6 +8,7 @@ fields.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from radgal.e2cnn_compat import patch_e2cnn
+from radgal.e2cnn_compat import patch_e2cnn, quick_einsum
 from utils import UserError
 
 MAX_GROUP_ORDER = 64
@@ -92,10 +93,11 @@ def make_gspace(symmetry: Symmetry):
     return gspaces.Rot2dOnR2(symmetry.n) if symmetry.kind == "C" else gspaces.FlipRot2dOnR2(symmetry.n)
 
 
+@functools.lru_cache(maxsize=8)
 def make_basis(symmetry: Symmetry, regular_input: bool, kernel_size: int) -> KernelBasis:
     """Builds the basis of kernels from a regular (or else trivial) field to a regular field with e2cnn.
 
-    Takes 0.1 s for C_4 and some seconds for D_16.
+    Takes 0.01 s for C_4 and 0.3 s for D_16, so there is no cache on disk that could be stale or corrupt.
     """
     space = make_gspace(symmetry)
     from e2cnn.nn.modules.r2_conv.basisexpansion_singleblock import block_basisexpansion
@@ -111,7 +113,8 @@ def make_basis(symmetry: Symmetry, regular_input: bool, kernel_size: int) -> Ker
         maximum_offset=None,
         maximum_frequency=max_frequency,
     )
-    block = block_basisexpansion(analytic, grid, keep)
+    with quick_einsum():
+        block = block_basisexpansion(analytic, grid, keep, recompute=True)
     size = math.isqrt(block.sampled_basis.shape[-1])
     sampled = block.sampled_basis.reshape(*block.sampled_basis.shape[:3], size, size)
     return KernelBasis(sampled.float(), _fans(block.attributes))

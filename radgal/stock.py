@@ -37,6 +37,7 @@ class SteerableConv(e2nn.R2Conv):
             kernel_size=kernel_size,
             padding=padding,
             bias=False,
+            recompute=True,  # e2cnn would share one basis between all networks, and .double() on one breaks the rest
         )
         self.symmetry = symmetry
         self.in_channels, self.out_channels = self.in_type.size, self.out_type.size
