@@ -1,0 +1,159 @@
+"""The table of repeated runs as Markdown and LaTeX, and as rows for csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Shown in the table; the csv has all scores. key -> (Markdown heading, LaTeX heading, factor, decimals)
+SHOWN = {
+    "accuracy": ("accuracy (%)", r"accuracy (\%)", 100, 2),
+    "rotated_accuracy": ("accuracy, rotated (%)", r"accuracy, rotated (\%)", 100, 2),
+    "rotated_error": ("error, rotated (%)", r"error, rotated (\%)", 100, 2),
+    "roc_auc": ("ROC AUC", "ROC AUC", 1, 3),
+    "nll": ("NLL (nats)", "NLL (nats)", 1, 3),
+    "ece": ("ECE", "ECE", 1, 3),
+}
+
+
+def with_spread(value: Mapping[str, float | None], factor: float, decimals: int, plus_minus: str) -> str:
+    """Returns mean +- sd as text: the mean alone if there is no sd, a dash if there is no mean."""
+    if value["mean"] is None:
+        return "-"
+    text = f"{factor * value['mean']:.{decimals}f}"
+    return text if value["sd"] is None else f"{text} {plus_minus} {factor * value['sd']:.{decimals}f}"
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """Returns what a reader of the table must know, as sentences."""
+    n = summary["n_sources"]
+    over = f"{n} test sources"
+    if summary["n_folds"]:
+        over = f"{n} sources, each tested once in {summary['n_folds']}-fold cross-validation"
+    lines = [f"Mean and standard deviation over seeds; {over}."]
+    if any(config["n_seeds"] == 1 for config in summary["configs"]):
+        lines.append("A value without a spread is from one seed: nothing is known of how it varies with the seed.")
+    errors = [100 * config["binomial_error"] for config in summary["configs"]]
+    lines.append(
+        f"One source is {100 / n:.2f} %, and the binomial standard error of the accuracy is "
+        f"{min(errors):.2f} to {max(errors):.2f} %, whatever the number of seeds."
+    )
+    return lines
+
+
+def pair_notes() -> list[str]:
+    """Returns how the differences were tested, as sentences."""
+    return [
+        "Differences are accuracy of b less accuracy of a on the same sources, in percentage points, with the 95 % "
+        "interval and the two-sided p of a paired bootstrap over sources and seeds.",
+        "McNemar: exact two-sided p of the upright predictions, one per common seed.",
+        "No p is corrected for the number of pairs.",
+    ]
+
+
+def config_cells(config: Mapping[str, Any], plus_minus: str) -> list[str]:
+    """Returns one row of the table of configs, as text."""
+    scores = [with_spread(config["scores"][key], *shown[2:], plus_minus) for key, shown in SHOWN.items()]
+    missed = " / ".join(with_spread(value, 1, 2, plus_minus) for value in config["missed"].values())
+    counts = [_count(config["parameters"]), _millions(config["multiply_adds"])]
+    seconds = config["seconds_per_epoch"]
+    return [str(config["n_seeds"]), *scores, missed, *counts, "-" if seconds is None else f"{seconds:.3g}"]
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{round(value):,}"
+
+
+def _millions(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.1f}"
+
+
+def headings(summary: Mapping[str, Any], latex: bool) -> list[str]:
+    """Returns the headings of the table of configs."""
+    missed = "missed " + " / ".join(summary["configs"][0]["missed"]) + ", rotated"
+    scores = [shown[1 if latex else 0] for shown in SHOWN.values()]
+    return ["config", "seeds", *scores, missed, "parameters", "multiply-adds (M)", "s / epoch"]
+
+
+def pair_cells(pair: Mapping[str, Any]) -> list[str]:
+    """Returns one row of the table of differences, as text: interval and p, upright and rotated, McNemar."""
+    cells = []
+    for kind in ("upright", "rotated"):
+        found = pair[kind]
+        low_high = "" if found["low"] is None else f" [{100 * found['low']:+.2f}, {100 * found['high']:+.2f}]"
+        cells += [f"{100 * found['difference']:+.2f}{low_high}", f"{found['p']:.3g}"]
+    return [*cells, ", ".join(f"{one['p']:.3g}" for one in pair["mcnemar"]) or "-"]
+
+
+PAIR_HEADINGS = ["b less a, upright", "p", "b less a, rotated", "p", "McNemar p"]
+
+
+def to_markdown(summary: Mapping[str, Any]) -> str:
+    """Returns the tables of configs and of differences in Markdown."""
+
+    def table(head: list[str], rows: list[list[str]]) -> list[str]:
+        lines = [head, ["---"] * len(head), *rows]
+        return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+    rows = [[config["config"], *config_cells(config, "±")] for config in summary["configs"]]
+    lines = [*table(headings(summary, latex=False), rows), "", *notes(summary)]
+    if summary["pairs"]:
+        rows = [[pair["a"], pair["b"], *pair_cells(pair)] for pair in summary["pairs"]]
+        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows), "", *pair_notes()]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(summary: Mapping[str, Any]) -> str:
+    """Returns the same tables in LaTeX, for the booktabs package."""
+
+    def table(head: list[str], rows: list[list[str]], caption: list[str]) -> list[str]:
+        return [
+            r"\begin{table}",
+            r"\caption{" + escape_latex(" ".join(caption)) + "}",
+            r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}",
+            r"\toprule",
+            " & ".join(head) + r" \\",
+            r"\midrule",
+            *(" & ".join(row) + r" \\" for row in rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+
+    rows = [[escape_latex(one["config"]), *config_cells(one, r"$\pm$")] for one in summary["configs"]]
+    lines = table(headings(summary, latex=True), rows, notes(summary))
+    if summary["pairs"]:
+        rows = [[escape_latex(p["a"]), escape_latex(p["b"]), *pair_cells(p)] for p in summary["pairs"]]
+        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows, pair_notes())]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Returns text with LaTeX's special characters made literal."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
+
+
+def config_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row per config with every number unrounded; None where it is not defined."""
+    rows = []
+    for config in summary["configs"]:
+        row = {"config": config["config"], "n_seeds": config["n_seeds"], "n_sources": summary["n_sources"]}
+        values = config["scores"] | {f"missed_{name}": value for name, value in config["missed"].items()}
+        for key, value in values.items():
+            row |= {f"{key}_mean": value["mean"], f"{key}_sd": value["sd"]}
+        row |= {key: config[key] for key in ("binomial_error", "parameters", "multiply_adds", "seconds_per_epoch")}
+        rows.append(row)
+    return rows
+
+
+def pair_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row per pair of configs with every number unrounded."""
+    rows = []
+    for pair in summary["pairs"]:
+        row = {"a": pair["a"], "b": pair["b"], "paired_seeds": " ".join(map(str, pair["paired_seeds"]))}
+        for kind in ("upright", "rotated"):
+            row |= {f"{kind}_{key}": value for key, value in pair[kind].items()}
+        row["mcnemar_p"] = " ".join(f"{one['p']:.6g}" for one in pair["mcnemar"])
+        rows.append(row)
+    return rows

@@ -1,0 +1,115 @@
+"""Every figure is drawn from odd numbers too, is a PNG, and leaves a notebook's figures alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from radgal import evaluate, plots
+from tests.test_evaluate import CLASSES, SmallNet, make_split
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, in order."""
+    figures, save = [], plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
+    return figures
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes()[:8] == PNG
+
+
+def history(n: int, validated: bool = True) -> list[dict]:
+    return [
+        {
+            "epoch": i,
+            "train_loss": 1 / i,
+            "train_accuracy": 1 - 0.4 / i,
+            "test_loss": 1.2 / i if validated else None,
+            "test_accuracy": 1 - 0.5 / i if validated else None,
+        }
+        for i in range(1, n + 1)
+    ]
+
+
+def test_training_curves_show_the_history_and_the_kept_epoch(tmp_path, drawn):
+    plots.save_training_curves(history(5), 3, tmp_path)
+    assert is_png(tmp_path / "loss.png") and is_png(tmp_path / "error.png")
+    loss, error = (figure.axes[0].get_lines() for figure in drawn)
+    np.testing.assert_allclose(loss[1].get_ydata(), [1.2 / i for i in range(1, 6)])
+    np.testing.assert_allclose(error[1].get_ydata(), [50 / i for i in range(1, 6)])
+    assert loss[2].get_xdata()[0] == 3
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_short_histories_without_validation(tmp_path, drawn, n):
+    plots.save_training_curves(history(n, validated=False), n, tmp_path)
+    assert len(drawn) == (2 if n else 0)
+    for figure in drawn:
+        labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert labels == ["training", f"kept: epoch {n}"]
+
+
+def test_evaluation_figures(tmp_path, drawn):
+    from sklearn.metrics import auc
+
+    torch.manual_seed(0)
+    metrics, table = evaluate.evaluate_test(
+        SmallNet(), make_split(), None, 0.5, 0.3, CLASSES, rotations=1, mc_samples=2
+    )
+    plots.save_evaluation_figures(metrics, table, tmp_path)
+    for name in ("confusion", "roc", "reliability"):
+        assert is_png(tmp_path / f"{name}.png")
+    cells = [text.get_text().split("\n")[0] for text in drawn[0].axes[0].texts]
+    assert cells == [str(count) for row in metrics["upright"]["confusion"] for count in row]
+    roc = drawn[1].axes[0].get_lines()[1]
+    assert auc(roc.get_xdata(), roc.get_ydata()) == pytest.approx(metrics["upright"]["roc_auc"]["value"])
+
+
+def test_evaluation_figures_with_a_class_missing(tmp_path, drawn):
+    split = make_split(6)
+    test = evaluate.Split(split.images, torch.zeros(6, dtype=torch.int64), split.names)
+    classes = ("a", "b", "c")
+    metrics, table = evaluate.evaluate_test(SmallNet(3), test, None, 0.5, 0.3, classes, rotations=1, mc_samples=2)
+    plots.save_evaluation_figures(metrics, table, tmp_path)
+    assert "not defined" in drawn[1].axes[0].get_title()
+    assert [text.get_text() for text in drawn[0].axes[0].texts][3:] == ["-"] * 6
+
+
+@pytest.mark.parametrize("n_poses", [1, 9, 146])
+def test_rotation_figure(tmp_path, drawn, n_poses):
+    samples = np.random.default_rng(0).dirichlet([2, 2], size=(n_poses, 7))
+    images = np.zeros((n_poses, 6, 6), dtype=np.uint8)
+    angles, flips = np.arange(n_poses) * 5.0, np.arange(n_poses) > n_poses // 2
+    plots.save_rotation(tmp_path / "r.png", "title", angles, flips, samples, CLASSES, images)
+    assert is_png(tmp_path / "r.png")
+    top, bottom = drawn[0].axes
+    np.testing.assert_allclose(top.collections[1].get_offsets()[:, 1], samples[..., 1].ravel())
+    assert 1 <= len(bottom.images) <= plots.MAX_TICKS
+
+
+def test_learning_curves_of_unequal_and_missing_histories(tmp_path, drawn):
+    histories = {"a": [history(4), history(6)], "b": [history(3)], "none": [history(3, validated=False)]}
+    plots.save_learning_curves(tmp_path / "c.png", histories)
+    assert is_png(tmp_path / "c.png")
+    first, second, third = drawn[0].axes[0].get_lines()
+    np.testing.assert_allclose(first.get_ydata(), [1.2 / i for i in range(1, 7)])
+    assert len(second.get_xdata()) == 3 and len(third.get_xdata()) == 0
+    assert len(drawn[0].axes[0].collections) == 1  # a band for the config with two seeds only
+
+
+def test_figures_of_a_notebook_are_left_alone(tmp_path):
+    from matplotlib import pyplot
+
+    mine, backend = pyplot.figure(), pyplot.get_backend()
+    plots.save_confusion([[3, 1], [0, 2]], "ab", tmp_path / "x.png")
+    assert pyplot.get_fignums() == [mine.number] and pyplot.get_backend() == backend
+    assert pyplot.gcf() is mine and not mine.axes
+    pyplot.close(mine)

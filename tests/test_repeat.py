@@ -1,0 +1,218 @@
+"""Means over seeds, paired differences and their tests, folds, and the tables in three formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from radgal import repeat, tables
+from utils import UserError
+
+N = 60
+LABELS = np.arange(N) % 2
+
+
+def make_run(config: str, seed: int, frac_wrong: float, *, fold: int | None = None, names=None, rng=None) -> dict:
+    rng = rng or np.random.default_rng(seed + 1000 * len(config))
+    wrong = rng.random(N) < frac_wrong
+    preds = np.where(wrong, 1 - LABELS, LABELS)
+    accuracy = float((preds == LABELS).mean())
+    scores = dict.fromkeys(repeat.SCORES, 0.5) | {"accuracy": accuracy, "error": 1 - accuracy, "nll": None}
+    history = [{"epoch": i, "test_loss": 1 / i, "test_accuracy": 1 - 0.5 / i, "seconds": 2.0} for i in (1, 2, 3)]
+    return {
+        "config": config,
+        "seed": seed,
+        "fold": fold,
+        "names": list(names or [f"s{i}" for i in range(N)]),
+        "labels": LABELS.tolist(),
+        "preds": preds.tolist(),
+        "rotated_accuracy": (preds == LABELS).astype(float).tolist(),
+        "classes": ["FRI", "FRII"],
+        "scores": scores,
+        "missed": {"FRI": 1.5, "FRII": 2.5},
+        "history": history,
+        "parameters": 1234567,
+        "multiply_adds": 5_000_000,
+        "seconds_per_epoch": 2.0,
+    }
+
+
+def make_runs(n_seeds: int = 3) -> list[dict]:
+    return [make_run("good_net", s, 0.05) for s in range(n_seeds)] + [make_run("poor", s, 0.3) for s in range(n_seeds)]
+
+
+def test_mean_and_spread_over_seeds():
+    runs = make_runs()
+    summary = repeat.summarize(runs)
+    values = [run["scores"]["accuracy"] for run in runs[:3]]
+    found = summary["configs"][0]["scores"]["accuracy"]
+    assert found["mean"] == pytest.approx(np.mean(values)) and found["sd"] == pytest.approx(np.std(values, ddof=1))
+    assert summary["configs"][0]["seeds"] == [0, 1, 2]
+    assert summary["configs"][0]["scores"]["nll"] == {"mean": None, "sd": None}
+    p = 1 - found["mean"]
+    assert summary["configs"][0]["binomial_error"] == pytest.approx(math.sqrt(p * (1 - p) / N))
+    json.dumps(summary, allow_nan=False)
+
+
+def test_difference_is_found_where_there_is_one_and_not_where_there_is_none():
+    summary = repeat.summarize(make_runs())
+    pair = summary["pairs"][0]
+    assert (pair["a"], pair["b"], pair["paired_seeds"]) == ("good_net", "poor", [0, 1, 2])
+    a, b = (config["scores"]["accuracy"]["mean"] for config in summary["configs"])
+    upright = pair["upright"]
+    assert upright["difference"] == pytest.approx(b - a)
+    assert upright["low"] < upright["difference"] < upright["high"] < 0
+    assert upright["p"] < 0.01 and upright["resampled"] == "sources and seeds"
+    same = [run | {"config": "copy"} for run in make_runs()[:3]]
+    null = repeat.summarize(make_runs()[:3] + same)["pairs"][0]["upright"]
+    assert null["difference"] == null["low"] == null["high"] == 0 and null["p"] == 1
+
+
+def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
+    rng, covered = np.random.default_rng(0), 0
+    for i in range(200):
+        easy = rng.normal(size=100)  # both configs find the same sources easy
+        a = rng.normal(size=(1, 100)) + easy < 1.0
+        b = rng.normal(size=(1, 100)) + easy < 1.0
+        found = repeat.bootstrap_difference(a, b, seed=i, n_resamples=500)
+        covered += found["low"] <= 0 <= found["high"]
+    assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_bootstrap_of_one_seed_draws_sources_and_agrees_with_scipy():
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(1)
+    a, b = rng.random((1, 80)) < 0.9, rng.random((1, 80)) < 0.7
+    ours = repeat.bootstrap_difference(a, b)
+    difference = b[0].astype(float) - a[0]
+    theirs = bootstrap((difference,), np.mean, n_resamples=10_000, method="percentile", random_state=2)
+    assert ours["low"] == pytest.approx(theirs.confidence_interval.low, abs=0.013)  # one source is 0.0125
+    assert ours["high"] == pytest.approx(theirs.confidence_interval.high, abs=0.013)
+    assert ours["resampled"] == "sources"
+
+
+def test_unpaired_seeds_are_drawn_apart():
+    runs = [make_run("a", s, 0.1) for s in (0, 1)] + [make_run("bb", s, 0.1) for s in (5, 6, 7)]
+    pair = repeat.summarize(runs)["pairs"][0]
+    assert pair["paired_seeds"] == [] and pair["mcnemar"] == []
+    assert pair["upright"]["low"] < pair["upright"]["high"]
+
+
+def test_exact_mcnemar():
+    a = np.array([True] * 9 + [False] * 1 + [True] * 40)
+    b = np.array([False] * 9 + [True] * 1 + [True] * 40)
+    expected = 2 * (1 + 10) / 2**10  # two sides of: at most 1 of 10
+    assert repeat.mcnemar(a, b) == {"only_a": 9, "only_b": 1, "p": pytest.approx(expected)}
+    assert repeat.mcnemar(a, a) == {"only_a": 0, "only_b": 0, "p": 1.0}
+
+
+def test_sources_are_paired_by_name_not_by_row():
+    runs = make_runs(1)
+    order = np.random.default_rng(0).permutation(N)
+    columns = ("names", "labels", "preds", "rotated_accuracy")
+    shuffled = runs[1] | {key: [runs[1][key][i] for i in order] for key in columns}
+    assert repeat.summarize([runs[0], shuffled]) == repeat.summarize(runs)
+
+
+def test_one_seed_has_no_spread_and_says_so(tmp_path):
+    summary = repeat.write_repeat(tmp_path, make_runs(1))
+    assert summary["configs"][0]["scores"]["accuracy"]["sd"] is None
+    text = (tmp_path / "repeat.md").read_text()
+    assert "is from one seed" in text and "±" not in text.split("A value without")[0]
+    row = next(csv.DictReader((tmp_path / "repeat.csv").open()))
+    assert row["accuracy_sd"] == "" and float(row["accuracy_mean"]) > 0.5
+    for path in tmp_path.glob("repeat*"):
+        assert "nan" not in path.read_text().lower()
+
+
+def test_tables_carry_the_same_numbers(tmp_path):
+    summary = repeat.write_repeat(tmp_path, make_runs())
+    accuracy = summary["configs"][0]["scores"]["accuracy"]
+    number = f"{100 * accuracy['mean']:.2f}"
+    markdown, latex = (tmp_path / "repeat.md").read_text(), (tmp_path / "repeat.tex").read_text()
+    assert f"| good_net | 3 | {number} ± {100 * accuracy['sd']:.2f} |" in markdown
+    assert rf"good\_net & 3 & {number} $\pm$" in latex
+    assert "1,234,567" in markdown and "5.0" in markdown and "1.50 ± 0.00 / 2.50 ± 0.00" in markdown
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines[:4]}) == 1
+    rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert len({line.count("&") for line in rows[:3]}) == 1
+    row = next(csv.DictReader((tmp_path / "repeat.csv").open()))
+    assert float(row["accuracy_mean"]) == accuracy["mean"]
+    pair = next(csv.DictReader((tmp_path / "repeat_pairs.csv").open()))
+    assert float(pair["upright_p"]) == summary["pairs"][0]["upright"]["p"]
+    assert json.loads((tmp_path / "repeat.json").read_text()) == summary
+    assert (tmp_path / "learning_curves.png").stat().st_size > 1000
+
+
+def test_latex_special_characters():
+    assert tables.escape_latex("a_b & 5 % #1") == r"a\_b \& 5 \% \#1"
+
+
+def test_folds_test_every_source_once_in_proportion():
+    labels = np.array([0] * 30 + [1] * 20)
+    folds = list(repeat.fold_indices(labels, 5, seed=1))
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(50))
+    for train, test in folds:
+        assert set(train) | set(test) == set(range(50)) and not set(train) & set(test)
+        assert np.bincount(labels[test]).tolist() == [6, 4]
+    again = list(repeat.fold_indices(labels, 5, seed=1))
+    assert all((a[1] == b[1]).all() for a, b in zip(folds, again, strict=True))
+    assert any((a[1] != b[1]).any() for a, b in zip(folds, repeat.fold_indices(labels, 5, seed=2), strict=True))
+    for bad in (1, 21):
+        with pytest.raises(UserError, match="2 to 20 folds"):
+            list(repeat.fold_indices(labels, bad))
+
+
+def test_folds_are_put_together(tmp_path):
+    def fold(config, k, wrong):
+        return make_run(config, 0, wrong, fold=k, names=[f"f{k}s{i}" for i in range(N)])
+
+    runs = [fold("a", k, 0.1) for k in range(3)] + [fold("bb", k, 0.2) for k in (2, 0, 1)]
+    summary = repeat.write_repeat(tmp_path, runs)
+    assert summary["n_sources"] == 3 * N and summary["n_folds"] == 3
+    first = summary["configs"][0]
+    assert first["n_seeds"] == 1
+    assert first["scores"]["accuracy"]["mean"] == pytest.approx(np.mean([r["scores"]["accuracy"] for r in runs[:3]]))
+    assert first["missed"]["FRI"]["mean"] == 4.5
+    assert "3-fold" in (tmp_path / "repeat.md").read_text()
+    with pytest.raises(UserError, match="more than once"):
+        repeat.merge_folds([runs[0], runs[0] | {"fold": 1}])
+
+
+def test_runs_that_cannot_share_a_table_are_refused():
+    runs = make_runs(1)
+    with pytest.raises(UserError, match="no finished run"):
+        repeat.summarize([])
+    with pytest.raises(UserError, match="more than once"):
+        repeat.summarize([runs[0], runs[0]])
+    with pytest.raises(UserError, match="on other sources"):
+        repeat.summarize([runs[0], make_run("poor", 0, 0.1, names=[f"t{i}" for i in range(N)])])
+    with pytest.raises(UserError, match="labels differ"):
+        repeat.summarize([runs[0], runs[1] | {"labels": (1 - LABELS).tolist()}])
+
+
+def test_a_run_is_collected_from_its_evaluation(tmp_path):
+    import torch
+    from astropy.table import Table
+
+    from radgal import evaluate, sources
+    from tests.test_evaluate import CLASSES, SmallNet, make_split
+
+    torch.manual_seed(0)
+    metrics, table = evaluate.evaluate_test(SmallNet(), make_split(30), None, 0.5, 0.3, CLASSES, rotations=4)
+    sources.write_table(table, tmp_path / "sources.csv")
+    history = [{"epoch": 1, "seconds": 3.0}, {"epoch": 2, "seconds": 5.0}, {"epoch": 3, "seconds": 4.0}]
+    saved = json.loads(json.dumps(metrics))
+    run = repeat.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
+    summary = repeat.summarize([run])
+    assert summary["configs"][0]["seconds_per_epoch"] == 4.0
+    hits = np.array(run["preds"]) == np.array(run["labels"])
+    assert hits.mean() == pytest.approx(summary["configs"][0]["scores"]["accuracy"]["mean"])
+    assert np.mean(run["rotated_accuracy"]) == pytest.approx(run["scores"]["rotated_accuracy"])
+    assert summary["pairs"] == []
