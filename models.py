@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgal.basis import Symmetry, check_nrot
-from radgal.layers import ReluPool, circular_mask
+from radgal.layers import PooledConv2d, circular_mask
 from radgal.modelinfo import (
     count_multiply_adds,
     count_parameters,
@@ -218,17 +218,15 @@ def _layers(engine: str) -> ModuleType:
 
 
 class VanillaLeNet(_LeNet):
-    """The plain LeNet: convolutions of 6 and 16 channels, each with ReLU and max pooling by 2."""
+    """The plain LeNet: convolutions to 6 and to 16 channels, each with ReLU and max pooling by 2."""
 
     def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
-        self.conv1 = nn.Conv2d(in_chan, 6, kernel_size, padding=1)
-        self.conv2 = nn.Conv2d(6, 16, kernel_size, padding=1)
-        self.pool = ReluPool()
+        self.conv1 = PooledConv2d(in_chan, 6, kernel_size, padding=1)
+        self.conv2 = PooledConv2d(6, 16, kernel_size, padding=1)
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x = self.pool(self.conv1(self.prepare(x)))
-        return self.pool(self.conv2(x))
+        return self.conv2(self.conv1(self.prepare(x)))
 
 
 class _SteerableLeNet(_LeNet):
@@ -283,13 +281,12 @@ class DNRestrictedLeNet(_LeNet):
         self.conv1 = layers.SteerableConv(group, in_chan, 6, kernel_size, padding=1, regular_input=False)
         self.pool1 = layers.ReluMaxPool(group, 6)
         self.gpool = layers.GroupPool(group, 6)
-        self.conv2 = nn.Conv2d(6, 16, kernel_size, padding=1)
-        self.pool2 = ReluPool()
+        self.conv2 = PooledConv2d(6, 16, kernel_size, padding=1)
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
         x = self.gpool(self.pool1(self.conv1(self.prepare(x))))
-        return self.pool2(self.conv2(x))
+        return self.conv2(x)
 
 
 class HMTNet(GalaxyNet):

@@ -48,13 +48,12 @@ def inner_disc(side: int, device: Device = "cpu") -> Tensor:
     return y[:, None] ** 2 + y**2 <= (side / 2 - 1) ** 2
 
 
-@torch.inference_mode()
-def measure_pose(model: nn.Module, x: Tensor, x_turned: Tensor, angle_deg: float, flip: bool) -> dict:
-    """Returns the errors of one pose g over a batch of normalized images x; an undefined one is None.
+def measure_pose(upright: tuple[Tensor, Tensor], posed: tuple[Tensor, Tensor], angle_deg: float, flip: bool) -> dict:
+    """Returns the errors of one pose g over a batch of images x; an undefined one is None.
 
     - ``equivariance_error`` ||phi(g x) - g phi(x)|| / ||phi(x)||, phi the trunk up to group pooling, whose
-      channels are scalar fields, which g only moves about (Weiler & Cesa 2019, arXiv:1911.08251, eq. 1). The norm
-      is over all images, channels and pixels: all pixels for multiples of 90 degrees, else the inscribed disc.
+      channels are scalar fields, which g only moves about (Weiler & Cesa 2019, arXiv:1911.08251, section 2). The
+      norm is over all images, channels and pixels: all pixels for multiples of 90 degrees, else the inscribed disc.
     - ``invariance_error`` ||f(g x) - f(x)|| / ||f(x)||, f the logits, over all images.
     - ``frac_preds_changed``: fraction of images of which the predicted class changes.
 
@@ -62,18 +61,17 @@ def measure_pose(model: nn.Module, x: Tensor, x_turned: Tensor, angle_deg: float
     pixel grid, and neither convolution nor pooling commutes with that; the error is then above 0 for any network.
 
     Args:
-        x, x_turned: (N, 1, S, S) normalized images, and the same in the pose.
+        upright, posed: the trunk's maps (N, C, h, w) and the logits (N, K) of x and of g x.
     """
-    features, turned = model.trunk(x), model.trunk(x_turned)
+    (features, logits), (turned, logits_posed) = upright, posed
     expected = turn(features, angle_deg, flip)
     if exact_quarter_turns(angle_deg) is None:
-        disc = inner_disc(features.shape[-1], x.device)
+        disc = inner_disc(features.shape[-1], features.device)
         features, turned, expected = features[..., disc], turned[..., disc], expected[..., disc]
-    logits, logits_turned = model(x), model(x_turned)
     return {
         "equivariance_error": _relative(turned - expected, features),
-        "invariance_error": _relative(logits_turned - logits, logits),
-        "frac_preds_changed": float((logits.argmax(1) != logits_turned.argmax(1)).float().mean()),
+        "invariance_error": _relative(logits_posed - logits, logits),
+        "frac_preds_changed": float((logits.argmax(1) != logits_posed.argmax(1)).float().mean()),
     }
 
 
@@ -87,6 +85,7 @@ def _relative(difference: Tensor, reference: Tensor) -> float | None:
     return top / bottom
 
 
+@torch.inference_mode()
 def measure_errors(
     model: nn.Module, images: Tensor, mean: float, std: float, *, step_deg: float = 5.0, device: Device = "cpu"
 ) -> list[dict]:
@@ -112,7 +111,7 @@ def measure_errors(
     grid |= {(90.0 * quarters, False) for quarters in range(5)}
     dtype = next(model.parameters()).dtype
     x = to_input(images.to(device), mean, std).to(dtype)
-    rows = []
+    upright, rows = (model.trunk(x), model(x)), []
     for angle, flip in sorted(elements | grid, key=lambda pose: (pose[1], pose[0])):
         x_turned = turn(x, angle, flip, fill=background_value(mean, std))
         rows.append(
@@ -121,7 +120,7 @@ def measure_errors(
                 "flip": flip,
                 "is_element": (angle % 360, flip) in elements,
                 "exact": exact_quarter_turns(angle) is not None,
-                **measure_pose(model, x, x_turned, angle, flip),
+                **measure_pose(upright, (model.trunk(x_turned), model(x_turned)), angle, flip),
             }
         )
     return rows

@@ -5,23 +5,76 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
-class ReluPool(nn.Module):
-    """ReLU and 2 x 2 max pooling; the maximum comes first, which gives the same and leaves a quarter to do."""
+class PooledConv2d(nn.Conv2d):
+    """A convolution, 2 x 2 max pooling and ReLU: parameters and function of the three in a row.
+
+    On a CPU most of the time of the plain LeNet goes into convolutions with 1 and 6 channels and into looking for
+    maxima. There the four pixels of each pooling window are computed as four sets of channels, by one convolution
+    of stride 2 whose kernels are the kernel shifted by 0 or 1 pixels; pooling is then a maximum of whole channels.
+    A training step takes about half the time (benchmarks).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the square kernel, pixels.
+        padding: rows and columns of zeros around the image, pixels.
+    """
+
+    pool = 2
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0):
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the pooled maps: (N, C, H, W) -> (N, C, H // 2, W // 2)."""
-        if torch.is_grad_enabled():
-            return F.relu(F.max_pool2d(x, 2))
-        # Without gradients no index is needed, and two pairwise maxima are ten times faster on a CPU.
-        height, width = (side // 2 * 2 for side in x.shape[-2:])
-        x = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])
-        return F.relu(torch.maximum(x[..., 0::2], x[..., 1::2]))
+        """Returns the pooled maps, (N, C, H, W) -> (N, C', H' // 2, W' // 2) with H' = H + 2 padding - k + 1."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return F.relu(F.max_pool2d(super().forward(x), 2))
+        shifts = [(i, 1 - i, j, 1 - j) for j in (0, 1) for i in (0, 1)]
+        weight = torch.cat([F.pad(self.weight, shift) for shift in shifts])
+        bias = self.bias.repeat(4)
+        pad, side = self.padding[0], weight.shape[-1]
+        if self.in_channels == 1 or side % 2:
+            maps = F.conv2d(x, weight, bias, stride=2, padding=pad)
+        else:  # stride 2 on few channels is slow: make it stride 1 on four times as many
+            needed = [(size + 2 * pad - side) // 2 * 2 + side - size - pad for size in x.shape[-2:]]
+            x = F.pixel_unshuffle(F.pad(x, (pad, needed[1], pad, needed[0])), 2)
+            maps = F.conv2d(x, F.pixel_unshuffle(weight, 2), bias)
+        return _MaxOfFour.apply(maps)
+
+
+class _MaxOfFour(torch.autograd.Function):
+    """ReLU of the maximum of four sets of channels, (N, 4 C, H, W) -> (N, C, H, W).
+
+    The gradient goes to the first of equal maxima, as in ``max_pool2d``.
+    """
+
+    @staticmethod
+    def forward(ctx, maps: Tensor) -> Tensor:
+        a, b, c, d = maps.chunk(4, dim=1)
+        out = torch.maximum(torch.maximum(a, b), torch.maximum(c, d)).clamp_(min=0)
+        ctx.save_for_backward(maps, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        maps, out = ctx.saved_tensors
+        grad_maps = torch.empty_like(maps)
+        left = grad * (out > 0)
+        for part, grad_part in zip(maps.chunk(4, dim=1), grad_maps.chunk(4, dim=1), strict=True):
+            torch.mul(left, part == out, out=grad_part)
+            left = left - grad_part
+        return grad_maps
 
 
 def circular_mask(side: int, margin: float = 1.0) -> Tensor:
-    """Returns the soft circular mask of e2cnn's ``MaskModule``, float32 (S, S): 1 inside, a Gaussian edge, 0 outside.
+    """Returns the soft circular mask of e2cnn's ``MaskModule``, float32 (S, S): 1 inside, 0 far outside.
+
+    At squared distance r2 from the center (pixels) beyond the radius r0 it is exp((r0^2 - r2) / 4): the edge is about
+    a pixel wide. It is exactly symmetric under quarter turns and reflections, for even and odd sides.
 
     Args:
         side: S, pixels.

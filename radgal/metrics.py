@@ -71,7 +71,7 @@ def score_predictions(
     - ``brier``: Brier 1950, Mon. Weather Rev. 78, 1: squared error summed over classes; halved for two
       classes, as is usual now.
     - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 3, of the most probable
-      class, in 15 equal bins (low, high].
+      class, in 15 equal bins (low, high]. It is biased upward for few sources, and in resamples more so.
 
     Args:
         logits: (N, K).

@@ -33,7 +33,8 @@ def count_multiply_adds(model: nn.Module, side: int) -> int:
         else:
             size = layer.kernel_size
             area = size * size if isinstance(size, int) else size[0] * size[1]
-            total += output.numel() * layer.in_channels // getattr(layer, "groups", 1) * area
+            computed = output.numel() * getattr(layer, "pool", 1) ** 2
+            total += computed * layer.in_channels // getattr(layer, "groups", 1) * area
 
     model = _idle_copy(model)
     counted = [layer for layer in model.modules() if hasattr(layer, "in_features") or hasattr(layer, "in_channels")]

@@ -223,7 +223,8 @@ def save_rotation(
         bottom.imshow(_stretch(images[i]), cmap="gray", extent=(i - half, i + half, 0, 2 * half), aspect="auto")
     labels = [f"{angle:g}" + ("\nflip" if flip else "") for angle, flip in zip(angles_deg, flips, strict=True)]
     bottom.set_xticks(x[::step], labels[::step])
-    bottom.set(xlim=(-0.6, n_poses - 0.4), ylim=(0, 0.94 * step), yticks=[])
+    margin = max(0.6, 0.5 * step)
+    bottom.set(xlim=(-margin, n_poses - 1 + margin), ylim=(0, 0.94 * step), yticks=[])
     bottom.set_xlabel("rotation (degrees, counter-clockwise)")
     bottom.spines[:].set_visible(False)
     bottom.tick_params(length=0)

@@ -260,6 +260,8 @@ def bootstrap_difference(
     seeds (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 13 and 16). With one seed only
     sources are drawn: the interval then holds for these very weights, not for the config.
 
+    Approximate because: so few seeds understate their own spread, its variance by a factor (k - 1) / k.
+
     Args:
         a, b: (k, N) success of each seed and source, in [0, 1]; the k may differ if not ``paired``.
 

@@ -41,14 +41,21 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def pair_notes() -> list[str]:
+def pair_notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns how the differences were tested, as sentences."""
-    return [
+    lines = [
         "Differences are accuracy of b less accuracy of a on the same sources, in percentage points, with the 95 % "
         "interval and the two-sided p of a paired bootstrap over sources and seeds.",
         "McNemar: exact two-sided p of the upright predictions, one per common seed.",
         "No p is corrected for the number of pairs.",
     ]
+    if alone := [pair for pair in summary["pairs"] if pair["upright"]["resampled"] == "sources"]:
+        which = "; ".join(f"{pair['a']} and {pair['b']}" for pair in alone)
+        lines.append(
+            f"From one seed each, so that only sources were resampled, and a small p says that these trained networks "
+            f"differ, not that their configs do: {which}."
+        )
+    return lines
 
 
 def config_cells(config: Mapping[str, Any], plus_minus: str) -> list[str]:
@@ -99,7 +106,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     lines = [*table(headings(summary, latex=False), rows), "", *notes(summary)]
     if summary["pairs"]:
         rows = [[pair["a"], pair["b"], *pair_cells(pair)] for pair in summary["pairs"]]
-        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows), "", *pair_notes()]
+        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows), "", *pair_notes(summary)]
     return "\n".join(lines) + "\n"
 
 
@@ -124,7 +131,7 @@ def to_latex(summary: Mapping[str, Any]) -> str:
     lines = table(headings(summary, latex=True), rows, notes(summary))
     if summary["pairs"]:
         rows = [[escape_latex(p["a"]), escape_latex(p["b"]), *pair_cells(p)] for p in summary["pairs"]]
-        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows, pair_notes())]
+        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows, pair_notes(summary))]
     return "\n".join(lines) + "\n"
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from radgal.checkpoint import TrainedRun
+from radgal.checkpoint import TrainedRun, read
 from radgal.config import Config
 from radgal.data import Split, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test
+from radgal.plots import save_evaluation_figures
 from radgal.sources import write_table
-from utils import UserError, write_json
+from utils import UserError, nearest, write_json
 
 
 def test_run(
@@ -51,6 +53,7 @@ def test_run(
     write_json(folder / "metrics.json", metrics)
     for suffix in (".csv", ".ecsv"):
         write_table(table, folder / f"sources{suffix}")
+    save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
     return metrics
 
@@ -98,3 +101,51 @@ def describe(metrics: dict) -> str:
     for name, missed in rotated["missed_per_class"].items():
         lines.append(f"  missed {name} of {missed['n_sources']}, under rotation {missed['mean']:.2f}")
     return "\n".join(lines)
+
+
+def choose_sources(
+    test: Split, *, index: Sequence[int] | None = None, names: Sequence[str] | None = None, limit: int | None = None
+) -> Split:
+    """Returns the test sources asked for, by row or by name, at most ``limit`` of them; all if nothing is asked.
+
+    Raises:
+        UserError: for a row or a name that the test set does not have.
+    """
+    rows = list(range(len(test)))
+    if index is not None:
+        if wrong := [i for i in index if not -len(test) <= i < len(test)]:
+            raise UserError(f"--index {wrong[0]}: the test set has rows 0 to {len(test) - 1}")
+        rows = [i % len(test) for i in index]
+    if names is not None:
+        place = {name: i for i, name in enumerate(test.names)}
+        for name in names:
+            if name not in place:
+                like = nearest(name, place)
+                raise UserError(
+                    f"--source {name}: no test source has this name" + (f"; nearest: {like}" if like else "")
+                )
+        rows = [place[name] for name in names]
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: at least one source is needed")
+    return test.take(rows[:limit])
+
+
+def finished_test(folder: Path, config: Config):
+    """Returns (metrics, per-source table) of a finished run of this very config, None if there is none yet.
+
+    Raises:
+        UserError: if the folder holds a finished run of another config: it is neither used nor overwritten.
+    """
+    from astropy.table import Table
+
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        table = Table.read(folder / "sources.ecsv", format="ascii.ecsv")
+    except (OSError, ValueError):
+        return None
+    before = Config.from_dict(read(folder / "best.pt")["config"])
+    if before != config:
+        raise UserError(
+            f"{folder} holds a finished run of another configuration (see its config.txt); give another --out"
+        )
+    return metrics, table

@@ -27,7 +27,10 @@ lr0: 1e-3
 [metrics]
 outputdir: '{folder}'
 """
-WRITTEN = "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json sources.csv sources.ecsv"
+WRITTEN = (
+    "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json loss.png error.png "
+    "confusion.png roc.png reliability.png sources.csv sources.ecsv"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -199,3 +202,39 @@ def test_percent_run_twice_in_one_kernel(config: Path, tmp_path: Path) -> None:
     finally:
         client.stop_channels()
         manager_.shutdown_kernel(now=True)
+
+
+def test_the_commands_for_trained_runs(config: Path, tmp_path: Path, capsys) -> None:
+    train(config, "--no-test", "--set", "training.epochs=1")
+    out = str(tmp_path / "out")
+    main.main(["evaluate", out, "--rotations", "2", "--mc-samples", "3"])
+    table = rows(tmp_path / "out" / "sources.csv")
+    assert len(table) == 100 and {row["label_name"] for row in table} == {"FRI", "FRII"}
+    main.main(["rotate", out, "--limit", "2", "--mc-samples", "3", "--compare", out])
+    assert len(rows(tmp_path / "out" / "rotation_sources.csv")) == 2
+    assert "0 improved, 0 worsened, 2 within 0.01" in capsys.readouterr().out
+    main.main(["equivariance", out, str(config), "--step", "90", "--n-images", "2", "--out", str(tmp_path / "eq")])
+    assert (tmp_path / "eq" / "equivariance.png").is_file()
+
+
+def test_sources_are_chosen_by_name_and_wrong_ones_refused(config: Path, tmp_path: Path) -> None:
+    train(config, "--no-test", "--set", "training.epochs=1")
+    with pytest.raises(UserError, match="rows 0 to 99"):
+        main.main(["rotate", str(tmp_path / "out"), "--index", "100"])
+    with pytest.raises(UserError, match="no test source"):
+        main.main(["rotate", str(tmp_path / "out"), "--source", "nowhere"])
+
+
+def test_repeat_skips_what_is_finished_and_resumes_what_is_not(config: Path, tmp_path: Path, capsys) -> None:
+    words = ["repeat", "--config", str(config), "--seeds", "2", "--out", str(tmp_path / "rep")]
+    words += ["--set", "training.epochs=1", "model.quiet=True"]
+    main.main(words)
+    first = (tmp_path / "rep" / "repeat.md").read_text()
+    (tmp_path / "rep" / "small" / "seed_1" / "metrics.json").unlink()
+    capsys.readouterr()
+    main.main(words)
+    said = capsys.readouterr().out
+    assert "seed 1: going on" in said and "seed 0:" not in said
+    assert (tmp_path / "rep" / "repeat.md").read_text() == first
+    with pytest.raises(UserError, match="another configuration"):
+        main.main([*words, "training.lr0=0.5"])

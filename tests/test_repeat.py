@@ -123,6 +123,7 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path):
     summary = repeat.write_repeat(tmp_path, make_runs(1))
     assert summary["configs"][0]["scores"]["accuracy"]["sd"] is None
     text = (tmp_path / "repeat.md").read_text()
+    assert "good_net and poor" in text.split("From one seed each")[1]
     assert "is from one seed" in text and "±" not in text.split("A value without")[0]
     row = next(csv.DictReader((tmp_path / "repeat.csv").open()))
     assert row["accuracy_sd"] == "" and float(row["accuracy_mean"]) > 0.5
@@ -137,6 +138,7 @@ def test_tables_carry_the_same_numbers(tmp_path):
     markdown, latex = (tmp_path / "repeat.md").read_text(), (tmp_path / "repeat.tex").read_text()
     assert f"| good_net | 3 | {number} ± {100 * accuracy['sd']:.2f} |" in markdown
     assert rf"good\_net & 3 & {number} $\pm$" in latex
+    assert "From one seed" not in markdown
     assert "1,234,567" in markdown and "5.0" in markdown and "1.50 ± 0.00 / 2.50 ± 0.00" in markdown
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines[:4]}) == 1
