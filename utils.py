@@ -231,7 +231,14 @@ def build_parser():
         sub.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image (default: 100)")
         sub.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
     evaluate.add_argument("--rotations", type=int, default=20, help="random rotations to average over (default: 20)")
-    rotate.add_argument("--angles", nargs=3, type=float, metavar=("START", "STOP", "STEP"), default=(0, 160, 20))
+    rotate.add_argument(
+        "--angles",
+        nargs=3,
+        type=float,
+        metavar=("START", "STOP", "STEP"),
+        default=(0, 160, 20),
+        help="degrees (default: 0 160 20, as published)",
+    )
     rotate.add_argument("--reflections", action="store_true", help="also test the mirrored images")
     rotate.add_argument("--index", type=int, nargs="+", help="rows of the test set (default: all)")
     rotate.add_argument("--source", nargs="+", metavar="NAME", help="sources of the test set by name")
