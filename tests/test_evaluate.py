@@ -279,7 +279,7 @@ def test_rotated_passes_count_missed_sources(model):
 def test_table_has_every_source_in_its_row(model, tmp_path):
     from astropy.table import Table
 
-    names = ["100_162.947+055.386_0.0739_0250.34", "200_175.915-046.356_0.1160_0007.93", "no such name", "x"]
+    names = ["200_175.915-046.356_0.1160_0007.93", "100_162.947+055.386_0.0739_0250.34", "no such name", "b"]
     split = make_split(4)
     test = Split(split.images, split.labels, tuple(names))
     result, table = evaluate.evaluate_test(model, test, None, 0.5, 0.3, CLASSES, rotations=3, mc_samples=4)
@@ -290,9 +290,9 @@ def test_table_has_every_source_in_its_row(model, tmp_path):
         sources.write_table(table, path)
         read = Table.read(path)
         assert [str(name) for name in read["name"]] == names
-        assert str(read["class_code"][0]) == "100"
-        assert read["dec_deg"][1] == pytest.approx(-46.356)
-        assert read["las_arcsec"][0] == pytest.approx(250.34)
+        assert str(read["class_code"][0]) == "200"
+        assert read["dec_deg"][0] == pytest.approx(-46.356)
+        assert read["las_arcsec"][1] == pytest.approx(250.34)
         assert np.ma.is_masked(read["redshift"][2])
         np.testing.assert_array_equal(read["label"], test.labels.numpy())
         np.testing.assert_allclose(read["prob_FRII"], np.exp(metrics.log_softmax(logits))[:, 1], rtol=1e-6)
@@ -308,3 +308,18 @@ def test_blank_images_are_scored_like_any_other(model):
     json.dumps(result, allow_nan=False)
     assert result["upright"]["roc_auc"]["value"] == 0.5
     assert len(table) == 4
+
+
+@pytest.mark.real_data
+def test_mirabest_confident_has_104_rows_each_of_its_source(real_data, tmp_path):
+    from radgal.data import MBFRConfident, crop_and_pad
+
+    data = MBFRConfident(tmp_path, train=False, download=False, mirror=str(real_data))
+    test = Split(crop_and_pad(data.data, SIDE), data.targets, data.names)
+    _, table = evaluate.evaluate_test(
+        SmallNet(), test, None, data.mean, data.std, data.classes, rotations=1, mc_samples=2
+    )
+    assert len(table) == 104 and len(set(table["name"])) == 104
+    family = [int(code[0]) - 1 for code in table["class_code"]]  # 1xx is FRI, 2xx is FRII
+    assert family == table["label"].tolist() and sum(family) == 55
+    assert not np.isnan(np.ma.filled(table["ra_deg"], np.nan)).any()

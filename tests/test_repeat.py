@@ -96,6 +96,16 @@ def test_bootstrap_of_one_seed_draws_sources_and_agrees_with_scipy():
     assert ours["resampled"] == "sources"
 
 
+def test_p_of_the_bootstrap_has_two_sides():
+    from scipy.stats import norm
+
+    rng = np.random.default_rng(4)
+    a, b = rng.random((1, 400)), rng.random((1, 400))
+    standard_error = (b - a).std() / np.sqrt(400)
+    b += 1.5 * standard_error - (b - a).mean()  # a difference of 1.5 standard errors
+    assert repeat.bootstrap_difference(a, b)["p"] == pytest.approx(2 * norm.sf(1.5), rel=0.15)
+
+
 def test_unpaired_seeds_are_drawn_apart():
     runs = [make_run("a", s, 0.1) for s in (0, 1)] + [make_run("bb", s, 0.1) for s in (5, 6, 7)]
     pair = repeat.summarize(runs)["pairs"][0]

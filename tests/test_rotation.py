@@ -251,6 +251,19 @@ def test_errors_vanish_for_a_symmetric_network_only(model):
     assert plain[0]["equivariance_error"] == 0.0
 
 
+@pytest.mark.parametrize("head", ["flatten", "invariant"])
+def test_steerable_network_turns_its_maps_and_only_the_invariant_head_keeps_its_logits(head):
+    import models
+
+    torch.manual_seed(0)
+    network = models.build_model("DNSteerableLeNet", n_classes=2, side=SIDE, nrot=4, head=head).double()
+    rows = equivariance.measure_errors(network, make_split(3).images, 0.5, 0.3, step_deg=90)
+    assert len(rows) == 9 and all(row["exact"] for row in rows)
+    assert max(row["equivariance_error"] for row in rows) < 1e-12
+    logits_moved = max(row["invariance_error"] for row in rows)
+    assert logits_moved < 1e-5 if head == "invariant" else logits_moved > 1e-3
+
+
 def test_blank_images_have_defined_errors(model):
     model.conv.bias.data.fill_(-1.0)  # every activation of a blank image is 0
     blank = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
