@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from radgal.basis import KernelBasis, Symmetry, make_basis
 
@@ -110,7 +111,7 @@ class ReluMaxPool(nn.Module):
 
     A 2 x 2 maximum at stride 1, then a 5 x 5 Gaussian blur (sigma 0.6 pixels) at stride 2 with two rows of zeros
     around (Zhang 2019, arXiv:1904.11486). The maximum is taken before the ReLU: both are monotonic, so the order
-    does not matter, and there is less to do afterwards. Ties share their gradient.
+    does not matter, and there is less to do afterwards.
 
     Args:
         symmetry: the group G (every channel is pooled alike, so it is not needed here).
@@ -123,10 +124,47 @@ class ReluMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""
-        x = torch.maximum(x[:, :, 1:], x[:, :, :-1])
-        x = F.relu(torch.maximum(x[..., 1:], x[..., :-1]))
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            x = F.max_pool2d(F.relu(x), 2, stride=1)
+        else:
+            x = _ReluMax.apply(x)
         n_channels = x.shape[1]
         return F.conv2d(x, self.blur.expand(n_channels, 1, -1, -1), stride=2, padding=2, groups=n_channels)
+
+
+class _ReluMax(torch.autograd.Function):
+    """ReLU of the 2 x 2 maximum at stride 1, (N, C, H, W) -> (N, C, H - 1, W - 1), by rows and then by columns.
+
+    Differs from ``max_pool2d``: what is kept for the gradient is two bits of each pixel in two bytes, not an index of
+    eight bytes beside the input.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        rows = torch.maximum(x[..., 1:, :], x[..., :-1, :])
+        out = torch.maximum(rows[..., 1:], rows[..., :-1]).clamp_(min=0)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(x[..., 1:, :] > x[..., :-1, :], rows[..., 1:] > rows[..., :-1], out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> Tensor:
+        lower, right, out = ctx.saved_tensors
+        return _split(_split(grad * (out > 0), right, -1), lower, -2)
+
+
+def _split(grad: Tensor, second: Tensor, dim: int) -> Tensor:
+    """Returns the gradient of the maximum of neighbors along ``dim``, one longer there; ``second`` says which won."""
+    shape = list(grad.shape)
+    size = shape[dim]
+    shape[dim] += 1
+    out = grad.new_empty(shape)
+    to_second = grad * second
+    out.select(dim, size).zero_()
+    torch.sub(grad, to_second, out=out.narrow(dim, 0, size))
+    out.narrow(dim, 1, size).add_(to_second)
+    return out
 
 
 def gaussian_blur(sigma: float = 0.6) -> Tensor:
