@@ -264,7 +264,6 @@ def build_parser():
     repeat.add_argument("--config", nargs="+", required=True, metavar="FILE", help="configs to train")
     repeat.add_argument("--seeds", type=int, default=5, help="how many seeds: 0, 1, ... (default: 5)")
     repeat.add_argument("--first-seed", type=int, default=0, help="the first seed (default: 0)")
-    repeat.add_argument("--folds", type=int, help="cross-validate over this many folds of train and test together")
     repeat.add_argument("--out", metavar="FOLDER", default="runs/repeat", help="where to write (default: runs/repeat)")
     add_overrides(repeat)
     return parser

@@ -52,7 +52,7 @@ def measure_pose(upright: tuple[Tensor, Tensor], posed: tuple[Tensor, Tensor], a
     """Returns the errors of one pose g over a batch of images x; an undefined one is None.
 
     - ``equivariance_error`` ||phi(g x) - g phi(x)|| / ||phi(x)||, phi the trunk up to group pooling, whose
-      channels are scalar fields, which g only moves about (Weiler & Cesa 2019, arXiv:1911.08251, section 2). The
+      channels are scalar fields, which g only moves about (Weiler & Cesa 2019, arXiv:1911.08251). The
       norm is over all images, channels and pixels: all pixels for multiples of 90 degrees, else the inscribed disc.
     - ``invariance_error`` ||f(g x) - f(x)|| / ||f(x)||, f the logits, over all images.
     - ``frac_preds_changed``: fraction of images of which the predicted class changes.

@@ -99,7 +99,7 @@ def sample_dropout(
 ) -> np.ndarray:
     """Returns the (T, N, K) probabilities of T passes with dropout on and nothing else changed.
 
-    MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142, section 4. A network that has ``embed`` and
+    MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142. A network that has ``embed`` and
     ``classify`` computes everything up to the first dropout once per image; any other is run T times whole.
 
     Args:
@@ -148,7 +148,7 @@ def score_rotated(
     """Returns the accuracy over R passes, each turning every image by a random angle, and (R, N) hits.
 
     This is how the published accuracies and numbers of missed sources were obtained (Scaife & Porter 2021,
-    arXiv:2102.08252, table 3). ``sd`` is the standard deviation over passes (R - 1), None if there is one: it
+    arXiv:2102.08252). ``sd`` is the standard deviation over passes (R - 1), None if there is one: it
     measures the orientation, not how few the sources are.
     """
     if rotations < 1:
@@ -181,7 +181,7 @@ def _mean_and_sd(values: np.ndarray) -> dict:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Returns the temperature T that minimizes the mean negative log-likelihood of softmax(logits / T).
 
-    Guo et al. 2017, arXiv:1706.04599, section 4.2, eq. 9. T is sought between 0.01 and
+    Guo et al. 2017, arXiv:1706.04599. T is sought between 0.01 and
     100: where every source is classified rightly there is no minimum, and T only says that it is small.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 
 from utils import UserError
 
-N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599, section 5
+N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599
 N_RESAMPLES = 2000
 CONFIDENCE = 0.95  # of every interval
 
@@ -70,7 +70,7 @@ def score_predictions(
     - ``nll``: mean negative log-likelihood, nats.
     - ``brier``: Brier 1950, Mon. Weather Rev. 78, 1: squared error summed over classes; halved for two
       classes, as is usual now.
-    - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, eq. 3, of the most probable
+    - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, of the most probable
       class, in 15 equal bins (low, high]. It is biased upward for few sources, and in resamples more so.
 
     Args:
@@ -169,7 +169,7 @@ def confidence_bins(confidence: np.ndarray) -> np.ndarray:
 def reliability(probs: np.ndarray, labels: np.ndarray) -> list[dict]:
     """Returns low, high, n, mean confidence and accuracy of each bin of confidence that is not empty.
 
-    Guo et al. 2017, arXiv:1706.04599, section 2, figure 1.
+    Guo et al. 2017, arXiv:1706.04599.
     """
     confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == labels
     where = confidence_bins(confidence)
@@ -239,10 +239,10 @@ def entropy(probs: np.ndarray) -> np.ndarray:
 def uncertainties(probs: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the total, data and model uncertainty of stochastic predictions, in nats.
 
-    - ``predictive_entropy`` H[mean_t p_t]: Gal 2016 (thesis, Cambridge), section 3.3.1; at most ln K.
+    - ``predictive_entropy`` H[mean_t p_t]: Gal 2016; at most ln K.
     - ``expected_entropy`` mean_t H[p_t].
     - ``mutual_information`` between prediction and weights, their difference: Houlsby et al. 2011,
-      arXiv:1112.5745, eq. 2; 0 where all passes agree.
+      arXiv:1112.5745; 0 where all passes agree.
 
     Args:
         probs: (T, ..., K), in [0, 1], sums of 1 over the last axis.

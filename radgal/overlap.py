@@ -1,6 +1,6 @@
 """The overlap index: how far dropout samples of two classes' probabilities cannot be told apart.
 
-Scaife & Porter 2021, arXiv:2102.08252, section 5. Legend: T dropout passes, N sources.
+Scaife & Porter 2021, arXiv:2102.08252. Legend: T dropout passes, N sources.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IMPROVED_BY = 0.01  # a smaller change of a source's mean overlap index is no ch
 def overlap_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Returns the overlap of two sets of probabilities, as published: eta = sum_z min(f_x(z), f_y(z)) dz.
 
-    Scaife & Porter 2021, arXiv:2102.08252, section 5. f is a density estimate with a Gaussian kernel of bandwidth
+    Scaife & Porter 2021, arXiv:2102.08252 f is a density estimate with a Gaussian kernel of bandwidth
     0.1 at 100 points from 0 to 1, and dz = 1/100. The kernel is cut at 0 and 1 and not renormalized: equal samples
     give 0.99 near 0.5 but 0.515 at 0 or 1. :func:`overlap_index_reflected` has no such bias.
 
@@ -36,7 +36,7 @@ def overlap_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def overlap_index_reflected(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Returns the overlap of two sets of probabilities with the densities reflected at 0 and 1.
 
-    Kernel mass that falls outside [0, 1] is folded back (Silverman 1986, Density Estimation, section 2.10), the
+    Kernel mass that falls outside [0, 1] is folded back (Silverman 1986, Density Estimation), the
     densities are normalized on the grid, and the integral is the trapezoidal rule's: equal samples give 1
     wherever they are.
 
@@ -71,7 +71,7 @@ def _for_each_first(function: Callable, x: np.ndarray, y: np.ndarray) -> np.ndar
 def density(samples: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Returns the Gaussian kernel density estimate of (..., T) samples at the points z (Z,), as (..., Z).
 
-    Bandwidth 0.1 is the kernel's standard deviation (Silverman 1986, eq. 2.2a), whatever the samples' spread.
+    Bandwidth 0.1 is the kernel's standard deviation (Silverman 1986), whatever the samples' spread.
     """
     u = (z[:, None] - samples[..., None, :]) / BANDWIDTH
     return np.exp(-0.5 * u**2).mean(-1) / (BANDWIDTH * np.sqrt(2 * np.pi))

@@ -257,7 +257,7 @@ def bootstrap_difference(
     """Returns the mean of b - a with a 95 % interval and a two-sided p, by a bootstrap over sources and seeds.
 
     Sources and seeds are both drawn with replacement, the same sources for both configs and, if ``paired``, the same
-    seeds (Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapters 13 and 16). With one seed only
+    seeds (Efron & Tibshirani 1993, An Introduction to the Bootstrap). With one seed only
     sources are drawn: the interval then holds for these very weights, not for the config.
 
     Approximate because: so few seeds understate their own spread, its variance by a factor (k - 1) / k.
@@ -274,7 +274,7 @@ def bootstrap_difference(
     seeds_a = resample(len(a), n_resamples, seed + 1) / len(a)
     seeds_b = seeds_a if paired else resample(len(b), n_resamples, seed + 2) / len(b)
     drawn = ((seeds_b @ b - seeds_a @ a) * sources).sum(axis=1)
-    # Counting the observed sample as one of the draws keeps p above 0 (Davison & Hinkley 1997, eq. 4.11). Equal
+    # Counting the observed sample as one of the draws keeps p above 0 (Davison & Hinkley 1997). Equal
     # differences up to rounding count as equal.
     below, above = (drawn <= 1e-12).sum(), (drawn >= -1e-12).sum()
     low, high = percentile_interval(drawn)

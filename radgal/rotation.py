@@ -1,6 +1,6 @@
 """How the predictions for a source depend on its orientation on the sky: the rotation test of the paper.
 
-Scaife & Porter 2021, arXiv:2102.08252, section 5. Legend: N sources, R poses (an angle, mirrored or not), T dropout
+Scaife & Porter 2021, arXiv:2102.08252. Legend: N sources, R poses (an angle, mirrored or not), T dropout
 passes, K classes.
 """
 

@@ -59,16 +59,9 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = (
-            "last.pt",
-            "best.pt",
-            "config.txt",
-            "environment.json",
-            "metrics.json",
-            "sources.csv",
-            "sources.ecsv",
-        )
+        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json")
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
+        found += sorted(self.path.glob("sources.*"))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
         return [p for p in found if p.is_file()]
 

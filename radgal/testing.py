@@ -13,7 +13,7 @@ from radgal.config import Config
 from radgal.data import Split, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test
 from radgal.plots import save_evaluation_figures
-from radgal.sources import write_table
+from radgal.sources import FORMATS, write_table
 from utils import UserError, nearest, write_json
 
 
@@ -27,7 +27,7 @@ def test_run(
     seed: int = 0,
     say: Callable[..., None] = print,
 ) -> dict:
-    """Evaluates the test set once and writes metrics.json, sources.csv and sources.ecsv.
+    """Evaluates the test set once and writes metrics.json, its figures, and sources.csv, .ecsv and .fits.
 
     The test images are those of the data-set version that the run was trained on; another one is refused.
 
@@ -51,7 +51,7 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     write_json(folder / "metrics.json", metrics)
-    for suffix in (".csv", ".ecsv"):
+    for suffix in FORMATS:
         write_table(table, folder / f"sources{suffix}")
     save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
