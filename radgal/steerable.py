@@ -6,12 +6,17 @@ element, which G permutes. See Weiler & Cesa 2019, arXiv:1911.08251.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from radgal.basis import KernelBasis, Symmetry, make_basis
+from radgal.harmonic import HarmonicConv, make_plan, mixing_matrices
+
+HARMONIC_FROM_ORDER = 16
 
 
 class SteerableConv(nn.Module):
@@ -48,7 +53,7 @@ class SteerableConv(nn.Module):
         self.out_channels = out_fields * basis.sampled.shape[1]
         self.register_buffer("basis", basis.sampled, persistent=False)
         self.weights = nn.Parameter(torch.empty(out_fields * in_fields * len(basis)))
-        self._cached: tuple[Tensor, Tensor] | None = None
+        self._cached: tuple[Tensor, list[Tensor]] | None = None
         self.reset_parameters(basis)
 
     def reset_parameters(self, basis: KernelBasis) -> None:
@@ -73,22 +78,43 @@ class SteerableConv(nn.Module):
         """Returns the basis of kernels as published checkpoints hold it, shape (B, |out|, |in|, k * k)."""
         return self.basis.flatten(3)
 
-    def filter_now(self) -> Tensor:
-        """Returns the dense filter; without gradients, in eval mode, expanded only if the weights changed."""
-        if self.training or (torch.is_grad_enabled() and self.weights.requires_grad):
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the convolved fields, shape (N, out_channels, H', W')."""
+        if self._harmonic_pays(x):
+            plan = make_plan(self.symmetry, self.kernel_size)
+            matrices = self._reuse(lambda: mixing_matrices(plan, self.weights, self.in_fields, self.out_fields))
+            return HarmonicConv.apply(x, plan, self.padding, *matrices)
+        return F.conv2d(x, self._reuse(lambda: [self.expand()])[0], padding=self.padding)
+
+    def _harmonic_pays(self, x: Tensor) -> bool:
+        """Returns whether the harmonic form is the faster one: on a CPU, for large groups.
+
+        Measured on a CPU core with AVX-512 (6 to 16 fields, forward and backward): C_8 0.7, D_8 1.2, C_16 1.5,
+        D_16 2.5 times as fast as the dense form. In float64 the rounding of the basis to float32 would show.
+        """
+        return (
+            self.regular_input
+            and self.symmetry.order >= HARMONIC_FROM_ORDER
+            and self.kernel_size % 2 == 1
+            and x.device.type == "cpu"
+            and x.dtype == self.weights.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+        )
+
+    def _reuse(self, make: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Returns ``make()``; in eval mode without gradients, its last result while the weights are the same."""
+        if self.training or torch.is_grad_enabled() and self.weights.requires_grad:
             self._cached = None
-            return self.expand()
-        if torch.compiler.is_compiling():
-            return self.expand()
+            return make()
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return make()
         now = self.weights.detach()
         if self._cached is None or not _same(self._cached[0], now):
             with torch.inference_mode(False), torch.no_grad():
-                self._cached = now.clone(), self.expand()
+                self._cached = now.clone(), make()
         return self._cached[1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the convolved fields, shape (N, out_channels, H', W')."""
-        return F.conv2d(x, self.filter_now(), padding=self.padding)
 
     def train(self, mode: bool = True) -> SteerableConv:
         self._cached = None
@@ -135,36 +161,54 @@ class ReluMaxPool(nn.Module):
 class _ReluMax(torch.autograd.Function):
     """ReLU of the 2 x 2 maximum at stride 1, (N, C, H, W) -> (N, C, H - 1, W - 1), by rows and then by columns.
 
-    Differs from ``max_pool2d``: what is kept for the gradient is two bits of each pixel in two bytes, not an index of
-    eight bytes beside the input.
+    Only the input is kept for the gradient (``max_pool2d`` keeps an index of eight bytes as well); what was largest
+    is found again. A few maps at a time, so that all steps on them find them in the processor's cache. The gradient
+    goes to the first of equal maxima, as in ``max_pool2d``.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        rows = torch.maximum(x[..., 1:, :], x[..., :-1, :])
-        out = torch.maximum(rows[..., 1:], rows[..., :-1]).clamp_(min=0)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(x[..., 1:, :] > x[..., :-1, :], rows[..., 1:] > rows[..., :-1], out)
+        ctx.save_for_backward(x)
+        height, width = x.shape[-2:]
+        out = x.new_empty(*x.shape[:2], height - 1, width - 1)
+        for maps, result in _few_maps(x, out):
+            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
+            torch.maximum(rows[..., 1:], rows[..., :-1], out=result).clamp_(min=0)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
-        lower, right, out = ctx.saved_tensors
-        return _split(_split(grad * (out > 0), right, -1), lower, -2)
+        (x,) = ctx.saved_tensors
+        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for maps, grad_out, result in _few_maps(x, grad, grad_x):
+            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
+            largest = torch.maximum(rows[..., 1:], rows[..., :-1])
+            grad_rows = torch.empty_like(rows)
+            grad_largest = _where_positive(grad_out, largest)
+            _split(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
+            _split(grad_rows, maps[:, 1:] - maps[:, :-1], result, 1)
+        return grad_x
 
 
-def _split(grad: Tensor, second: Tensor, dim: int) -> Tensor:
-    """Returns the gradient of the maximum of neighbors along ``dim``, one longer there; ``second`` says which won."""
-    shape = list(grad.shape)
-    size = shape[dim]
-    shape[dim] += 1
-    out = grad.new_empty(shape)
-    to_second = grad * second
-    out.select(dim, size).zero_()
+def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yields the same few maps (n, H, W) of each (N, C, H, W): about a megabyte."""
+    n_maps = max(1, 300_000 // tensors[0][0, 0].numel())
+    return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
+
+
+def _where_positive(grad: Tensor, x: Tensor) -> Tensor:
+    """Returns ``grad`` where x > 0 and 0 elsewhere, in one pass (a product with a bool takes two)."""
+    return torch.ops.aten.threshold_backward(grad, x, 0.0)
+
+
+def _split(grad: Tensor, second_minus_first: Tensor, out: Tensor, dim: int) -> None:
+    """Writes the gradient of the maximum of neighbors along ``dim`` into ``out``, which is one longer there."""
+    size = grad.shape[dim]
+    to_second = _where_positive(grad, second_minus_first)
     torch.sub(grad, to_second, out=out.narrow(dim, 0, size))
+    out.select(dim, size).zero_()
     out.narrow(dim, 1, size).add_(to_second)
-    return out
 
 
 def gaussian_blur(sigma: float = 0.6) -> Tensor:
