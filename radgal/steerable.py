@@ -150,50 +150,61 @@ class ReluMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            x = F.max_pool2d(F.relu(x), 2, stride=1)
-        else:
-            x = _ReluMax.apply(x)
-        n_channels = x.shape[1]
-        return F.conv2d(x, self.blur.expand(n_channels, 1, -1, -1), stride=2, padding=2, groups=n_channels)
+        if x.device.type != "cpu" or not len(x) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return _blur(F.max_pool2d(F.relu(x), 2, stride=1), self.blur)
+        return _ReluMaxBlur.apply(x, self.blur)
 
 
-class _ReluMax(torch.autograd.Function):
-    """ReLU of the 2 x 2 maximum at stride 1, (N, C, H, W) -> (N, C, H - 1, W - 1), by rows and then by columns.
+def _blur(x: Tensor, blur: Tensor) -> Tensor:
+    return F.conv2d(x, blur.expand(x.shape[-3], 1, -1, -1), stride=2, padding=2, groups=x.shape[-3])
 
-    Only the input is kept for the gradient (``max_pool2d`` keeps an index of eight bytes as well); what was largest
-    is found again. A few maps at a time, so that all steps on them find them in the processor's cache. The gradient
-    goes to the first of equal maxima, as in ``max_pool2d``.
+
+class _ReluMaxBlur(torch.autograd.Function):
+    """ReLU, 2 x 2 maximum at stride 1 (by rows and then by columns) and blur at stride 2.
+
+    Only the input is kept for the gradient (stock operators keep the maxima, and indices of eight bytes, as well);
+    what was largest is found again. It is done for a few maps at a time, which then stay in the processor's cache.
+    The gradient goes to the first of equal maxima, as in ``max_pool2d``.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx, x: Tensor, blur: Tensor) -> Tensor:
+        ctx.save_for_backward(x, blur)
         height, width = x.shape[-2:]
-        out = x.new_empty(*x.shape[:2], height - 1, width - 1)
+        out = x.new_empty(*x.shape[:2], height // 2, width // 2)
         for maps, result in _few_maps(x, out):
             rows = torch.maximum(maps[:, 1:], maps[:, :-1])
-            torch.maximum(rows[..., 1:], rows[..., :-1], out=result).clamp_(min=0)
+            largest = torch.maximum(rows[..., 1:], rows[..., :-1]).clamp_(min=0)
+            result.copy_(_blur(largest, blur))
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        x, blur = ctx.saved_tensors
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
+        even = [size % 2 for size in x.shape[-2:]]  # an even side of the maxima has a last row of its own
         for maps, grad_out, result in _few_maps(x, grad, grad_x):
             rows = torch.maximum(maps[:, 1:], maps[:, :-1])
             largest = torch.maximum(rows[..., 1:], rows[..., :-1])
             grad_rows = torch.empty_like(rows)
-            grad_largest = _where_positive(grad_out, largest)
+            grad_largest = F.conv_transpose2d(
+                grad_out,
+                blur.expand(len(maps), 1, -1, -1),
+                stride=2,
+                padding=2,
+                output_padding=even,
+                groups=len(maps),
+            )
+            grad_largest = _where_positive(grad_largest, largest)
             _split(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
             _split(grad_rows, maps[:, 1:] - maps[:, :-1], result, 1)
-        return grad_x
+        return grad_x, None
 
 
 def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Yields the same few maps (n, H, W) of each (N, C, H, W): about a megabyte."""
-    n_maps = max(1, 300_000 // tensors[0][0, 0].numel())
+    n_maps = max(1, 300_000 // tensors[0].shape[-2:].numel())
     return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
 
 

@@ -22,11 +22,10 @@ def relative(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("symmetry", GROUPS, ids=str)
-@pytest.mark.parametrize("side", [13, 14])
-def test_harmonic_form_is_the_dense_convolution(symmetry: Symmetry, side: int) -> None:
+def test_harmonic_form_is_the_dense_convolution(symmetry: Symmetry) -> None:
     torch.manual_seed(0)
     conv = SteerableConv(symmetry, 2, 3, 5, padding=1)
-    x = torch.randn(2, conv.in_channels, side, side + 1, requires_grad=True)
+    x = torch.randn(2, conv.in_channels, 13, 12, requires_grad=True)
     expected = F.conv2d(x, conv.expand(), padding=1)
     plan = make_plan(symmetry, 5)
     got = HarmonicConv.apply(x, plan, 1, *mixing_matrices(plan, conv.weights, 2, 3))
@@ -95,7 +94,7 @@ def test_no_stale_matrices_in_eval_mode() -> None:
         torch.testing.assert_close(conv(x), 2 * before)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 40, 90, 91)])
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 40, 91, 90), (0, 3, 8, 8)])
 def test_pooling_has_the_gradient_of_the_stock_operators(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
@@ -106,5 +105,4 @@ def test_pooling_has_the_gradient_of_the_stock_operators(shape: tuple[int, ...])
     got = pool(x)
     torch.testing.assert_close(got, expected)
     grad = torch.randn_like(got)
-    ours, theirs = torch.autograd.grad(got, x, grad), torch.autograd.grad(expected, x, grad)
-    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(torch.autograd.grad(got, x, grad), torch.autograd.grad(expected, x, grad))
