@@ -203,8 +203,8 @@ class _ReluMaxBlur(torch.autograd.Function):
 
 
 def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yields the same few maps (n, H, W) of each (N, C, H, W): about a megabyte."""
-    n_maps = max(1, 300_000 // tensors[0].shape[-2:].numel())
+    """Yields the same few maps (n, H, W) of each (N, C, H, W): about four megabytes."""
+    n_maps = max(1, 1_000_000 // tensors[0].shape[-2:].numel())
     return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
 
 
