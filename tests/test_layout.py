@@ -25,6 +25,9 @@ MODELS_MAY_IMPORT = {
 }
 
 
+COMMANDS_MAY_IMPORT = {"utils", "models", *(f"radgal.{name}" for name in ORDER)}
+
+
 def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -45,3 +48,14 @@ def test_modules_import_only_earlier_ones(path: Path) -> None:
 def test_utils_and_models_import_what_they_may() -> None:
     assert imported(ROOT / "utils.py") == set()
     assert imported(ROOT / "models.py") - MODELS_MAY_IMPORT == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "radgal" / "commands").glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_commands_use_the_package_and_never_main(path: Path) -> None:
+    others = {name for name in imported(path) if not name.startswith("radgal.commands")}
+    assert others - COMMANDS_MAY_IMPORT == set()
+
+
+def test_main_knows_the_commands_only() -> None:
+    allowed = {"utils", "radgal.e2cnn_compat"}
+    assert {name for name in imported(ROOT / "main.py") if not name.startswith("radgal.commands")} <= allowed

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import main
+from radgal.commands.train import Run
 from radgal.firstgalaxy import FIRSTGalaxyData
 from tests.conftest import ROOT
 from utils import UserError
@@ -56,7 +57,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def train(config: Path, *options: str) -> main.Run:
+def train(config: Path, *options: str) -> Run:
     return main.main(["--config", str(config), *options])
 
 

@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 import models
+from main import build_parser
 from radgal.data import DATASETS
 from radgal.modelinfo import count_parameters
 from radgal.options import SECTIONS
 from radgal.runfolder import CSV_COLUMNS
 from tests.conftest import ROOT
 from tests.test_main import WRITTEN
-from utils import build_parser
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "configs" / "README.md")}
@@ -169,7 +169,7 @@ def test_requirements_are_what_is_imported() -> None:
     """Direct dependencies only, all of them: what a run imports is listed, what is listed is imported."""
     listed = set(re.findall(r"^([\w-]+)[>=]=", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
     import_name = {"scikit-learn": "sklearn"}
-    files = [*ROOT.glob("*.py"), *(ROOT / "radgal").glob("*.py")]
+    files = [*ROOT.glob("*.py"), *(ROOT / "radgal").rglob("*.py")]
     imported = set()
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,0 +1,67 @@
+"""What several commands share: their arguments, the reading of configs, the opening of trained runs."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import ArgumentParser
+from dataclasses import replace
+from pathlib import Path
+
+from utils import UserError, pick_device
+
+
+def add_overrides(parser: ArgumentParser) -> None:
+    """Adds ``--set``."""
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override keys of the config, such as training.epochs=5",
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Adds ``--device``."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+
+
+def add_trained_run(parser: ArgumentParser) -> None:
+    """Adds RUN and what every command that tests a trained run takes; see :func:`open_run`."""
+    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
+    add_device(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of rotations and dropout passes (default: 0)")
+    parser.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image (default: 100)")
+    parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
+
+
+def read_config(path: str | None, overrides: list[str]):
+    """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
+    import models
+    from radgal.config import load_config
+    from radgal.data import DATASETS
+
+    if path is None:
+        raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")
+    known = dict(
+        models=models.needs_nrot(),
+        datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()},
+    )
+    cfg = load_config(path, overrides, **known)
+    if cfg.training.seed is None:
+        cfg = load_config(path, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)
+    return cfg
+
+
+def open_run(args):
+    """Returns (trained run, device, folder to write to) for the RUN of a command."""
+    import models
+    from radgal.checkpoint import load_run
+    from radgal.testing import relocated
+
+    device = pick_device(args.device)
+    run = load_run(args.run, models.build_from_config, device)
+    run = replace(run, config=relocated(run.config, args.datadir))
+    return run, device, Path(args.out) if args.out else run.folder

@@ -1,0 +1,46 @@
+"""``equivariance RUN_OR_CONFIG``: how far networks are from the symmetry they are built for."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from radgal.commands.common import add_device, read_config
+from utils import pick_device, set_seed
+
+HELP = "measure equivariance and invariance errors"
+EXAMPLE = "equivariance configs/config_first_dn4lenet.txt"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("runs", nargs="+", metavar="RUN_OR_CONFIG", help="trained runs, or configs (untrained)")
+    parser.add_argument("--out", metavar="FOLDER", default="runs/equivariance", help="where to write")
+    parser.add_argument("--step", type=float, default=5.0, help="of the grid of angles, degrees (default: 5)")
+    parser.add_argument("--n-images", type=int, default=16, help="images to average over (default: 16)")
+    add_device(parser)
+
+
+def run(args) -> None:
+    """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
+    import models
+    from radgal import equivariance as measure
+    from radgal.checkpoint import load_run
+    from radgal.data import load_training_data
+
+    device = pick_device(args.device)
+    networks, images, normalization = {}, {}, {}
+    for path in args.runs:
+        if path.endswith((".txt", ".ini", ".cfg")):
+            cfg = read_config(path, [])
+            set_seed(cfg.training.seed)
+            data = load_training_data(cfg)
+            network = models.build_from_config(cfg, data.classes, data.mean, data.std).to(device).eval()
+        else:
+            run = load_run(path, models.build_from_config, device)
+            cfg, network, data = run.config, run.model, load_training_data(run.config)
+        name = cfg.name if cfg.name not in networks else path
+        networks[name], normalization[name] = network, (data.mean, data.std)
+        images[name] = data.train.images[:: max(1, len(data.train) // args.n_images)][: args.n_images]
+    rows = measure.run_equivariance(args.out, networks, images, normalization, step_deg=args.step, device=device)
+    print(measure.describe(rows))
+    print(f"written to {args.out}: equivariance.csv, equivariance_summary.csv, equivariance.png")

@@ -1,0 +1,26 @@
+"""``evaluate RUN``: the test set, once, from the kept epoch."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from radgal.commands.common import add_trained_run, open_run
+
+HELP = "test a trained run once, upright and under rotations"
+EXAMPLE = "evaluate runs/config_first_lenet"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    add_trained_run(parser)
+    parser.add_argument("--rotations", type=int, default=20, help="random rotations to average over (default: 20)")
+
+
+def run(args) -> None:
+    """Tests a trained run once, from its best checkpoint."""
+    from radgal import testing
+
+    run, device, out = open_run(args)
+    options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    testing.test_run(run, out, device=device, **options)
+    print(f"written to {out}: metrics.json, sources.csv, sources.ecsv, confusion.png, roc.png, reliability.png")
