@@ -44,6 +44,7 @@ class Image:
     position: tuple[float, float] | None  # ICRS right ascension and declination of the middle, degrees
     pixel_scale_arcsec: float | None  # of the file, before any resampling
     flags: tuple[str, ...]  # keys of FLAGS
+    shape: tuple[int, int] | None = None  # of the file, after any resampling
 
 
 def read_image(
@@ -73,6 +74,8 @@ def read_image(
     path = Path(path)
     position = scale = None
     nan_fraction = 0.0
+    if path.exists() and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{path} is not a file")
     if FITS_NAME.search(path.name):
         image = read_fits(path)
         array, position = image.data, image.center_deg()
@@ -101,7 +104,7 @@ def read_image(
         "pixel_scale": rescale_to_arcsec is None and scales_differ(scale, expected_arcsec),
         "padded": is_small,
     }
-    return Image(pixels, position, scale, tuple(flag for flag in FLAGS if flags.get(flag)))
+    return Image(pixels, position, scale, tuple(flag for flag in FLAGS if flags.get(flag)), array.shape)
 
 
 def scales_differ(scale: float | None, expected: float | None) -> bool:
