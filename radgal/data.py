@@ -122,7 +122,7 @@ def load_training_data(cfg: Any) -> TrainingData:
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
-    dataset = _open(cfg, train=True)
+    dataset = open_dataset(cfg, train=True)
     everything = _as_split(dataset, cfg)
     if dataset.validation_rows is None:
         indices = split_indices(dataset.targets, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
@@ -171,10 +171,15 @@ def measure_normalization(images: torch.Tensor) -> tuple[float, float]:
 
 def load_test_data(cfg: Any) -> Split:
     """Returns the test images that a config asks for: the only door to them, for use once, at the end."""
-    return _as_split(_open(cfg, train=False), cfg)
+    return _as_split(open_dataset(cfg, train=False), cfg)
 
 
-def _open(cfg: Any, train: bool) -> GalaxyImages:
+def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
+    """Returns the training or test part of the data set that a config names, at its native size.
+
+    Raises:
+        UserError: if the data cannot be had or do not fit the config.
+    """
     name, n_classes = cfg.data.dataset, cfg.training.num_classes
     if name == IMAGE_TABLE:
         return ImageTable(

@@ -12,6 +12,7 @@ from radgal import checkpoint
 from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.finetune import freeze_trunk
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.runfolder import RunFolder
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
@@ -42,6 +43,7 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -52,7 +54,7 @@ def run_epochs(
     precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress()
+    progress = Progress(started_from=started_from)
     if resume:
         progress = restore(folder, config, data, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
@@ -60,6 +62,7 @@ def run_epochs(
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
@@ -149,7 +152,8 @@ def restore(
             precision.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng_state"])
         history = [dict(row) for row in content["history"]]
-        return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
+        best = int(content["best_epoch"]), tuple(content["best_score"])
+        return Progress(history, *best, content.get("started_from"))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
 

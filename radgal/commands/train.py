@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, plots, testing
+    from radgal import data, experiment, finetune, plots, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
     from radgal.precision import choose_precision
@@ -53,16 +53,21 @@ def run(args) -> Run:
     say(models.summary_text(model))
     if warning := models.equivariance_warning(model):
         say(warning)
+    started_from = None
+    if cfg.training.start_from and not args.resume:
+        started_from, said = finetune.begin(model, cfg, images)
+        say(said)
     if args.dry_run:
         say(f"nothing is wrong with {args.config}; a run on {device} in {precision.name} would write to {folder.path}")
         return Run(cfg, model, [], None, folder.path)
 
     say(f"training on {device} in {precision.name}, writing to {folder.path}")
     images = images.to(device)
-    progress = experiment.run_epochs(model.to(device), images, cfg, folder, resume=args.resume, say=say)
+    options = dict(resume=args.resume, say=say, started_from=started_from)
+    progress = experiment.run_epochs(model.to(device), images, cfg, folder, **options)
     kept = load_run(folder.best, models.build_from_config, device)
     folder.write_config(cfg)
-    origin = experiment.provenance(images, device, precision)
+    origin = experiment.provenance(images, device, precision) | {"started_from": progress.started_from}
     write_json(folder.path / "environment.json", environment() | origin)
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
     metrics = (
