@@ -28,6 +28,18 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
+def add_workers(parser: ArgumentParser) -> None:
+    """Adds ``--workers`` and ``--scheduler``, see :func:`radgal.schedule.run_tasks`."""
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes to share the work among (default: this one)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="'local' for one worker per core, or a dask scheduler: tcp://host:port, or its scheduler file",
+    )
+
+
 def add_trained_run(parser: ArgumentParser) -> None:
     """Adds RUN and what every command that tests a trained run takes; see :func:`open_run`."""
     parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
