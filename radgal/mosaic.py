@@ -102,7 +102,8 @@ class Mosaic:
         """
         left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
         cutout = np.full((side, side), np.nan)
-        rows, columns = slice(max(top, 0), min(top + side, self.height)), slice(max(left, 0), min(left + side, self.width))
+        rows = slice(max(top, 0), min(top + side, self.height))
+        columns = slice(max(left, 0), min(left + side, self.width))
         if rows.start < rows.stop and columns.start < columns.stop:
             long = iter((rows, columns))
             index = tuple(next(long) if length > 1 else 0 for length in self._shape)

@@ -9,9 +9,8 @@ Legend: N images, M runs (an ensemble, or one), T dropout passes, R rotations, K
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,27 +25,16 @@ from radgal.augment import to_input
 from radgal.catalog import Column, Part, write_part
 from radgal.checkpoint import TrainedRun
 from radgal.config import Config
-from radgal.data import DATASETS, Split, crop_and_pad
+from radgal.data import Split, crop_and_pad
 from radgal.evaluate import only_dropout
-from radgal.images import FLAGS, Image, read_image
+from radgal.images import FLAGS
+from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
 from radgal.metrics import log_softmax, uncertainties
-from radgal.mirabest import parse_source_name
-from radgal.mosaic import Mosaic, OffEdge, Position, read_cutout
 from radgal.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.sources import column_name
 from utils import UserError, pick_device
 
 Build = Callable[[Config, tuple[str, ...], float, float], nn.Module]
-Source = str | Position  # the path of an image, or a position in the mosaic
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How the images of a run's data set were made; carried by its checkpoint, through the data set's name."""
-
-    recipe: str
-    native_size: int  # pixels, before the crop to the network's input
-    pixel_scale_arcsec: float | None
 
 
 @dataclass(frozen=True)
@@ -56,8 +44,6 @@ class Member:
     path: str  # of the checkpoint
     sha256: str
     preparation: Preparation
-    imsize: int  # pixels
-    pad: int
 
 
 @dataclass(frozen=True)
@@ -101,33 +87,16 @@ def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings
     members, classes = [], None
     for run in runs:
         path = checkpoint.find(run)
-        trained = _load(str(path), _sha256(path), build, "cpu")
+        sha256 = _sha256(path)
+        trained = _load(str(path), sha256, build, choices.get("device", Settings.device))
         if classes not in (None, trained.classes):
             raise UserError(
                 f"the runs of an ensemble must have the same classes: {runs[0]} has {', '.join(classes)}, "
                 f"{run} has {', '.join(trained.classes)}"
             )
         classes = trained.classes
-        config = trained.config
-        members.append(
-            Member(str(path), _sha256(path), preparation_of(config), config.training.imsize, config.data.pad)
-        )
+        members.append(Member(str(path), sha256, preparation_of(trained.config)))
     return Settings(tuple(members), classes, **choices)
-
-
-def preparation_of(config: Config) -> Preparation:
-    """Returns how the images that a config trains on were made.
-
-    Raises:
-        UserError: if this version of the program does not know the data set.
-    """
-    dataset = DATASETS.get(config.data.dataset)
-    if dataset is None:
-        raise UserError(
-            f"the run was trained on {config.data.dataset!r}, which this program does not know, so neither how new "
-            "images must be prepared; use the version of the program that trained it"
-        )
-    return Preparation(dataset.recipe, dataset.native_size, dataset.pixel_scale_arcsec)
 
 
 def _sha256(path: str | Path) -> str:
@@ -142,9 +111,6 @@ def _load(path: str, sha256: str, build: Build, device: str) -> TrainedRun:
     if _sha256(path) != sha256:
         raise UserError(f"{path} has changed since the prediction was started; start it again without --resume")
     return checkpoint.load_run(path, build, pick_device(device))
-
-
-_open_mosaic = lru_cache(maxsize=1)(Mosaic)
 
 
 def columns_of(settings: Settings) -> list[Column]:
@@ -200,86 +166,22 @@ def predict_chunk(
         return chunk.part
     runs = [_load(member.path, member.sha256, build, settings.device) for member in settings.members]
     columns = columns_of(settings)
+    batches = read_ahead(
+        chunk.sources,
+        [member.preparation for member in settings.members],
+        rescale=settings.rescale,
+        mosaic=settings.mosaic,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
     done: list[Part] = []
-    for readings in _read_ahead(settings, chunk.sources):
-        done.append(predict_batch(settings, runs, columns, readings))
-        advance(len(readings))
+    with warnings.catch_warnings():  # what reading threads do to the filters ends here
+        for readings in batches:
+            done.append(predict_batch(settings, runs, columns, readings))
+            advance(len(readings))
     part = {column.name: np.concatenate([rows[column.name] for rows in done]) for column in columns}
     write_part(path, columns, part)
     return chunk.part
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """A source as it was read: an image for each way of preparing it, or an error."""
-
-    source: Source
-    images: dict[Preparation, Image]
-    flags: tuple[str, ...]
-    error: str
-
-
-def _read_ahead(settings: Settings, sources: Sequence[Source]) -> Iterator[list[Reading]]:
-    """Yields batches of sources, each read by a few threads while the one before it is worked on."""
-    if settings.mosaic is not None:
-        _open_mosaic(settings.mosaic)
-    batches = [sources[i : i + settings.batch_size] for i in range(0, len(sources), settings.batch_size)]
-    with ThreadPoolExecutor(max_workers=settings.threads) as pool:
-        waiting = None
-        for batch in [*batches, None]:
-            following = batch and [pool.submit(_read, settings, source) for source in batch]
-            if waiting is not None:
-                yield [future.result() for future in waiting]
-            waiting = following
-
-
-def _read(settings: Settings, source: Source) -> Reading:
-    """Returns a source as every run needs it; what goes wrong with one file must not end the others."""
-    preparations = dict.fromkeys(member.preparation for member in settings.members)
-    try:
-        images = {one: _prepare(settings, source, one) for one in preparations}
-    except OffEdge as error:
-        return Reading(source, {}, ("off_edge",), str(error))
-    except Exception as error:
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        return Reading(source, {}, (), " ".join(reason.split()) or type(error).__name__)
-    flags = {flag for image in images.values() for flag in image.flags}
-    if _las_arcsec(source) > _field_arcsec(settings, images):
-        flags.add("too_large")
-    ordered = tuple(flag for flag in FLAGS if flag in flags)
-    if all(image.nan_fraction == 1 for image in images.values()):
-        return Reading(source, {}, ordered, "no pixel has a value")
-    return Reading(source, images, ordered, "")
-
-
-def _prepare(settings: Settings, source: Source, preparation: Preparation) -> Image:
-    scale = preparation.pixel_scale_arcsec
-    if settings.rescale and scale is None:
-        raise UserError("the pixel scale of the training images is not known, so images cannot be resampled to it")
-    how: dict[str, Any] = dict(
-        recipe=preparation.recipe,
-        native_size=preparation.native_size,
-        expected_arcsec=scale,
-        rescale_to_arcsec=scale if settings.rescale else None,
-    )
-    if isinstance(source, Position):
-        return read_cutout(_open_mosaic(settings.mosaic), source, **how)
-    return read_image(source, **how)
-
-
-def _las_arcsec(source: Source) -> float:
-    """Returns the largest angular size of a source, from its catalog or a MiraBest file name; NaN if not known."""
-    return source.las_arcsec if isinstance(source, Position) else parse_source_name(source)["las_arcsec"]
-
-
-def _field_arcsec(settings: Settings, images: dict[Preparation, Image]) -> float:
-    """Returns the side of the smallest field that a run of the ensemble sees; NaN if not known."""
-    sides = []
-    for member in settings.members:
-        trained, own = member.preparation.pixel_scale_arcsec, images[member.preparation].pixel_scale_arcsec
-        scale = trained if settings.rescale or own is None else own
-        sides.append(np.nan if scale is None else member.imsize * scale)
-    return float(np.min(sides))
 
 
 def predict_batch(
@@ -287,21 +189,8 @@ def predict_batch(
 ) -> Part:
     """Returns the rows of some sources; of those that could not be read, with an error and no probabilities."""
     part = {column.name: column.blank(len(readings)) for column in columns}
-    text = {"id": [], "flags": [], "error": []} | ({"path": []} if "path" in part else {})
-    for i, reading in enumerate(readings):
-        is_position = isinstance(reading.source, Position)
-        text["id"].append(reading.source.id if is_position else _stem(reading.source))
-        text["flags"].append(";".join(reading.flags))
-        text["error"].append(reading.error)
-        if not is_position:
-            text["path"].append(reading.source)
-        where = (reading.source.ra_deg, reading.source.dec_deg) if is_position else None
-        for image in list(reading.images.values())[:1]:
-            where = where or image.position
-            part["nan_fraction"][i] = image.nan_fraction
-            part["pixel_scale_arcsec"][i] = image.pixel_scale_arcsec or np.nan
-        part["ra_deg"][i], part["dec_deg"][i] = where or (np.nan, np.nan)
-    part |= {name: np.array(values, dtype=str) for name, values in text.items()}
+    about = [describe_reading(reading) for reading in readings]
+    part |= {name: np.array([row[name] for row in about]) for name in part if name in about[0]}
     rows = [i for i, reading in enumerate(readings) if reading.images]
     if rows:
         found = _classify(settings, runs, [readings[i] for i in rows])
@@ -312,16 +201,12 @@ def predict_batch(
     return part
 
 
-def _stem(path: str) -> str:
-    return re.sub(r"\.(fits?|fts)(\.[gf]z)?$|\.(png|jpe?g|npy)$", "", Path(path).name, flags=re.IGNORECASE)
-
-
 def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence[Reading]) -> dict[str, np.ndarray]:
     """Returns the columns that the networks fill, for N sources with images."""
     probs, samples, overlaps = [], [], []
     for member, run in zip(settings.members, runs, strict=True):
         pixels = np.stack([reading.images[member.preparation].pixels for reading in readings])
-        images = crop_and_pad(torch.from_numpy(pixels), member.imsize, member.pad)
+        images = crop_and_pad(torch.from_numpy(pixels), member.preparation.imsize, member.preparation.pad)
         seeds = [_seed_of(settings.seed, member.sha256, one) for one in pixels]
         p, passes = predict_images(run, images, seeds, rotations=settings.rotations, mc_samples=settings.mc_samples)
         probs.append(p)
@@ -337,13 +222,15 @@ def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence
     for prefix, values in by_class.items():
         found |= {column_name(prefix, name): values[:, k] for k, name in enumerate(settings.classes)}
     if settings.overlap:
-        found |= dict(zip(("overlap_index", "overlap_index_sd", "overlap_index_reflected"), np.mean(overlaps, 0).T))
+        names = ("overlap_index", "overlap_index_sd", "overlap_index_reflected")
+        found |= dict(zip(names, np.mean(overlaps, axis=0).T, strict=True))
     return found
 
 
 def _seed_of(seed: int, checksum: str, pixels: np.ndarray) -> int:
     """Returns the seed of the dropout passes of one image: the same wherever in whichever list the image is."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {checksum}".encode() + pixels.tobytes(), digest_size=7).digest())
+    content = f"{seed} {checksum}".encode() + pixels.tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=7).digest(), "big")
 
 
 @torch.inference_mode()
