@@ -44,6 +44,8 @@ class GalaxyImages(VisionDataset):
     mean: float  # of pixel / 255
     std: float
     native_size: int  # H = W, pixels
+    recipe: str  # how FITS cutouts become such images, a key of fits.RECIPES
+    pixel_scale_arcsec: float | None  # None: not known
     citation: str
 
     def __init__(self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None):
