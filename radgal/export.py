@@ -28,8 +28,9 @@ from tqdm.auto import tqdm
 from radgal.augment import background_value, to_input
 from radgal.checkpoint import TrainedRun
 from radgal.config import Config
-from radgal.data import DATASETS, crop_and_pad, load_training_data
+from radgal.data import crop_and_pad, load_training_data
 from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.inputs import preparation_of
 from radgal.layers import PooledConv2d
 from radgal.steerable import gaussian_blur
 from utils import UserError, atomic_write, show_bars
@@ -115,8 +116,8 @@ def to_plain(module: nn.Module) -> nn.Module:
 
 def from_run(run: TrainedRun) -> PlainNet:
     """Returns the plain network of a trained run, for images of its data set's size."""
-    size = DATASETS[run.config.data.dataset].native_size
-    return PlainNet(run.model, size, run.config.training.imsize, run.config.data.pad, run.mean, run.std)
+    how = preparation_of(run.config)
+    return PlainNet(run.model, how.native_size, how.imsize, how.pad, run.mean, run.std)
 
 
 def describe(run: TrainedRun, plain: PlainNet) -> dict[str, Any]:
