@@ -1,4 +1,4 @@
-"""A look through a checkpoint before torch reads it: nothing in it is run, copied or unpacked.
+"""A look through pickles and checkpoints before anything else reads them: nothing in them is run or unpacked.
 
 ``torch.load(weights_only=True)`` alone does not keep what it promises in every torch that is allowed here: up to 2.5 it
 can be made to run code (CVE-2025-32434), and up to 2.9 to read and write past its memory (CVE-2026-24747). What those
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -17,6 +18,17 @@ MAX_PICKLE_BYTES = 16 << 20  # that of a run of ten thousand epochs has two mill
 MAX_DEPTH = 32
 MAX_VALUES = 5_000_000
 MAX_INT_BITS = 256  # NumPy's random generators have states of 128
+
+
+def check_pickle(content: bytes) -> None:
+    """Raises ValueError for a pickle that is cut off, or that makes the unpickler ask for memory it never uses.
+
+    The unpickler numbers what it has read and keeps a table as long as the largest number, which a file of ten bytes
+    can put at two billion.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+            raise ValueError(f"it numbers its {argument:,}th part, and has {len(content):,} bytes")
 
 
 def check_archive(path: Path) -> None:
@@ -38,7 +50,9 @@ def check_archive(path: Path) -> None:
             raise ValueError("it is a TorchScript program")
         if sizes[name] > MAX_PICKLE_BYTES:
             raise ValueError(f"its description has {sizes[name]:,} bytes")
-        content = _Scan(archive.read(name), prefix, sizes).load()
+        description = archive.read(name)
+    check_pickle(description)
+    content = _Scan(description, prefix, sizes).load()
     _count(content, 0, {})
 
 

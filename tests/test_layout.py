@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 # Each module may import those to its left, and utils; never main. ``models`` stands beside the package.
 ORDER = (
-    "ini options draft config download batches mirabest frdeep firstgalaxy fits images "
-    "data augment e2cnn_compat basis stock layers harmonic steerable modelinfo train safeload checkpoint "
+    "ini options draft config download safeload batches mirabest frdeep firstgalaxy fits images "
+    "data augment e2cnn_compat basis stock layers harmonic steerable modelinfo train checkpoint "
     "runfolder experiment metrics sources plots evaluate testing overlap rotation equivariance tables repeat "
     "catalog mosaic inputs predict predictjob export"
 ).split()
