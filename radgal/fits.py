@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
+MAX_RATIO = 200  # a FITS image that is mostly zeros has less
+OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     with quiet():
         try:
             with path.open("rb") as file:
-                packed = file.read(2) == b"\x1f\x8b"
+                start = file.read(6)
+            packed = start.startswith(b"\x1f\x8b")
+            if start.startswith(OTHER_PACKINGS):
+                check_packing(path)
             if packed:
                 with gzip.open(path) as file:
                     content = file.read(limit + 1)
@@ -124,6 +129,30 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
             raise _damaged(path, error) from None
         with hdus:
             yield hdus
+
+
+def check_packing(path: Path) -> None:
+    """Refuses files that would unpack to far more than they are, before a reader unpacks them by itself.
+
+    astropy opens whatever looks packed, whatever its name. Only gzip is let through, up to ``MAX_RATIO`` times the
+    file's size (or 1 GiB).
+
+    Raises:
+        UserError: for other packings, and beyond that.
+        OSError: if the file cannot be read, or is no whole gzip file.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(OTHER_PACKINGS):
+        raise UserError(f"{path} is packed, and not by gzip; unpack it first")
+    if not start.startswith(b"\x1f\x8b"):
+        return
+    limit, size = max(1 << 30, MAX_RATIO * path.stat().st_size), 0
+    with gzip.open(path) as file:
+        while chunk := file.read(1 << 20):
+            size += len(chunk)
+            if size > limit:
+                raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
