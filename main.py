@@ -9,7 +9,7 @@ from importlib import import_module
 from radgal.commands import train
 from utils import UserError
 
-COMMANDS = ("evaluate", "rotate", "equivariance", "repeat", "prepare", "fine-tune")
+COMMANDS = ("evaluate", "rotate", "equivariance", "repeat", "predict", "export", "prepare", "fine-tune")
 """Names of modules in radgal/commands (- for _), in the order of ``--help``; without a command, main.py trains."""
 
 

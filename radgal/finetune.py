@@ -14,7 +14,7 @@ from torch import nn
 
 from radgal import checkpoint, positions
 from radgal.config import Config
-from radgal.data import TrainingData, open_dataset
+from radgal.data import TrainingData, load_test_data, load_training_data
 from radgal.draft import IMAGE_TABLE
 from radgal.labels import read_labels, some
 from radgal.mirabest import parse_source_name
@@ -154,10 +154,18 @@ def find_overlap(source: Config, config: Config) -> list[str]:
 
 def _sources(config: Config, train: bool) -> list[tuple[str, positions.Position | None]]:
     """Returns the name and, where it is known, the position of the sources of a part."""
-    if config.data.dataset == IMAGE_TABLE:
-        rows = [row for row in read_labels(config.data.table)[0] if (row.split == "test") != train]
-        return [(row.name, row.position or _position(row.name)) for row in rows]
-    return [(name, _position(name)) for name in open_dataset(config, train).names]
+    is_table, places = config.data.dataset == IMAGE_TABLE, {}
+    if is_table:
+        rows = read_labels(config.data.table)[0]
+        places = {row.name: row.position for row in rows}
+    if is_table and config.data.fold is None:  # the images themselves need not be there
+        names = [row.name for row in rows if (row.split == "test") != train]
+    elif train:
+        data = load_training_data(config)
+        names = [*data.train.names, *(data.val.names if data.val else ())]
+    else:
+        names = load_test_data(config).names
+    return [(name, places.get(name) or _position(name)) for name in names]
 
 
 def _position(name: str) -> positions.Position | None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
+MAX_RATIO = 200  # a FITS image that is mostly zeros has less
+OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class FitsImage:
         if self.wcs is None:
             return None
         height, width = self.data.shape
-        with _quiet():
+        with quiet():
             try:
                 sky = self.wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
                 position = float(sky.ra.deg), float(sky.dec.deg)
@@ -87,8 +89,8 @@ def read_fits(path: str | Path, max_pixels: int = MAX_PIXELS) -> FitsImage:
         except Exception as error:  # what astropy raises for a cut-off file depends on where it is cut
             raise _damaged(path, error) from None
         data = data.reshape([side for side in data.shape if side > 1])
-        wcs = _sky_of(hdu.header)
-        return FitsImage(data, wcs, _pixel_scale(wcs), float((~np.isfinite(data)).mean()))
+        wcs = sky_of(hdu.header)
+        return FitsImage(data, wcs, pixel_scale(wcs), float((~np.isfinite(data)).mean()))
 
 
 @contextmanager
@@ -101,10 +103,13 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     from astropy.io import fits
 
     limit = 8 * max_pixels + (64 << 20)
-    with _quiet():
+    with quiet():
         try:
             with path.open("rb") as file:
-                packed = file.read(2) == b"\x1f\x8b"
+                start = file.read(6)
+            packed = start.startswith(b"\x1f\x8b")
+            if start.startswith(OTHER_PACKINGS):
+                check_packing(path)
             if packed:
                 with gzip.open(path) as file:
                     content = file.read(limit + 1)
@@ -124,6 +129,30 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
             raise _damaged(path, error) from None
         with hdus:
             yield hdus
+
+
+def check_packing(path: Path) -> None:
+    """Refuses files that would unpack to far more than they are, before a reader unpacks them by itself.
+
+    astropy opens whatever looks packed, whatever its name. Only gzip is let through, up to ``MAX_RATIO`` times the
+    file's size (or 1 GiB).
+
+    Raises:
+        UserError: for other packings, and beyond that.
+        OSError: if the file cannot be read, or is no whole gzip file.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(OTHER_PACKINGS):
+        raise UserError(f"{path} is packed, and not by gzip; unpack it first")
+    if not start.startswith(b"\x1f\x8b"):
+        return
+    limit, size = max(1 << 30, MAX_RATIO * path.stat().st_size), 0
+    with gzip.open(path) as file:
+        while chunk := file.read(1 << 20):
+            size += len(chunk)
+            if size > limit:
+                raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
@@ -173,7 +202,7 @@ def noise_threshold(data: np.ndarray, recipe: str) -> float:
     steps, finite = RECIPES[recipe], np.isfinite(data)
     if not finite.any():
         return float("inf")
-    with _quiet(), np.errstate(all="ignore"):
+    with quiet(), np.errstate(all="ignore"):
         # All-finite data stay as they are: the last bit of a sum depends on the shape of what is summed.
         good = data if finite.all() else data[finite]
         _, _, std = sigma_clipped_stats(good, sigma=3.0, maxiters=steps.max_iterations)
@@ -259,7 +288,7 @@ def resample(data: np.ndarray, factor: float) -> np.ndarray:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps away astropy's warnings about headers (units, dates, unprintable comments), which pixels do not need."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -271,11 +300,11 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason})")
 
 
-def _sky_of(header: Any) -> WCS | None:
+def sky_of(header: Any) -> WCS | None:
     """Returns the celestial coordinate system of the two axes of the image, or None."""
     from astropy.wcs import WCS
 
-    with _quiet():
+    with quiet():
         try:
             wcs = WCS(header)
             long_axes = {i for i in range(wcs.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
@@ -286,11 +315,12 @@ def _sky_of(header: Any) -> WCS | None:
             return None
 
 
-def _pixel_scale(wcs: WCS | None) -> float | None:
+def pixel_scale(wcs: WCS | None) -> float | None:
+    """Returns the mean side of a pixel at the reference position, arcseconds; None if it is not known."""
     from astropy.wcs.utils import proj_plane_pixel_area
 
     if wcs is None:
         return None
-    with _quiet(), np.errstate(all="ignore"):
+    with quiet(), np.errstate(all="ignore"):
         scale = 3600 * float(np.sqrt(proj_plane_pixel_area(wcs)))
     return scale if np.isfinite(scale) and scale > 0 else None
