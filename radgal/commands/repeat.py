@@ -88,7 +88,12 @@ def train_task(task: Task) -> None:
             task.folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
-        train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
+        done = train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
+    if done.metrics is None:
+        raise UserError(
+            f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "
+            "[data] table, or cross-validate with --folds 5"
+        )
 
 
 def collect(task: Task) -> dict:
