@@ -24,9 +24,10 @@ import main
 import models
 from radgal import checkpoint, predict, predictjob
 from radgal.config import load_config
-from radgal.data import MiraBest_full, crop_and_pad
+from radgal.data import MiraBest_full, Split, crop_and_pad
 from radgal.evaluate import predict_logits, sample_dropout
 from radgal.metrics import log_softmax
+from radgal.rotation import sample_rotations
 from tests.conftest import ROOT
 from tests.test_fits import a_field
 from tests.test_fits import write as write_fits
@@ -217,15 +218,12 @@ def test_runs_and_rotations_are_averaged(run_folder, tmp_path) -> None:
 
 def test_the_overlap_index_is_that_of_the_rotation_test(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 2)
-    rows = go(run_folder, images, "--mc-samples", 50, "--overlap", out=tmp_path / "c.csv")
-    from radgal.data import Split
-    from radgal.rotation import sample_rotations
-
+    rows = go(run_folder, images, "--mc-samples", 2000, "--overlap", out=tmp_path / "c.csv")
     trained = checkpoint.load_run(run_folder, models.build_from_config, torch.device("cpu"))
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
     split = Split(crop_and_pad(pixels, 18), torch.zeros(2, dtype=torch.int64), ("a", "b"))
     test = sample_rotations(trained.model, split, trained.mean, trained.std, CLASSES, mc_samples=2000)
-    np.testing.assert_allclose(numbers(rows, "overlap_index")[:, 0], test.overlap.mean(1), atol=0.05)
+    np.testing.assert_allclose(numbers(rows, "overlap_index")[:, 0], test.overlap.mean(1), atol=0.03)
     np.testing.assert_allclose(
         numbers(rows, "overlap_index_reflected")[:, 0], test.overlap_reflected.mean(1), atol=0.05
     )
