@@ -44,7 +44,8 @@ class Image:
     position: tuple[float, float] | None  # ICRS right ascension and declination of the middle, degrees
     pixel_scale_arcsec: float | None  # of the file, before any resampling
     flags: tuple[str, ...]  # keys of FLAGS
-    nan_fraction: float = 0.0  # of pixels that are not finite
+    shape: tuple[int, int]  # of the file, after any resampling
+    nan_fraction: float  # of pixels that are not finite
 
     def flagged(self, flag: str) -> Image:
         """Returns the image with one flag more."""
@@ -78,6 +79,8 @@ def read_image(
     path = Path(path)
     position = scale = None
     nan_fraction = 0.0
+    if path.exists() and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{path} is not a file")
     if FITS_NAME.search(path.name):
         image = read_fits(path)
         array, position = image.data, image.center_deg()
@@ -125,7 +128,7 @@ def as_image(
         "padded": min(array.shape) < native_size,
     }
     found = tuple(flag for flag in FLAGS if flags.get(flag))
-    return Image(pixels, position, pixel_scale_arcsec, found, nan_fraction)
+    return Image(pixels, position, pixel_scale_arcsec, found, array.shape, nan_fraction)
 
 
 def scales_differ(scale: float | None, expected: float | None) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from radgal.config import Config
-from radgal.data import DATASETS
+from radgal.data import class_counts, preprocessing
 from radgal.images import FLAGS, Image, read_image
 from radgal.mirabest import parse_source_name
 from radgal.mosaic import Mosaic, OffEdge, Position, read_cutout
@@ -42,14 +42,14 @@ def preparation_of(config: Config) -> Preparation:
     Raises:
         UserError: if this version of the program does not know the data set.
     """
-    dataset = DATASETS.get(config.data.dataset)
-    if dataset is None:
+    if config.data.dataset not in class_counts():
         raise UserError(
             f"the run was trained on {config.data.dataset!r}, which this program does not know, so neither how new "
             "images must be prepared; use the version of the program that trained it"
         )
+    how = preprocessing(config)
     return Preparation(
-        dataset.recipe, dataset.native_size, dataset.pixel_scale_arcsec, config.training.imsize, config.data.pad
+        how["recipe"], how["native_size"], how["expected_arcsec"], config.training.imsize, config.data.pad
     )
 
 

@@ -226,7 +226,8 @@ def _find_column(table: Table, path: Path, what: str, name: str | None) -> str |
         if what in ("id", "las") and not same:
             return None
     wanted = name or what
-    like = nearest(wanted, table.colnames)
+    begins = [column for column in table.colnames if column.lower().startswith(wanted.lower())]
+    like = begins[0] if begins else nearest(wanted, table.colnames)
     hint = f"; did you mean {like!r}?" if like else ""
     raise UserError(f"{path} has no column {wanted!r}{hint} (it has {there}); name the column with --{what}-column")
 
