@@ -13,7 +13,8 @@ from tests.conftest import ROOT
 ORDER = (
     "ini options draft config download batches mirabest frdeep firstgalaxy data augment e2cnn_compat basis stock "
     "layers harmonic steerable modelinfo train checkpoint runfolder experiment metrics sources plots evaluate testing "
-    "overlap rotation equivariance tables repeat"
+    "overlap rotation equivariance tables repeat "
+    "demo demofigure"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",
