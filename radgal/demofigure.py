@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -123,9 +124,9 @@ def field_panels(demo: Demo, features: Axes, stabilized: Axes, cmap: str) -> tup
 
 def percent(value: float) -> str:
     """Returns a relative change as text: in per cent, or as a power of ten where that would read as zero."""
-    if value >= 5e-4:
-        return f"{100 * value:.3g} %" if value < 1 else f"{100 * value:.0f} %"
-    return f"{value:.0e}" if value else "0"
+    if value < 5e-4:
+        return f"{value:.0e}" if value else "0"
+    return f"{100 * value:.0f} %" if value >= 0.1 else f"{100 * value:.2g} %"
 
 
 def exact_text(demo: Demo) -> str:
@@ -204,6 +205,7 @@ def _draw_curves(axes: Axes, demos: Sequence[Demo]) -> list:
     for k, demo in enumerate(demos):
         color = STEERABLE if demo.equivariant else CONVENTIONAL
         seen = dict(zip(demo.angles_deg.tolist(), demo.change.tolist(), strict=True)) | demo.exact_change
+        seen[360.0] = seen.get(0.0, np.nan)
         angles = sorted(seen)
         style = "-" if demo.equivariant else (0, (4, 1.5))
         axes.plot(angles, [max(seen[a], FLOOR) for a in angles], color=color, linewidth=1.2, linestyle=style)
@@ -268,10 +270,10 @@ def write_demo(
 
 
 def write_gif(images: Sequence[Image], path: Path, duration_s: float) -> None:
-    """Writes a GIF that runs for ever, with one palette for all frames, small enough for a web page.
+    """Writes a GIF that runs for ever, with one palette for all frames, as many colors as keep it small.
 
     Raises:
-        UserError: if it is above ``MAX_GIF_BYTES`` even with the fewest colors.
+        UserError: if it is above ``MAX_GIF_BYTES`` even with the fewest; it is written all the same.
     """
     from PIL import Image
 
@@ -282,18 +284,19 @@ def write_gif(images: Sequence[Image], path: Path, duration_s: float) -> None:
     frame_ms = max(20, round(1000 * duration_s / len(images) / 10) * 10)  # a GIF counts in hundredths of a second
     for n_colors in PALETTES:
         palette = mosaic.quantize(n_colors, method=Image.Quantize.MEDIANCUT, kmeans=1)
-        reduced = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-        with atomic_write(path) as temporary:
-            reduced[0].save(
-                temporary, format="GIF", save_all=True, append_images=reduced[1:], duration=frame_ms, loop=0,
-                optimize=False,
-            )  # fmt: skip
-        if path.stat().st_size <= MAX_GIF_BYTES:
-            return
-    raise UserError(
-        f"{path} is {path.stat().st_size / 1e6:.1f} MB, above {MAX_GIF_BYTES / 1e6:.0f} MB with {n_colors} colors; "
-        "it is kept, but give a smaller --size or fewer --frames for one that is small"
-    )
+        first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+        file = io.BytesIO()
+        # Optimized, Pillow writes only the pixels that change from frame to frame: half the size.
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=frame_ms, loop=0, optimize=True)
+        if file.tell() <= MAX_GIF_BYTES:
+            break
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(file.getvalue())
+    if file.tell() > MAX_GIF_BYTES:
+        raise UserError(
+            f"{path} is written, but its {file.tell() / 1e6:.1f} MB are more than the {MAX_GIF_BYTES / 1e6:.0f} MB "
+            "that load well in a web page; for a small one give a smaller --size or fewer --frames"
+        )
 
 
 def write_video(images: Sequence[Image], path: Path, duration_s: float) -> None:
