@@ -44,7 +44,12 @@ class GalaxyImages(VisionDataset):
     mean: float  # of pixel / 255
     std: float
     native_size: int  # H = W, pixels
+    recipe: str  # how FITS cutouts become such images, a key of fits.RECIPES
+    pixel_scale_arcsec: float | None  # None: not known
     citation: str
+    validation_rows: list[int] | None = None  # of the training part, where the data set says which; None: drawn
+    has_test = True
+    notes: tuple[str, ...] = ()  # what a user should know before training
 
     def __init__(self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None):
         super().__init__(str(root), transform=transform, target_transform=target_transform)

@@ -24,6 +24,7 @@ MAY_CHANGE = {
     "data.datadir",
     "data.download",
     "data.mirror",
+    "data.table",
 }
 
 
@@ -46,7 +47,7 @@ def run_epochs(
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
     progress = Progress()
     if resume:
-        progress = restore(folder, config, model, optimizer, scheduler)
+        progress = restore(folder, config, data, model, optimizer, scheduler)
         say(f"resumed after epoch {progress.epoch}")
     else:
         for moved in folder.keep_earlier():
@@ -88,7 +89,12 @@ def run_epochs(
 
 
 def restore(
-    folder: RunFolder, config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler
+    folder: RunFolder,
+    config: Config,
+    data: TrainingData,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler,
 ) -> Progress:
     """Puts the run in ``folder`` back to the end of its last finished epoch.
 
@@ -109,6 +115,11 @@ def restore(
             f"{folder.last} cannot be resumed with a changed config:\n  "
             + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
+        )
+    if content.get("checksum", data.checksum) != data.checksum:
+        raise UserError(
+            f"{folder.last} was trained on other images ({content['checksum']}) than [data] gives now "
+            f"({data.checksum}): bring them back, or start anew without --resume (the earlier files are kept)"
         )
     try:
         model.load_state_dict(content["model"])

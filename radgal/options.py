@@ -59,6 +59,15 @@ class DataSection(Section):
     )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
     mirror: Text | None = Field(None, description="folder or address to look for the archive first")
+    table: Text | None = Field(
+        None, description="for dataset 'ImageTable': file that lists the images and their labels"
+    )
+    recipe: Literal["mirabest_v1", "mirabest_v2", "frdeep"] = Field(
+        "mirabest_v1", description="for dataset 'ImageTable': how FITS images are prepared"
+    )
+    pixel_scale: float | None = Field(
+        None, gt=0, description="for dataset 'ImageTable': arcsec per pixel; None: not known"
+    )
 
 
 class TrainingSection(Section):

@@ -41,14 +41,11 @@ def read_config(path: str | None, overrides: list[str]):
     """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
     import models
     from radgal.config import load_config
-    from radgal.data import DATASETS
+    from radgal.data import class_counts
 
     if path is None:
         raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")
-    known = dict(
-        models=models.needs_nrot(),
-        datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()},
-    )
+    known = dict(models=models.needs_nrot(), datasets=class_counts())
     cfg = load_config(path, overrides, **known)
     if cfg.training.seed is None:
         cfg = load_config(path, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)

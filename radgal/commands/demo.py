@@ -53,7 +53,7 @@ def run(args) -> None:
     runs = open_runs(args)
     pixels, name = choose_image(args, runs)
     if runs:
-        networks = [demo.trained_network(run.model, run.mean, run.std, run.config.name) for run in runs]
+        networks = [demo.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
         image = demo.prepare_image(pixels, runs[0].model.imsize)
     else:
         networks = [] if args.conventional else [demo.steerable_network(group, args.seed)]
@@ -142,6 +142,12 @@ def open_runs(args) -> list:
             + ("leave --conventional out" if args.conventional else "it is not steerable; add --conventional")
         )
     return runs
+
+
+def label(run) -> str:
+    """Returns what the figure calls a run."""
+    kind, n = run.model.symmetry
+    return f"{run.config.name} ({'conventional' if kind == 'e' else f'{kind}{n}-steerable'})"
 
 
 def choose_image(args, runs: list):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from radgal.commands import train
 from radgal.commands.common import add_overrides, read_config
+from utils import UserError
 
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
 EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_dn4lenet.txt --seeds 5"
@@ -38,7 +39,9 @@ def run(args) -> None:
         if finished_test(folder, cfg) is None:
             again = (folder / "last.pt").is_file()
             print(f"{cfg.name}, seed {seed}: {'going on' if again else 'training'} in {folder}", flush=True)
-            train.run(Namespace(config=path, set=[*args.set, *own], dry_run=False, resume=again, no_test=False))
+            done = train.run(Namespace(config=path, set=[*args.set, *own], dry_run=False, resume=again, no_test=False))
+            if done.metrics is None:
+                raise UserError(f"{path}: repeat compares test results, but {cfg.data.dataset} has no test rows")
         metrics, table = finished_test(folder, cfg)
         network = models.build_from_config(cfg, tuple(metrics["classes"]), 0.0, 1.0)
         runs.append(

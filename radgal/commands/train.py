@@ -62,6 +62,8 @@ def run(args) -> Run:
     folder.write_config(cfg)
     write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device))
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
-    metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say)
+    metrics = (
+        None if args.no_test or not images.has_test else testing.test_run(kept, folder.path, device=device, say=say)
+    )
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
