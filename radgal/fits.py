@@ -58,7 +58,7 @@ class FitsImage:
         if self.wcs is None:
             return None
         height, width = self.data.shape
-        with _quiet():
+        with quiet():
             try:
                 sky = self.wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
                 position = float(sky.ra.deg), float(sky.dec.deg)
@@ -87,8 +87,8 @@ def read_fits(path: str | Path, max_pixels: int = MAX_PIXELS) -> FitsImage:
         except Exception as error:  # what astropy raises for a cut-off file depends on where it is cut
             raise _damaged(path, error) from None
         data = data.reshape([side for side in data.shape if side > 1])
-        wcs = _sky_of(hdu.header)
-        return FitsImage(data, wcs, _pixel_scale(wcs), float((~np.isfinite(data)).mean()))
+        wcs = sky_of(hdu.header)
+        return FitsImage(data, wcs, pixel_scale(wcs), float((~np.isfinite(data)).mean()))
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     from astropy.io import fits
 
     limit = 8 * max_pixels + (64 << 20)
-    with _quiet():
+    with quiet():
         try:
             with path.open("rb") as file:
                 packed = file.read(2) == b"\x1f\x8b"
@@ -173,7 +173,7 @@ def noise_threshold(data: np.ndarray, recipe: str) -> float:
     steps, finite = RECIPES[recipe], np.isfinite(data)
     if not finite.any():
         return float("inf")
-    with _quiet(), np.errstate(all="ignore"):
+    with quiet(), np.errstate(all="ignore"):
         # All-finite data stay as they are: the last bit of a sum depends on the shape of what is summed.
         good = data if finite.all() else data[finite]
         _, _, std = sigma_clipped_stats(good, sigma=3.0, maxiters=steps.max_iterations)
@@ -259,7 +259,7 @@ def resample(data: np.ndarray, factor: float) -> np.ndarray:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps away astropy's warnings about headers (units, dates, unprintable comments), which pixels do not need."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -271,11 +271,11 @@ def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason})")
 
 
-def _sky_of(header: Any) -> WCS | None:
+def sky_of(header: Any) -> WCS | None:
     """Returns the celestial coordinate system of the two axes of the image, or None."""
     from astropy.wcs import WCS
 
-    with _quiet():
+    with quiet():
         try:
             wcs = WCS(header)
             long_axes = {i for i in range(wcs.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
@@ -286,11 +286,12 @@ def _sky_of(header: Any) -> WCS | None:
             return None
 
 
-def _pixel_scale(wcs: WCS | None) -> float | None:
+def pixel_scale(wcs: WCS | None) -> float | None:
+    """Returns the mean side of a pixel at the reference position, arcseconds; None if it is not known."""
     from astropy.wcs.utils import proj_plane_pixel_area
 
     if wcs is None:
         return None
-    with _quiet(), np.errstate(all="ignore"):
+    with quiet(), np.errstate(all="ignore"):
         scale = 3600 * float(np.sqrt(proj_plane_pixel_area(wcs)))
     return scale if np.isfinite(scale) and scale > 0 else None

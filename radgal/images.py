@@ -6,7 +6,7 @@ import glob
 import re
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,12 @@ class Image:
     position: tuple[float, float] | None  # ICRS right ascension and declination of the middle, degrees
     pixel_scale_arcsec: float | None  # of the file, before any resampling
     flags: tuple[str, ...]  # keys of FLAGS
-    shape: tuple[int, int] | None = None  # of the file, after any resampling
+    shape: tuple[int, int]  # of the file, after any resampling
+    nan_fraction: float  # of pixels that are not finite
+
+    def flagged(self, flag: str) -> Image:
+        """Returns the image with one flag more."""
+        return replace(self, flags=tuple(one for one in FLAGS if one == flag or one in self.flags))
 
 
 def read_image(
@@ -92,19 +97,38 @@ def read_image(
             nan_fraction = float((~np.isfinite(array)).mean())
     else:
         raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
-    is_small = min(array.shape) < native_size
-    if array.dtype == np.uint8:
-        pixels = fit_to_side(array, native_size)
-    else:
-        pixels = to_uint8(array, recipe, native_size)
+    return as_image(
+        array,
+        recipe=recipe,
+        native_size=native_size,
+        position=position,
+        pixel_scale_arcsec=scale,
+        nan_fraction=nan_fraction,
+        expected_arcsec=None if rescale_to_arcsec is not None else expected_arcsec,
+    )
+
+
+def as_image(
+    array: np.ndarray,
+    *,
+    recipe: str,
+    native_size: int,
+    position: tuple[float, float] | None,
+    pixel_scale_arcsec: float | None,
+    nan_fraction: float,
+    expected_arcsec: float | None,
+) -> Image:
+    """Returns fluxes, or pixels if they are uint8, (H, W) as a network reads them; see :func:`read_image`."""
+    pixels = fit_to_side(array, native_size) if array.dtype == np.uint8 else to_uint8(array, recipe, native_size)
     flags = {
         "nan": nan_fraction > 0,
         "blank": pixels.min() == pixels.max(),
         "saturated": int((pixels == 255).sum()) >= SATURATED_PIXELS,
-        "pixel_scale": rescale_to_arcsec is None and scales_differ(scale, expected_arcsec),
-        "padded": is_small,
+        "pixel_scale": scales_differ(pixel_scale_arcsec, expected_arcsec),
+        "padded": min(array.shape) < native_size,
     }
-    return Image(pixels, position, scale, tuple(flag for flag in FLAGS if flags.get(flag)), array.shape)
+    found = tuple(flag for flag in FLAGS if flags.get(flag))
+    return Image(pixels, position, pixel_scale_arcsec, found, array.shape, nan_fraction)
 
 
 def scales_differ(scale: float | None, expected: float | None) -> bool:

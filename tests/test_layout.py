@@ -14,7 +14,7 @@ ORDER = (
     "ini options draft config download batches mirabest frdeep firstgalaxy fits images labels imagetable "
     "data augment e2cnn_compat basis stock layers harmonic steerable modelinfo train checkpoint "
     "runfolder experiment metrics sources plots evaluate testing overlap rotation equivariance tables repeat "
-    "demo demofigure"
+    "catalog mosaic inputs predict predictjob demo demofigure"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",
