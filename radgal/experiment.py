@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import torch
 from torch import nn
@@ -11,9 +12,10 @@ from tqdm.auto import tqdm
 from radgal import checkpoint
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.modelinfo import count_parameters
 from radgal.runfolder import RunFolder
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
-from utils import UserError, show_bars
+from utils import UserError, format_duration, show_bars
 
 # What may differ between a run and its continuation: nothing that changes what an epoch does.
 MAY_CHANGE = {
@@ -144,6 +146,21 @@ def provenance(data: TrainingData, device: torch.device) -> dict:
     }
 
 
+def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.Module) -> dict:
+    """Returns what the run came to, as far as no other file says it: for environment.json."""
+    return {
+        "kept_epoch": kept_epoch,
+        "trainable_parameters": count_parameters(model)[0],
+        "class_counts": {
+            name: dict(zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True))
+            for name, split in (("train", data.train), ("validation", data.val))
+            if split is not None
+        },
+        "training_seconds": sum(row["seconds"] for row in progress.history),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
 def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: dict | None, folder: RunFolder) -> str:
     """Returns the run's result in one line."""
     if data.val is None:
@@ -159,4 +176,6 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
         error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
-    return ", ".join(parts) + f"; written to {folder.path}"
+    parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
+    command = "evaluate" if metrics is None else "rotate"
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}"

@@ -6,7 +6,6 @@ passes, K classes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from radgal.evaluate import Device, sample_dropout
 from radgal.metrics import uncertainties
 from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.plots import save_comparison, save_rotation
-from radgal.sources import column_name, write_table
+from radgal.sources import column_name, file_name, write_table
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
@@ -228,7 +227,7 @@ def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int
     turned = rotate(upright, angles, torch.from_numpy(test.flips))[:, 0].numpy()
     pair = test.pairs[index].tolist()
     name = test.names[index]
-    path = Path(folder) / f"{re.sub(r'[^0-9A-Za-z.+-]+', '_', name)}.png"
+    path = Path(folder) / f"{file_name(name)}.png"
     published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
     title = f"{name}, {test.classes[test.labels[index]]}: mean overlap index {published:.3f}, corrected {corrected:.3f}"
     names = [test.classes[k] for k in pair]

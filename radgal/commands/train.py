@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from radgal.commands.common import add_overrides, read_config
-from utils import environment, pick_device, sayer, set_seed, write_json
+from utils import UserError, environment, pick_device, sayer, set_seed, write_json
+
+
+def make_report(folder: Path, say) -> None:
+    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
+    from radgal.report import write_report
+
+    try:
+        for problem in write_report([folder])[1]:
+            say(f"report: {problem}")
+    except UserError as error:
+        print(f"the report was not made: {error}")
 
 
 @dataclass
@@ -60,8 +71,10 @@ def run(args) -> Run:
     progress = experiment.run_epochs(model.to(device), images, cfg, folder, resume=args.resume, say=say)
     kept = load_run(folder.best, models.build_from_config, device)
     folder.write_config(cfg)
-    write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device))
+    write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device)
+               | experiment.outcome(progress, kept.epoch, images, kept.model))  # fmt: skip
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
     metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say)
+    make_report(folder.path, say)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
