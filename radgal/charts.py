@@ -17,9 +17,7 @@ def make_series(
     label: str, x: Sequence[float], y: Sequence[float | None], color: int = 0, kind: str = "line"
 ) -> dict[str, Any]:
     """Returns one line (or "dots", or "bars" [(low, high), ...] as x) of a chart; points that are None are left out."""
-    points = [
-        (where, value) for where, value in zip(x, y, strict=True) if value is not None and math.isfinite(value)
-    ]
+    points = [(where, value) for where, value in zip(x, y, strict=True) if value is not None and math.isfinite(value)]
     return {"label": label, "points": points, "color": color, "kind": kind}
 
 
@@ -36,6 +34,7 @@ def make_chart(
     log: bool = False,
     diagonal: bool = False,
     mark: tuple[float, str] | None = None,
+    x_step: float | None = None,
     shape: str = "wide",
 ) -> dict[str, Any] | None:
     """Returns a chart for the template, or None if there is nothing to draw.
@@ -49,6 +48,7 @@ def make_chart(
         log: whether the y axis is logarithmic.
         diagonal: whether to draw y = x.
         mark: an x to mark, and its label.
+        x_step: between the ticks of the x axis; None: round numbers.
         shape: "wide", "square" or "low".
     """
     drawn = [one for one in series if one["points"]]
@@ -78,24 +78,28 @@ def make_chart(
             "at": _percent(mark[0], x0, x1),
             "label": mark[1],
         },
-        "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1)],
+        "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x_step)],
         "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
     }  # fmt: skip
 
 
-def ticks(low: float, high: float, log: bool = False, target: int = 5) -> list[tuple[float, str]]:
+def ticks(
+    low: float, high: float, log: bool = False, target: int = 5, step: float | None = None
+) -> list[tuple[float, str]]:
     """Returns (place, label) of about ``target`` round numbers from low to high.
 
     Args:
         log: whether low and high are decimal logarithms; labels are then the numbers themselves.
+        step: between ticks; None: chosen.
     """
     if log and high - low > 0.3:
         inner = (1, 2, 5) if high - low < 3 else (1,)
         values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in inner]
         return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
-    rough = (high - low) / target
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    if step is None:
+        rough = (high - low) / target
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     places = [(k * step, k * step) for k in range(first, last + 1)]
     return [(at, f"{10**at:.3g}" if log else f"{value:.6g}") for at, value in places]

@@ -152,7 +152,9 @@ def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.M
         "kept_epoch": kept_epoch,
         "trainable_parameters": count_parameters(model)[0],
         "class_counts": {
-            name: dict(zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True))
+            name: dict(
+                zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True)
+            )
             for name, split in (("train", data.train), ("validation", data.val))
             if split is not None
         },

@@ -173,7 +173,13 @@ def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     names = _distinct([views.clean(run.name, 60) for run in runs])
     rows, roc_lines = [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
-        row = {"name": name, "id": f"r{i}", "network": views.network(run), "dataset": views.dataset(run), "scores": None}
+        row = {
+            "name": name,
+            "id": f"r{i}",
+            "network": views.network(run),
+            "dataset": views.dataset(run),
+            "scores": None,
+        }
         try:
             row["scores"] = views.comparison_cells(run)
             roc_lines += views.roc_series(run, name, i)[:1] if len(run.metrics.get("classes", ())) == 2 else []

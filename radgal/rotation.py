@@ -71,6 +71,7 @@ def sample_rotations(
     seed: int = 0,
     device: Device = "cpu",
     batch_size: int = 128,
+    quiet: bool = True,
 ) -> RotationTest:
     """Returns the dropout samples of every source in every pose, and their overlap indices.
 
@@ -84,6 +85,7 @@ def sample_rotations(
         reflections: whether every angle is also run on the image mirrored left to right before the rotation.
         mc_samples: T.
         seed: of the dropout.
+        quiet: whether to show no bar.
     """
     if len(classes) < 2:
         raise UserError("the overlap index compares two classes, but this network has one")
@@ -103,6 +105,7 @@ def sample_rotations(
         seed=seed,
         batch_size=batch_size,
         device=device,
+        quiet=quiet,
         poses=(torch.from_numpy(angles).float().repeat(n), torch.from_numpy(flips).repeat(n)),
     )
     probs = np.ascontiguousarray(passes.swapaxes(0, 1)).reshape(n, n_poses, mc_samples, len(classes))
@@ -197,7 +200,8 @@ def run_rotation_test(
 
     Args:
         max_figures: how many sources are drawn.
-        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size).
+        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size,
+            quiet).
     """
     folder = Path(folder)
     test = sample_rotations(model, split, mean, std, classes, **choices)

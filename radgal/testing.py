@@ -49,6 +49,7 @@ def test_run(
         seed=seed,
         device=device,
         batch_size=run.config.training.batch_size,
+        quiet=run.config.model.quiet,
     )
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}

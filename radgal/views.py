@@ -110,9 +110,9 @@ def summary(run: RunFiles) -> dict[str, Any]:
     accuracy = to_float(row.get("test_accuracy")) if row else None
     if accuracy is not None:
         n_val = sum(run.environment.get("class_counts", {}).get("validation", {}).values())
-        of = f" of {n_val} sources" if n_val else ""
+        of = f"{n_val} sources, " if n_val else ""
         cards.append({"label": "Validation error", "number": number(1 - accuracy, 2, 100, " %"),
-                      "note": f"at the kept epoch{of}; it chose the epoch, so it flatters"})  # fmt: skip
+                      "note": f"{of}at the kept epoch, which it chose: optimistic"})  # fmt: skip
     if run.history:
         kept = kept_epoch(run)
         cards.append({"label": "Epochs", "number": number(len(run.history), 0),
@@ -178,7 +178,13 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
         for name, one in upright["per_class"].items()
     ]
     n = upright["n_sources"]
+    by_kind: dict[str, list[str]] = {}
+    for row in rows:
+        by_kind.setdefault(row["upright"]["interval"], []).append(
+            row["name"][0].lower() + row["name"][1:] if row["name"][1].islower() else row["name"]
+        )
     return {
+        "intervals": "; ".join(f"{kind} for {', '.join(names)}" for kind, names in by_kind.items() if kind),
         "rows": rows,
         "per_class": per_class,
         "mc_samples": mc and mc["mc_samples"],
@@ -289,11 +295,13 @@ def reliability(run: RunFiles) -> dict[str, Any] | None:
     ece = split_scores(run)["ece"]["value"]
     series = [
         make_series("accuracy in the bin", edges, [one["accuracy"] for one in bins], 0, "bars"),
-        make_series("mean confidence", [one["confidence"] for one in bins], [one["accuracy"] for one in bins], 1, "dots"),
+        make_series(
+            "mean confidence", [one["confidence"] for one in bins], [one["accuracy"] for one in bins], 1, "dots"
+        ),
     ]
     chart = make_chart(
         "Reliability", f"Accuracy against confidence in {len(bins)} bins; expected calibration error {ece:.4f}.", series,
-        xlabel="confidence of the predicted class", ylabel="accuracy", x_range=(0, 1.01), y_range=(0, 1.01),
+        xlabel="confidence of the predicted class", ylabel="accuracy", x_range=(0, 1.02), y_range=(0, 1.03),
         diagonal=True, shape="square",
     )  # fmt: skip
     rows = [
@@ -377,11 +385,13 @@ def rotation(run: RunFiles) -> dict[str, Any] | None:
             series.append(make_series(label, angles, [float(np.mean(by_angle[angle])) for angle in angles], k))
         chart = make_chart(
             "Mean overlap index by angle", "Mean over sources of the overlap index at each rotation angle.", series,
-            xlabel="rotation (degrees, counter-clockwise)", ylabel="mean overlap index", y_zero=True,
+            xlabel="rotation (degrees, counter-clockwise)", ylabel="mean overlap index", y_zero=True, x_step=_angle_step(angles),
         )  # fmt: skip
         charts = [chart] if chart else []
     order = sorted(run.rotation_sources, key=lambda row: -float(row["overlap_index"]))
-    means = {key: float(np.mean([float(row[key]) for row in order])) for key in ("overlap_index", "overlap_index_reflected")}
+    means = {
+        key: float(np.mean([float(row[key]) for row in order])) for key in ("overlap_index", "overlap_index_reflected")
+    }
     rows = [
         {"name": clean(row["name"]), "key": row["name"], "true": clean(row["label_name"]),
          "cells": [number(row["overlap_index"], 3), number(row["overlap_index_reflected"], 3),
@@ -400,20 +410,29 @@ def rotation(run: RunFiles) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def _angle_step(angles: Sequence[float]) -> float:
+    """Returns steps for the axis that angles are read from: divisors of a right angle where there are many."""
+    span = max(angles) - min(angles)
+    return 90 if span > 180 else 45 if span > 160 else 20 if span >= 60 else max(span / 4, 1)
+
+
 def equivariance(run: RunFiles) -> dict[str, Any] | None:
     """Returns the equivariance errors: by angle, and as a table."""
     if not run.equivariance_summary:
         return None
     charts = []
     names = list(dict.fromkeys(row["model"] for row in run.equivariance))
-    for key, title in (("equivariance_error", "Trunk: equivariance error"), ("invariance_error", "Logits: invariance error")):
+    for key, title in (
+        ("equivariance_error", "Trunk: equivariance error"),
+        ("invariance_error", "Logits: invariance error"),
+    ):
         series = []
         for k, name in enumerate(names):
             rows = [row for row in run.equivariance if row["model"] == name and row["flip"] == "False"]
             series.append(make_series(clean(name, 40), [float(row["angle_deg"]) for row in rows],
                                       [to_float(row[key]) for row in rows], k))  # fmt: skip
         chart = make_chart(title, f"{title} against the angle of rotation, for {len(names)} networks.", series,
-                           xlabel="rotation (degrees)", ylabel="relative error", y_zero=True)  # fmt: skip
+                           xlabel="rotation (degrees)", ylabel="relative error", y_zero=True, x_step=90)  # fmt: skip
         charts += [chart] if chart else []
     rows = [
         {"name": clean(row["model"], 60), "poses": clean(row["poses"]),

@@ -29,15 +29,16 @@ def run(args) -> None:
     from radgal.checkpoint import read
     from radgal.testing import finished_test
 
-    runs = []
-    for path, seed in product(args.config, range(args.first_seed, args.first_seed + args.seeds)):
+    runs, planned = [], list(product(args.config, range(args.first_seed, args.first_seed + args.seeds)))
+    for i, (path, seed) in enumerate(planned, start=1):
         folder = Path(args.out, Path(path).stem, f"seed_{seed}")
         own = [f"training.seed={seed}", f"metrics.outputdir={folder.as_posix()}"]
         own += [f"output.{key}=None" for key in ("csvfile", "modfile")]
         cfg = read_config(path, [*args.set, *own])
         if finished_test(folder, cfg) is None:
             again = (folder / "last.pt").is_file()
-            print(f"{cfg.name}, seed {seed}: {'going on' if again else 'training'} in {folder}", flush=True)
+            done = f"run {i} of {len(planned)}"
+            print(f"{cfg.name}, seed {seed}: {'going on' if again else 'training'} in {folder} ({done})", flush=True)
             train.run(Namespace(config=path, set=[*args.set, *own], dry_run=False, resume=again, no_test=False))
         metrics, table = finished_test(folder, cfg)
         network = models.build_from_config(cfg, tuple(metrics["classes"]), 0.0, 1.0)
@@ -55,3 +56,5 @@ def run(args) -> None:
     tables.write_repeat(args.out, runs)
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
+    firsts = " ".join(Path(args.out, Path(path).stem, f"seed_{args.first_seed}").as_posix() for path in args.config)
+    print(f"next: python main.py report {firsts} --out {Path(args.out, 'report.html').as_posix()}")

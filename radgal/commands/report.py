@@ -10,7 +10,9 @@ EXAMPLE = "report runs/config_mb_lenet runs/config_mb_dn16lenet --out runs/repor
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folders of training runs, or checkpoints in them")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="output folders of training runs, or checkpoints in them"
+    )
     parser.add_argument(
         "--out", metavar="FILE", help="where to write (default: report.html in the run's folder; of several, in runs)"
     )

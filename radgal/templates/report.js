@@ -7,7 +7,6 @@
     const copy = image.cloneNode();
     copy.removeAttribute("id");
     copy.removeAttribute("class");
-    copy.removeAttribute("loading");
     slot.append(copy);
   };
   document.querySelectorAll(".picture[data-copy]").forEach((slot) => {
@@ -78,7 +77,7 @@
       return values.filter((v) => v >= low && v <= high).map((v) => [v, short(10 ** v)]);
     }
     const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
-    const size = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+    const size = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.8);
     for (let k = Math.ceil(low / size); k * size <= high; k++) values.push(k * size);
     return values.map((v) => [v, log ? short(10 ** v) : String(Number(v.toPrecision(6)))]);
   };
