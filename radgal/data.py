@@ -92,18 +92,19 @@ class TrainingData:
 
 
 def load_training_data(cfg: Any) -> TrainingData:
-    """Returns the training and validation images that a config asks for; the test file is not opened.
+    """Returns the training and validation images that a config asks for.
+
+    The test file is not opened, except for cross-validation, where training and test file are divided anew.
 
     Args:
-        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, download, mirror) and
+        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, fold, download, mirror) and
             ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here).
 
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
-    dataset = _open(cfg, train=True)
-    everything = _as_split(dataset, cfg)
-    indices = split_indices(dataset.targets, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    everything, dataset = _rows(cfg, train=True)
+    indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
     train, val = (everything.take(part) for part in indices)
     return TrainingData(
         train=train,
@@ -119,7 +120,7 @@ def load_training_data(cfg: Any) -> TrainingData:
 
 def load_test_data(cfg: Any) -> Split:
     """Returns the test images that a config asks for: the only door to them, for use once, at the end."""
-    return _as_split(_open(cfg, train=False), cfg)
+    return _rows(cfg, train=False)[0]
 
 
 def _open(cfg: Any, train: bool) -> GalaxyImages:
@@ -140,6 +141,24 @@ def _open(cfg: Any, train: bool) -> GalaxyImages:
             f"wide; set imsize to at most {kind.native_size} ([data] pad adds rows and columns)"
         )
     return kind(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+
+
+def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
+    """Returns the sources to train on or those to test on, and the data set that they come from."""
+    dataset = _open(cfg, train)
+    split = _as_split(dataset, cfg)
+    if cfg.data.fold is None:
+        return split, dataset
+    other = _as_split(_open(cfg, not train), cfg)
+    first, second = (split, other) if train else (other, split)
+    everything = Split(
+        torch.cat([first.images, second.images]),
+        torch.cat([first.labels, second.labels]),
+        first.names + second.names,
+    )
+    k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
+    training_rows, test_rows = fold_indices(everything.labels, n_folds, cfg.training.seed)[k - 1]
+    return everything.take(training_rows if train else test_rows), dataset
 
 
 def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
@@ -210,6 +229,30 @@ def split_indices(
         n_members = int(frac_val * len(members) + 0.5)
         val += members[: min(max(n_members, 1), len(members) - 1)]
     return sorted(set(range(n_rows)) - set(val)), sorted(val)
+
+
+def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    """Returns the (training, test) rows of each fold: every source is tested once, classes in proportion.
+
+    Args:
+        labels: int64 (N,) of all sources to cross-validate over, training and test files together.
+        n_folds: at least 2, and at most the size of the smallest class.
+        seed: of the shuffle.
+
+    Raises:
+        UserError: if there cannot be so many folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = torch.bincount(labels)
+    smallest = int(counts[counts > 0].min())
+    if not 2 <= n_folds <= smallest:
+        raise UserError(
+            f"{n_folds} folds ([data] fold, --folds): there can be 2 to {smallest}, since the smallest class has "
+            f"{smallest} sources"
+        )
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
+    return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
 def describe(data: TrainingData, test: Split | None = None) -> str:

@@ -239,3 +239,27 @@ def test_repeat_skips_what_is_finished_and_resumes_what_is_not(config: Path, tmp
     assert (tmp_path / "rep" / "repeat.md").read_text() == first
     with pytest.raises(UserError, match="another configuration"):
         main.main([*words, "training.lr0=0.5"])
+
+
+def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
+    words = ["repeat", "--config", str(config), "--seeds", "1", "--folds", "2", "--out", str(tmp_path / "rep")]
+    main.main([*words, "--set", "training.epochs=1", "model.quiet=True"])
+    tables = sorted((tmp_path / "rep").glob("small/seed_0/fold_*_of_2/sources.csv"))
+    names = [row["name"] for path in tables for row in csv.DictReader(path.open())]
+    everything = {name for train in (True, False) for name in FIRSTGalaxyData(tmp_path, train=train).names}
+    assert len(tables) == 2 and len(names) == len(set(names)) == 1419 and set(names) == everything
+    assert "2-fold cross-validation" in (tmp_path / "rep" / "repeat.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--folds", "1"], "--folds 1"),
+        (["--seeds", "0"], "--seeds 0"),
+        (["--set", "data.fold=6/5"], "6/5"),
+        (["--set", "data.fold=half"], "'2/5'"),
+    ],
+)
+def test_folds_and_seeds_that_make_no_sense_are_refused(config: Path, words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        main.main(["repeat", "--config", str(config), *words])

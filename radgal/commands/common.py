@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def add_trained_run(parser: ArgumentParser) -> None:
     parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
 
 
-def read_config(path: str | None, overrides: list[str]):
+def read_config(path: str | None, overrides: Sequence[str]):
     """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
     import models
     from radgal.config import load_config

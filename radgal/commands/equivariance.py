@@ -31,7 +31,7 @@ def run(args) -> None:
     from radgal.data import load_training_data
 
     device = pick_device(args.device)
-    networks, images, normalization, folders = {}, {}, {}, []
+    networks, data_of, folders = {}, {}, []
     for path in args.runs:
         if path.endswith((".txt", ".ini", ".cfg")):
             cfg = read_config(path, [])
@@ -43,12 +43,14 @@ def run(args) -> None:
             cfg, network, data = run.config, run.model, load_training_data(run.config)
             folders.append(run.folder)
         name = cfg.name if cfg.name not in networks else path
-        networks[name], normalization[name] = network, (data.mean, data.std)
-        images[name] = data.train.images[:: max(1, len(data.train) // args.n_images)][: args.n_images]
+        networks[name], data_of[name] = network, data
+    images, of_the_same = measure.choose_images(data_of, args.n_images)
+    if not of_the_same:
+        print("the data sets have no source in common: each network is measured on images of its own")
+    normalization = {name: (data.mean, data.std) for name, data in data_of.items()}
     out = Path(args.out or (folders[0] if len(folders) == len(networks) == 1 else "runs/equivariance"))
-    rows = measure.run_equivariance(
-        out, networks, images, normalization, step_deg=args.step, device=device, quiet=False
-    )
+    choices = dict(step_deg=args.step, device=device, quiet=False)
+    rows = measure.run_equivariance(out, networks, images, normalization, **choices)
     print(measure.describe(rows))
     print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
     if out in folders:

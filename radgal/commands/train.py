@@ -74,7 +74,7 @@ def run(args) -> Run:
     write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device)
                | experiment.outcome(progress, kept.epoch, images, kept.model))  # fmt: skip
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
-    metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say)
+    metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say, training=images)
     make_report(folder.path, say)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
