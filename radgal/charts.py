@@ -83,10 +83,8 @@ def make_chart(
     }  # fmt: skip
 
 
-def ticks(
-    low: float, high: float, log: bool = False, target: int = 5, step: float | None = None
-) -> list[tuple[float, str]]:
-    """Returns (place, label) of about ``target`` round numbers from low to high.
+def ticks(low: float, high: float, log: bool = False, step: float | None = None) -> list[tuple[float, str]]:
+    """Returns (place, label) of about five round numbers from low to high.
 
     Args:
         log: whether low and high are decimal logarithms; labels are then the numbers themselves.
@@ -97,7 +95,7 @@ def ticks(
         values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in inner]
         return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
     if step is None:
-        rough = (high - low) / target
+        rough = (high - low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from radgal import views
+from radgal import resultviews, views
 from radgal.data import DATASETS
 from radgal.runfiles import RunFiles, read_run, to_float
 from radgal.sources import file_name
@@ -30,6 +30,20 @@ MAX_IMAGE_PIXELS = 40_000_000
 THUMBNAIL_PX = 300  # galaxies are 150 px wide as a rule: only the images of others are made smaller
 FIGURE_PX = 1200
 STALE_SECONDS = 60  # copying a run folder may put its files' times that far apart
+PARTS: dict[str, Callable[[RunFiles], Any]] = {
+    "summary": views.summary,
+    "scores": resultviews.scores,
+    "confusion": resultviews.confusion,
+    "roc": resultviews.roc,
+    "reliability": resultviews.reliability,
+    "curves": views.curves,
+    "gallery": resultviews.gallery,
+    "rotation": resultviews.rotation,
+    "equivariance": resultviews.equivariance,
+    "balance": views.balance,
+    "configuration": views.configuration,
+    "environment": views.environment,
+}
 REFERENCES = (
     "Networks and recipe: Scaife & Porter 2021, MNRAS 503, 2369, doi:10.1093/mnras/stab530, arXiv:2102.08252",
     "Steerable layers (e2cnn): Weiler & Cesa 2019, arXiv:1911.08251",
@@ -78,15 +92,21 @@ def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]
     """
     page: dict[str, Any] = {"id": prefix, "name": views.clean(run.name), "folder": views.clean(run.folder.as_posix())}
     problems = list(run.problems)
-    for name, view in views.PARTS.items():
-        try:
-            page[name] = view(run)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-            page[name] = None
-            problems.append(f"{name} is left out, its file holds something unexpected: {type(error).__name__} {error}")
+    for name, view in PARTS.items():
+        page[name], problem = attempt(view, run)
+        if problem:
+            problems.append(f"{name} is left out, its file holds something unexpected: {problem}")
     page["problems"] = [views.clean(problem, 400) for problem in problems + stale_results(run)]
     _add_images(run, page, image_bytes)
     return page
+
+
+def attempt(view: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
+    """Returns (what a view shows, None), or (None, what is wrong) if the saved files are not what it expects."""
+    try:
+        return view(*args), None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        return None, f"{type(error).__name__} {error}"
 
 
 def stale_results(run: RunFiles) -> list[str]:
@@ -173,26 +193,16 @@ def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     names = _distinct([views.clean(run.name, 60) for run in runs])
     rows, roc_lines = [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
-        row = {
-            "name": name,
-            "id": f"r{i}",
-            "network": views.network(run),
-            "dataset": views.dataset(run),
-            "scores": None,
-        }
-        try:
-            row["scores"] = views.comparison_cells(run)
-            roc_lines += views.roc_series(run, name, i)[:1] if len(run.metrics.get("classes", ())) == 2 else []
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            row["scores"] = None  # the run's own part of the page says which file is malformed
-        rows.append(row)
-    charts = [views.roc_chart("ROC curves", "Receiver operating characteristics of the runs.", roc_lines)]
-    try:
-        charts = [*views.epoch_charts(dict(zip(names, runs, strict=True))), *charts]
-    except (KeyError, TypeError, ValueError):
-        rows = list(rows)
+        cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own part tells what is malformed
+        rows.append({"name": name, "id": f"r{i}", "network": views.network(run), "dataset": views.dataset(run),
+                     "cells": cells or [None] * len(resultviews.COMPARED)})  # fmt: skip
+        lines, _ = attempt(resultviews.roc_series, run, name, i)
+        roc_lines += lines[:1] if lines and len(run.metrics.get("classes", ())) == 2 else []
+    charts, _ = attempt(views.epoch_charts, dict(zip(names, runs, strict=True)))
+    roc = resultviews.roc_chart("ROC curves", "Receiver operating characteristics of the runs.", roc_lines)
+    charts = [*(charts or []), *([roc] if roc else [])]
     tested = {(views.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics}
-    return {"rows": rows, "charts": [chart for chart in charts if chart], "same_test": len(tested) < 2}
+    return {"columns": resultviews.COMPARED, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -214,8 +224,12 @@ def render(pages: Sequence[dict[str, Any]], comparison: dict[str, Any] | None, c
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     return environment.get_template("report.html").render(
         generator=GENERATOR,
         script=Markup(script),

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 ORDER = (
     "ini options draft config download batches mirabest frdeep firstgalaxy data augment e2cnn_compat basis stock "
     "layers harmonic steerable modelinfo train checkpoint runfolder experiment metrics sources gallery plots evaluate "
-    "testing overlap rotation equivariance tables repeat runfiles charts views report"
+    "testing overlap rotation equivariance tables repeat runfiles charts views resultviews report"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",

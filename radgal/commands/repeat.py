@@ -119,5 +119,7 @@ def run(args) -> None:
     write_repeat(args.out, [collect(task) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
-    firsts = " ".join(task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold))
+    firsts = " ".join(
+        task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)
+    )
     print(f"next: python main.py report {firsts} --out {Path(args.out, 'report.html').as_posix()}")
