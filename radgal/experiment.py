@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from radgal import checkpoint
+from radgal import checkpoint, live
 from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.modelinfo import count_parameters
@@ -54,6 +54,7 @@ def run_epochs(
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    curves = live.Curves(config, progress.epoch)
 
     n_batches = -(-len(data.train) // config.training.batch_size)
     bar = tqdm(
@@ -80,12 +81,14 @@ def run_epochs(
             content = checkpoint.pack(model, optimizer, scheduler, now, config, data)
             folder.save_epoch(content, is_kept=is_best or not keep_best)
             folder.add_row(now.history[-1])
+            curves.add(now.history[-1])
             _report_epoch(now, config.training.epochs, bar, say)
     except NonFiniteLoss as error:
         good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
         raise UserError(f"{error}; {good}") from None
     finally:
         bar.close()
+        curves.close()
     return progress
 
 

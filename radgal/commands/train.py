@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, plots, testing
+    from radgal import data, experiment, live, plots, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
     from radgal.runfolder import RunFolder
@@ -53,6 +53,7 @@ def run(args) -> Run:
     cfg = read_config(args.config, args.set)
     say = sayer(cfg.model.quiet)
     say(describe(cfg))
+    live.require(cfg)
     folder, device = RunFolder(cfg), pick_device(cfg.training.device)
     set_seed(cfg.training.seed)
 
