@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 # Each module may import those to its left, and utils; never main. ``models`` stands beside the package.
 ORDER = (
     "ini options draft config download batches mirabest frdeep firstgalaxy data augment e2cnn_compat basis stock "
-    "layers harmonic steerable modelinfo train checkpoint runfolder live experiment metrics sources gallery plots "
-    "evaluate testing overlap rotation equivariance tables repeat runfiles charts views resultviews report"
+    "layers harmonic steerable modelinfo precision train checkpoint runfolder live experiment metrics sources gallery "
+    "plots evaluate testing overlap rotation equivariance tables repeat runfiles charts views resultviews report"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",
