@@ -90,7 +90,9 @@ def ticks(low: float, high: float, log: bool = False, step: float | None = None)
         log: whether low and high are decimal logarithms; labels are then the numbers themselves.
         step: between ticks; None: chosen.
     """
-    if log and high - low > 0.3:
+    if log and high - low < 1:
+        return [(math.log10(at), text) for at, text in ticks(10**low, 10**high)]
+    if log:
         inner = (1, 2, 5) if high - low < 3 else (1,)
         values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in inner]
         return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
@@ -99,8 +101,7 @@ def ticks(low: float, high: float, log: bool = False, step: float | None = None)
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    places = [(k * step, k * step) for k in range(first, last + 1)]
-    return [(at, f"{10**at:.3g}" if log else f"{value:.6g}") for at, value in places]
+    return [(k * step, f"{k * step:.6g}") for k in range(first, last + 1)]
 
 
 def _ends(x: float | tuple[float, float]) -> tuple[float, ...]:

@@ -70,7 +70,8 @@
   const short = (value) => String(Number(value.toPrecision(4)));
   const ticks = (low, high, log) => {
     const values = [];
-    if (log && high - low > 0.3) {
+    if (log && high - low < 1) return ticks(10 ** low, 10 ** high, false).map(([v, text]) => [Math.log10(v), text]);
+    if (log) {
       for (let k = Math.floor(low); k <= Math.ceil(high); k++) {
         for (const m of high - low < 3 ? [1, 2, 5] : [1]) values.push(Math.log10(m * 10 ** k));
       }
@@ -79,7 +80,7 @@
     const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
     const size = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.8);
     for (let k = Math.ceil(low / size); k * size <= high; k++) values.push(k * size);
-    return values.map((v) => [v, log ? short(10 ** v) : String(Number(v.toPrecision(6)))]);
+    return values.map((v) => [v, String(Number(v.toPrecision(6)))]);
   };
 
   document.querySelectorAll(".plot").forEach((plot) => {
