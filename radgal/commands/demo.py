@@ -10,8 +10,8 @@ from utils import UserError, nearest, show_bars
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
-    "demo --both --out demo.gif; demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif; "
-    "demo --conventional --image galaxy.png --out strip.png"
+    "demo --both --out demo.gif; python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif; "
+    "python main.py demo --conventional --image galaxy.png --out strip.png"
 )
 
 SOURCE = "159.868_5.604_1_MiraBest"  # FIRSTGalaxyData: an FR II with two lobes, a core and a jet
