@@ -13,6 +13,7 @@ from radgal import checkpoint, live
 from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.finetune import freeze_trunk
 from radgal.modelinfo import count_parameters
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.runfolder import RunFolder
@@ -32,6 +33,7 @@ MAY_CHANGE = {
     "data.datadir",
     "data.download",
     "data.mirror",
+    "data.table",
 }
 
 
@@ -43,6 +45,7 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -53,14 +56,15 @@ def run_epochs(
     precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress()
+    progress = Progress(started_from=started_from)
     if resume:
-        progress = restore(folder, config, model, optimizer, scheduler, precision)
+        progress = restore(folder, config, data, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
     else:
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
@@ -107,6 +111,7 @@ def run_epochs(
 def restore(
     folder: RunFolder,
     config: Config,
+    data: TrainingData,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler,
@@ -132,6 +137,11 @@ def restore(
             + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
         )
+    if content.get("checksum", data.checksum) != data.checksum:
+        raise UserError(
+            f"{folder.last} was trained on other images ({content['checksum']}) than [data] gives now "
+            f"({data.checksum}): bring them back, or start anew without --resume (the earlier files are kept)"
+        )
     trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
     if trained_in != precision.name:
         raise UserError(
@@ -147,7 +157,8 @@ def restore(
             precision.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng_state"])
         history = [dict(row) for row in content["history"]]
-        return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
+        best = int(content["best_epoch"]), tuple(content["best_score"])
+        return Progress(history, *best, content.get("started_from"))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from radgal.commands import train
-from radgal.commands.common import add_overrides, read_config
+from radgal.commands.common import add_overrides, add_workers, read_config
 from utils import UserError
 
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
@@ -28,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "(default: the data set's own test set)",
     )
     parser.add_argument("--out", metavar="FOLDER", default="runs/repeat", help="where to write (default: runs/repeat)")
+    add_workers(parser)
     add_overrides(parser)
 
 
@@ -40,6 +42,8 @@ class Task:
     fold: str | None
     folder: Path
     overrides: tuple[str, ...]
+    place: str  # in the list, such as '3 of 10'
+    to_log: bool  # what the run prints goes to log.txt in its folder
 
     def __str__(self) -> str:
         return f"{Path(self.config).stem}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
@@ -60,31 +64,33 @@ def list_tasks(args) -> list[Task]:
         raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     folds = [f"{k}/{args.folds}" for k in range(1, args.folds + 1)] if args.folds else [None]
+    combinations = list(product(args.config, seeds, folds))
     tasks = []
-    for path, seed, fold in product(args.config, seeds, folds):
+    for i, (path, seed, fold) in enumerate(combinations, start=1):
         folder = Path(args.out, Path(path).stem, f"seed_{seed}", f"fold_{fold.replace('/', '_of_')}" if fold else "")
         own = [f"training.seed={seed}", f"metrics.outputdir={folder.as_posix()}"]
         own += [f"output.{key}=None" for key in ("csvfile", "modfile")]
         own += [f"data.fold={fold}"] if fold else []
-        tasks.append(Task(path, seed, fold, folder, (*args.set, *own)))
+        by_workers = args.workers is not None or args.scheduler is not None
+        tasks.append(Task(path, seed, fold, folder, (*args.set, *own), f"{i} of {len(combinations)}", by_workers))
         read_config(path, tasks[-1].overrides)
     return tasks
 
 
-def train_task(task: Task, place: str) -> None:
-    """Trains and tests one run, going on with what is there; a finished run is left alone.
-
-    Args:
-        task: the run.
-        place: of it in the list, in words.
-    """
+def train_task(task: Task) -> None:
+    """Trains and tests one run, going on with what is there; a finished run is left alone."""
     from radgal.testing import finished_test
 
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
     again = (task.folder / "last.pt").is_file()
-    print(f"{task}: {'going on' if again else 'training'} in {task.folder} ({place})", flush=True)
-    train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
+    print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
+    with ExitStack() as stack:
+        if task.to_log:
+            task.folder.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(log))
+        train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
 
 
 def collect(task: Task) -> dict:
@@ -112,10 +118,10 @@ def collect(task: Task) -> dict:
 def run(args) -> None:
     """Trains every config with several seeds, skipping what is finished, and makes the tables."""
     from radgal.repeat import write_repeat
+    from radgal.schedule import run_tasks
 
     tasks = list_tasks(args)
-    for i, task in enumerate(tasks, start=1):
-        train_task(task, f"run {i} of {len(tasks)}")
+    run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
     write_repeat(args.out, [collect(task) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
