@@ -9,7 +9,18 @@ from importlib import import_module
 from radgal.commands import train
 from utils import UserError
 
-COMMANDS = ("evaluate", "rotate", "equivariance", "repeat", "predict", "export", "prepare", "fine-tune")
+COMMANDS = (
+    "fine-tune",
+    "evaluate",
+    "rotate",
+    "equivariance",
+    "repeat",
+    "report",
+    "prepare",
+    "predict",
+    "export",
+    "demo",
+)
 """Names of modules in radgal/commands (- for _), in the order of ``--help``; without a command, main.py trains."""
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
-MAX_RATIO = 200  # a FITS image that is mostly zeros has less
+MAX_UNPACKED_BYTES = 1 << 30  # of files that are not bounded in pixels, or
+MAX_RATIO = 200  # so many times their size; a FITS image that is mostly zeros has less
 OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
 
 
@@ -106,7 +107,10 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     with quiet(), ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
-            packed = file.read(2) == b"\x1f\x8b"
+            start = file.read(6)
+            packed = start.startswith(b"\x1f\x8b")
+            if start.startswith(OTHER_PACKINGS):
+                check_packing(path)
             file.seek(0)
             if packed:
                 with gzip.open(file) as unpacked:
@@ -122,6 +126,30 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from None
             raise _damaged(path, error) from None
         yield hdus
+
+
+def check_packing(path: Path) -> None:
+    """Refuses files that would unpack to far more than they are, before a reader unpacks them by itself.
+
+    astropy opens whatever looks packed, whatever its name. Only gzip is let through, up to ``MAX_RATIO`` times the
+    file's size (or 1 GiB).
+
+    Raises:
+        UserError: for other packings, and beyond that.
+        OSError: if the file cannot be read, or is no whole gzip file.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(OTHER_PACKINGS):
+        raise UserError(f"{path} is packed, and not by gzip; unpack it first")
+    if not start.startswith(b"\x1f\x8b"):
+        return
+    limit, size = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size), 0
+    with gzip.open(path) as file:
+        while chunk := file.read(1 << 20):
+            size += len(chunk)
+            if size > limit:
+                raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:

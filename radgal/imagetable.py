@@ -161,8 +161,8 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
         if within := [(a, b) for a, b in pairs if rows[a].split == rows[b].split]:
             said = some(f"{rows[a].name} and {rows[b].name} ({rows[a].split})" for a, b in within)
             findings.notes.append(
-                f"{len(within)} pairs of rows in one split have {what}: {said}: drawn validation images or "
-                "folds may part them"
+                f"{len(within)} pairs of rows in one split have {what}: {said}: validation images or folds that are "
+                "drawn may part them"
             )
     other = [(a, b) for a, b in same if rows[a].label != rows[b].label]
     if other:

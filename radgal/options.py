@@ -123,10 +123,11 @@ class TrainingSection(Section):
 
 
 class OutputSection(Section):
-    """[output]: the two files that the published program wrote."""
+    """[output]: the two files that the published program wrote, and live curves."""
 
     csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
     modfile: Text | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
+    tensorboard: Text | None = Field(None, description="folder for live curves in TensorBoard; None: none")
 
 
 class MetricsSection(Section):
