@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.datasets import VisionDataset
 
 from radgal.download import Archive, read_files
+from radgal.safeload import check_pickle
 from utils import UserError
 
 
@@ -141,6 +142,7 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         UserError: if it is not such a batch.
     """
     try:
+        check_pickle(content)
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
         arrays, labels, names = (batch[key] for key in ("data", "labels", "filenames"))
         if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):

@@ -112,23 +112,24 @@ class TrainingData:
 
 
 def load_training_data(cfg: Any) -> TrainingData:
-    """Returns the training and validation images that a config asks for; the test file is not opened.
+    """Returns the training and validation images that a config asks for.
+
+    The test file is not opened, except for cross-validation, where training and test file are divided anew.
 
     Args:
-        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, download, mirror) and
+        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, fold, download, mirror) and
             ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here); for one's own
             images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
 
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
-    dataset = _open(cfg, train=True)
-    everything = _as_split(dataset, cfg)
-    if dataset.validation_rows is None:
-        indices = split_indices(dataset.targets, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    everything, dataset = _rows(cfg, train=True)
+    if dataset.validation_rows is None or cfg.data.fold is not None:
+        indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
     else:
         given = set(dataset.validation_rows)
-        indices = [i for i in range(len(dataset)) if i not in given], dataset.validation_rows
+        indices = [i for i in range(len(everything)) if i not in given], dataset.validation_rows
     train, val = (everything.take(part) for part in indices)
     mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.images)
     return TrainingData(
@@ -140,13 +141,15 @@ def load_training_data(cfg: Any) -> TrainingData:
         dataset=cfg.data.dataset,
         version=dataset.version,
         checksum=dataset.checksum,
-        has_test=dataset.has_test,
+        has_test=dataset.has_test or cfg.data.fold is not None,
         notes=_notes(dataset, cfg),
     )
 
 
 def _notes(dataset: GalaxyImages, cfg: Any) -> tuple[str, ...]:
     notes = list(dataset.notes)
+    if cfg.data.fold is not None:
+        return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
     if dataset.validation_rows is not None:
         notes.append("the validation images are those that the table names: frac_val and split are not used")
     if not dataset.has_test:
@@ -171,10 +174,15 @@ def measure_normalization(images: torch.Tensor) -> tuple[float, float]:
 
 def load_test_data(cfg: Any) -> Split:
     """Returns the test images that a config asks for: the only door to them, for use once, at the end."""
-    return _as_split(_open(cfg, train=False), cfg)
+    return _rows(cfg, train=False)[0]
 
 
-def _open(cfg: Any, train: bool) -> GalaxyImages:
+def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
+    """Returns the training or test part of the data set that a config names, at its native size.
+
+    Raises:
+        UserError: if the data cannot be had or do not fit the config.
+    """
     name, n_classes = cfg.data.dataset, cfg.training.num_classes
     if name == IMAGE_TABLE:
         return ImageTable(
@@ -203,6 +211,23 @@ def _open(cfg: Any, train: bool) -> GalaxyImages:
             f"wide; set imsize to at most {kind.native_size} ([data] pad adds rows and columns)"
         )
     return kind(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+
+
+def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
+    """Returns the sources to train on or those to test on, and the data set that they come from."""
+    if cfg.data.fold is None:
+        dataset = open_dataset(cfg, train)
+        return _as_split(dataset, cfg), dataset
+    dataset = open_dataset(cfg, train=True)
+    parts = [_as_split(open_dataset(cfg, part), cfg) for part in ((True, False) if dataset.has_test else (True,))]
+    everything = Split(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        tuple(name for part in parts for name in part.names),
+    )
+    k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
+    training_rows, test_rows = fold_indices(everything.labels, n_folds, cfg.training.seed)[k - 1]
+    return everything.take(training_rows if train else test_rows), dataset
 
 
 def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
@@ -273,6 +298,30 @@ def split_indices(
         n_members = int(frac_val * len(members) + 0.5)
         val += members[: min(max(n_members, 1), len(members) - 1)]
     return sorted(set(range(n_rows)) - set(val)), sorted(val)
+
+
+def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    """Returns the (training, test) rows of each fold: every source is tested once, classes in proportion.
+
+    Args:
+        labels: int64 (N,) of all sources to cross-validate over, training and test files together.
+        n_folds: at least 2, and at most the size of the smallest class.
+        seed: of the shuffle.
+
+    Raises:
+        UserError: if there cannot be so many folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    counts = torch.bincount(labels)
+    smallest = int(counts[counts > 0].min())
+    if not 2 <= n_folds <= smallest:
+        raise UserError(
+            f"{n_folds} folds ([data] fold, --folds): there can be 2 to {smallest}, since the smallest class has "
+            f"{smallest} sources"
+        )
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
+    return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
 def describe(data: TrainingData, test: Split | None = None) -> str:

@@ -56,6 +56,7 @@ class Mosaic:
 
         self.path, self._lock = Path(path), threading.Lock()
         try:
+            fits.check_packing(self.path)
             with self.path.open("rb") as file:
                 packed = file.read(2) == b"\x1f\x8b"
             with fits.quiet():
@@ -203,6 +204,7 @@ def _read_table(path: Path) -> Table:
         # ids such as 00012 must stay as they are: numbers are made of the columns that must be numbers
         options = {"converters": {"*": [ascii.convert_numpy(str)]}}
     try:
+        fits.check_packing(path)
         with fits.quiet():
             return Table.read(path, format=kind, **options)
     except OSError as error:

@@ -18,6 +18,7 @@ from radgal.catalog import Column, Part, check_suffix, part_suffix, read_part, r
 from radgal.inputs import Source, open_mosaic
 from radgal.mosaic import Position
 from radgal.predict import Build, Chunk, Settings, columns_of, predict_chunk
+from radgal.schedule import run_tasks
 from utils import UserError, free_name, write_json
 
 FORMAT = "radgal-predict-1"
@@ -186,18 +187,27 @@ def run_job(
     resume: bool = False,
     bar: Callable[[int], AbstractContextManager] = lambda total: nullcontext(),
     say: Callable[..., None] = print,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Summary:
-    """Makes the catalog, in this process; what is finished stays finished, whatever happens.
+    """Makes the catalog, in this process or by dask workers; what is finished stays finished, whatever happens.
 
     Args:
         build: makes an untrained network from (config, classes, mean, std).
         resume: whether to go on with what an earlier call left.
         bar: makes a progress bar for so many images, with ``update``.
         say: prints.
+        workers, scheduler: see :func:`radgal.schedule.run_tasks`; both None: this process.
     """
     begun = begin(job, resume)
     summary = Summary()
-    if begun:
+    if begun and (workers is not None or scheduler is not None):
+        tasks = [PartTask(job.settings, chunk, build) for chunk in job.chunks()]
+        run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part")
+        for task in tasks:
+            _notice(job, summary, read_part(Path(task.chunk.part), job.columns), say)
+        assemble(job, say)
+    elif begun:
         with bar(len(job.sources)) as shown:
             for chunk in job.chunks():
                 predict_chunk(job.settings, chunk, build, *([shown.update] if shown is not None else []))
@@ -206,6 +216,23 @@ def run_job(
     else:
         say(f"{job.out} is finished already; nothing was done")
     return summary
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One part of a catalog, as a task for any worker."""
+
+    settings: Settings
+    chunk: Chunk
+    build: Build
+
+    def __str__(self) -> str:
+        return Path(self.chunk.part).name
+
+
+def run_part(task: PartTask) -> None:
+    """Makes one part, unless it is there."""
+    predict_chunk(task.settings, task.chunk, task.build)
 
 
 def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:

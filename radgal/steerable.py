@@ -140,12 +140,13 @@ class ReluMaxPool(nn.Module):
     does not matter, and there is less to do afterwards.
 
     Args:
-        symmetry: the group G (every channel is pooled alike, so it is not needed here).
+        symmetry: the group G (every channel is pooled alike).
         n_fields: number of regular fields.
     """
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
+        self.n_channels = n_fields * symmetry.order
         self.register_buffer("blur", gaussian_blur(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,6 +170,7 @@ class _ReluMaxBlur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, blur: Tensor) -> Tensor:
+        blur = blur.to(x.dtype)  # autocast, which would see to that, does not reach the backward pass
         ctx.save_for_backward(x, blur)
         height, width = x.shape[-2:]
         out = x.new_empty(*x.shape[:2], height // 2, width // 2)

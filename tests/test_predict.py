@@ -606,3 +606,16 @@ def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
 def test_arguments_that_do_not_go_together(run_folder, tmp_path, words, message) -> None:
     with pytest.raises(UserError, match=message):
         go(run_folder, *words, out=tmp_path / "c.csv")
+
+
+# By workers
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_catalog(run_folder, tmp_path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    images = save_images(tmp_path / "many", 30)
+    options = ("--mc-samples", 3, "--part-rows", 4)
+    alone = go(run_folder, images, *options, out=tmp_path / "alone.csv")
+    assert go(run_folder, images, *options, "--workers", 2, out=tmp_path / "shared.csv") == alone
+    assert len(alone) == 30 and not (tmp_path / "shared.csv.parts").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import add_device
+from radgal.commands.common import add_device, add_workers
 from utils import UserError, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
@@ -49,6 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     how.add_argument("--threads", type=int, default=2, help="that read images (default: 2)")
     how.add_argument("--part-rows", type=int, default=1000, help="rows saved at a time until the end (default: 1000)")
     how.add_argument("--quiet", action="store_true", help="print the last lines only")
+    add_workers(how)
     add_device(how)
 
 
@@ -74,7 +75,14 @@ def run(args) -> None:
     )
     job = predictjob.plan(settings, list_sources(args), Path(args.out), args.part_rows)
     sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
-    summary = predictjob.run_job(job, models.build_from_config, resume=args.resume, bar=make_bar(args.quiet))
+    summary = predictjob.run_job(
+        job,
+        models.build_from_config,
+        resume=args.resume,
+        bar=make_bar(args.quiet),
+        workers=args.workers,
+        scheduler=args.scheduler,
+    )
     if summary.rows:
         print(predictjob.describe(job, summary))
     print(f"written: {job.out}, and how it was made: {job.record}")
