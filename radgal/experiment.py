@@ -190,6 +190,7 @@ def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.M
     """Returns what the run came to, as far as no other file says it: for environment.json."""
     return {
         "kept_epoch": kept_epoch,
+        "has_test_set": data.has_test,
         "trainable_parameters": count_parameters(model)[0],
         "class_counts": {
             name: dict(
@@ -219,5 +220,7 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
     parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
-    command = "evaluate" if metrics is None else "rotate"
-    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}"
+    command, images = ("evaluate", "") if metrics is None else ("rotate", "")
+    if not data.has_test:
+        command, images = "predict", " NEW_IMAGES"
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}{images}"

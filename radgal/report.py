@@ -219,7 +219,6 @@ def cite(runs: Sequence[RunFiles]) -> list[str]:
 def render(pages: Sequence[dict[str, Any]], comparison: dict[str, Any] | None, citations: Sequence[str]) -> str:
     """Returns the HTML of the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
 
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
@@ -232,9 +231,9 @@ def render(pages: Sequence[dict[str, Any]], comparison: dict[str, Any] | None, c
     )
     return environment.get_template("report.html").render(
         generator=GENERATOR,
-        script=Markup(script),
+        script=script,
         script_hash=digest,
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         runs=pages,
         comparison=comparison,
         citations=citations,

@@ -296,7 +296,7 @@ def equivariance(run: RunFiles) -> dict[str, Any] | None:
 
 def _scientific(text: str) -> dict | None:
     value = to_float(text)
-    return None if value is None else {"text": f"{value:.1e}" if value else "0", "value": repr(value)}
+    return None if value is None else {"text": f"{value:.2g}", "value": repr(value)}
 
 
 def comparison_cells(run: RunFiles) -> list[dict[str, Any] | None]:

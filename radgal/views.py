@@ -117,7 +117,8 @@ def summary(run: RunFiles) -> dict[str, Any]:
     if (parameters := number(run.environment.get("trainable_parameters"), 0)) is not None:
         cards.append({"label": "Trainable parameters", "number": parameters, "note": ""})
     finished = clean(run.environment.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
-    return {"sentence": ", ".join(word for word in words if word) + ".", "cards": cards, "finished": finished}
+    return {"sentence": ", ".join(word for word in words if word) + ".", "cards": cards, "finished": finished,
+            "has_test_set": run.environment.get("has_test_set", True)}  # fmt: skip
 
 
 def balance(run: RunFiles) -> dict[str, Any] | None:
@@ -194,7 +195,7 @@ def environment(run: RunFiles) -> list[tuple[str, str]]:
     """Returns what the run was made with."""
     shown = []
     for key, value in run.environment.items():
-        if key in ("class_counts", "kept_epoch", "trainable_parameters", "training_seconds"):
+        if key in ("class_counts", "kept_epoch", "has_test_set", "trainable_parameters", "training_seconds"):
             continue
         if isinstance(value, dict):
             shown += [(clean(name), clean(v)) for name, v in value.items() if v is not None]

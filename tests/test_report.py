@@ -227,6 +227,8 @@ def test_what_is_missing_is_left_out(copy: Path, gone: list[str]) -> None:
     page = check_page(report(copy))
     if "metrics.json" in gone:
         assert "main.py evaluate" in page.text and "Confusion" not in page.text and "Training" in page.text
+        rewrite(copy / "environment.json", lambda content: {**content, "has_test_set": False})
+        assert "These data have no test set" in check_page(report(copy)).text
     if "gallery.npz" in gone and "metrics.json" not in gone:
         assert "no image saved" in page.text and "Misclassified" in page.text
     if "config.txt" in gone:
