@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from radgal import checkpoint
+from radgal import checkpoint, live
+from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.finetune import freeze_trunk
+from radgal.modelinfo import count_parameters
+from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.runfolder import RunFolder
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
-from utils import UserError, show_bars
+from utils import UserError, format_duration, show_bars
 
-# What may differ between a run and its continuation: nothing that changes what an epoch does.
+# What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
+# The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
 MAY_CHANGE = {
     "training.epochs",
     "training.patience",
     "training.device",
+    "training.precision",
+    "training.compile",
+    "model.engine",
     "model.quiet",
     "data.datadir",
     "data.download",
     "data.mirror",
+    "data.table",
 }
 
 
@@ -35,6 +45,7 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -42,16 +53,23 @@ def run_epochs(
         NonFiniteLoss: with the checkpoint that is still good in its message.
         KeyboardInterrupt: on Ctrl-C; all finished epochs are on disk by then.
     """
+    precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress()
+    progress = Progress(started_from=started_from)
     if resume:
-        progress = restore(folder, config, model, optimizer, scheduler)
+        progress = restore(folder, config, data, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
     else:
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
+    if config.training.compile:
+        say("compiling the network: a minute or two before the first batch")
+        images = data.train.images[: config.training.batch_size]
+        compile_for_training(model, to_input(images, data.mean, data.std), precision)
+    curves = live.Curves(config, progress.epoch)
 
     n_batches = -(-len(data.train) // config.training.batch_size)
     bar = tqdm(
@@ -73,22 +91,31 @@ def run_epochs(
             optimizer=optimizer,
             scheduler=scheduler,
             progress=progress,
+            precision=precision,
             on_batch=bar.update,
         ):
-            content = checkpoint.pack(model, optimizer, scheduler, now, config, data)
+            content = checkpoint.pack(model, optimizer, scheduler, now, config, data, precision)
             folder.save_epoch(content, is_kept=is_best or not keep_best)
             folder.add_row(now.history[-1])
+            curves.add(now.history[-1])
             _report_epoch(now, config.training.epochs, bar, say)
     except NonFiniteLoss as error:
         good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
         raise UserError(f"{error}; {good}") from None
     finally:
         bar.close()
+        curves.close()
     return progress
 
 
 def restore(
-    folder: RunFolder, config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler
+    folder: RunFolder,
+    config: Config,
+    data: TrainingData,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler,
+    precision: Precision,
 ) -> Progress:
     """Puts the run in ``folder`` back to the end of its last finished epoch.
 
@@ -110,14 +137,28 @@ def restore(
             + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
         )
+    if content.get("checksum", data.checksum) != data.checksum:
+        raise UserError(
+            f"{folder.last} was trained on other images ({content['checksum']}) than [data] gives now "
+            f"({data.checksum}): bring them back, or start anew without --resume (the earlier files are kept)"
+        )
+    trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
+    if trained_in != precision.name:
+        raise UserError(
+            f"{folder.last} was trained in {trained_in}, but [training] precision: {config.training.precision!r} is "
+            f"{precision.name} here; --set training.precision={trained_in} goes on as before"
+        )
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         if scheduler is not None:
             scheduler.load_state_dict(content["scheduler"])
+        if precision.scaler is not None:
+            precision.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng_state"])
         history = [dict(row) for row in content["history"]]
-        return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
+        best = int(content["best_epoch"]), tuple(content["best_score"])
+        return Progress(history, *best, content.get("started_from"))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
 
@@ -134,13 +175,32 @@ def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]
         say(f"epoch {row['epoch']} of {epochs}: {numbers}, {row['seconds']:.1f} s")
 
 
-def provenance(data: TrainingData, device: torch.device) -> dict:
-    """Returns what a result depends on besides config and software: which published data, which device."""
+def provenance(data: TrainingData, device: torch.device, precision: Precision) -> dict:
+    """Returns what a result depends on besides config and software: which published data, device and precision."""
     return {
         "device": str(device),
+        "precision": precision.name,
         "dataset": data.dataset,
         "dataset_version": data.version,
         "dataset_checksum": data.checksum,
+    }
+
+
+def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.Module) -> dict:
+    """Returns what the run came to, as far as no other file says it: for environment.json."""
+    return {
+        "kept_epoch": kept_epoch,
+        "has_test_set": data.has_test,
+        "trainable_parameters": count_parameters(model)[0],
+        "class_counts": {
+            name: dict(
+                zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True)
+            )
+            for name, split in (("train", data.train), ("validation", data.val))
+            if split is not None
+        },
+        "training_seconds": sum(row["seconds"] for row in progress.history),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
@@ -159,4 +219,8 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
         error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
-    return ", ".join(parts) + f"; written to {folder.path}"
+    parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
+    command, images = ("evaluate", "") if metrics is None else ("rotate", "")
+    if not data.has_test:
+        command, images = "predict", " NEW_IMAGES"
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}{images}"

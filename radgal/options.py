@@ -17,6 +17,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _fold(text: str) -> str:
+    k, n = (int(part) for part in text.split("/"))
+    if not 1 <= k <= n or n < 2:
+        raise ValueError(f"there is no part {k} of {n}")
+    return text
+
+
 # The length keeps a hostile stored configuration within what an INI value may hold.
 Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
 
@@ -40,6 +47,9 @@ class ModelSection(Section):
         description="'flatten' as published; 'invariant' pools over the image, so logits do not turn",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="share of activations dropped before the last layer")
+    engine: Literal["fast", "e2cnn"] = Field(
+        "fast", description="which steerable layers compute: this program's or stock e2cnn's, the same function"
+    )
 
 
 class DataSection(Section):
@@ -57,8 +67,23 @@ class DataSection(Section):
         "stratified",
         description="validation images: seeded and class by class, or the first rows as published",
     )
+    fold: Annotated[Text, Field(pattern=r"^\d{1,3}/\d{1,3}$"), AfterValidator(_fold)] | None = Field(
+        None,
+        description="cross-validation over all sources: '2/5' tests on the second of five parts; "
+        "None: the data set's own test set",
+        json_schema_extra={"allowed": "text such as '2/5', or None"},
+    )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
     mirror: Text | None = Field(None, description="folder or address to look for the archive first")
+    table: Text | None = Field(
+        None, description="for dataset 'ImageTable': file that lists the images and their labels"
+    )
+    recipe: Literal["mirabest_v1", "mirabest_v2", "frdeep"] = Field(
+        "mirabest_v1", description="for dataset 'ImageTable': how FITS images are prepared"
+    )
+    pixel_scale: float | None = Field(
+        None, gt=0, description="for dataset 'ImageTable': arcsec per pixel; None: not known"
+    )
 
 
 class TrainingSection(Section):
@@ -87,13 +112,22 @@ class TrainingSection(Section):
         description="where to compute; 'auto' takes a GPU when there is one",
         json_schema_extra={"allowed": "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"},
     )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of convolutions and matrix products; 'auto': bf16 on GPUs that have it, else fp32"
+    )
+    compile: bool = Field(False, description="train through torch.compile")
+    start_from: Text | None = Field(None, description="run to take the first weights from, as fine-tune does")
+    freeze_epochs: int = Field(
+        0, ge=0, le=1_000_000, description="epochs in which only the last layer is trained; needs start_from"
+    )
 
 
 class OutputSection(Section):
-    """[output]: the two files that the published program wrote."""
+    """[output]: the two files that the published program wrote, and live curves."""
 
     csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
     modfile: Text | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
+    tensorboard: Text | None = Field(None, description="folder for live curves in TensorBoard; None: none")
 
 
 class MetricsSection(Section):
