@@ -1,1 +1,1 @@
-"""Speed and memory, measured as ratios within one run; never part of the tests."""
+"""Speed and memory of this program against the published pipeline: ``python -m benchmarks``."""
