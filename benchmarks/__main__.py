@@ -19,7 +19,7 @@ from radgal.data import DATASETS, crop_and_pad
 from radgal.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, pick_device, write_json
 
-EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 20.0, 0.7
+EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
 GPU_STEPS = 10
 
 
