@@ -9,7 +9,7 @@ from importlib import import_module
 from radgal.commands import train
 from utils import UserError
 
-COMMANDS = ("evaluate", "rotate", "equivariance", "repeat")
+COMMANDS = ("evaluate", "rotate", "equivariance", "repeat", "predict", "export")
 """Names of modules in radgal/commands, in the order of ``--help``; without a command, main.py trains."""
 
 

@@ -176,7 +176,10 @@ def sayer(quiet: bool):
 
 
 def show_bars(quiet: bool) -> bool:
-    """Returns whether progress bars make sense: someone is watching a terminal or a notebook, and wants them."""
+    """Returns whether progress bars make sense: someone is watching a terminal or a notebook, and wants them.
+
+    The variable TQDM_DISABLE in the environment turns them off, as it does for every program that uses tqdm.
+    """
     import sys
 
-    return not quiet and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return not quiet and not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or "ipykernel" in sys.modules)

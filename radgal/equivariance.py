@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from radgal.augment import background_value, exact_quarter_turns, rotate, to_input
+from radgal.data import TrainingData
 from radgal.evaluate import Device
 from radgal.plots import save_equivariance
 from radgal.sources import write_table
@@ -83,6 +84,33 @@ def _relative(difference: Tensor, reference: Tensor) -> float | None:
     if bottom == 0:
         return 0.0 if top == 0 else None
     return top / bottom
+
+
+def choose_images(data: Mapping[str, TrainingData], n_images: int) -> tuple[dict[str, Tensor], bool]:
+    """Returns for each network's data ``n_images`` images, of the same sources for all of them where that is possible.
+
+    They are spread evenly over the training and validation sources; test sources are not looked at.
+
+    Returns:
+        (uint8 images (N, 1, S, S) by name, whether they show the same sources). Data sets without a source in common
+        give images of their own.
+
+    Raises:
+        UserError: if ``n_images`` is below 1.
+    """
+    if n_images < 1:
+        raise UserError(f"--n-images {n_images}: at least one image is needed")
+    rows = {
+        key: {name: (part, i) for part in (one.train, one.val) if part is not None for i, name in enumerate(part.names)}
+        for key, one in data.items()
+    }
+    shared = set.intersection(*(set(names) for names in rows.values()))
+    images = {}
+    for key, names in rows.items():
+        usable = sorted(shared or names)
+        chosen = [usable[len(usable) * i // n_images] for i in range(min(n_images, len(usable)))]
+        images[key] = torch.stack([part.images[i] for part, i in (names[name] for name in chosen)])
+    return images, bool(shared)
 
 
 @torch.inference_mode()

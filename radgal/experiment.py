@@ -30,6 +30,7 @@ MAY_CHANGE = {
     "data.datadir",
     "data.download",
     "data.mirror",
+    "data.table",
 }
 
 
@@ -53,7 +54,7 @@ def run_epochs(
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
     progress = Progress()
     if resume:
-        progress = restore(folder, config, model, optimizer, scheduler, precision)
+        progress = restore(folder, config, data, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
     else:
         for moved in folder.keep_earlier():
@@ -102,6 +103,7 @@ def run_epochs(
 def restore(
     folder: RunFolder,
     config: Config,
+    data: TrainingData,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler,
@@ -126,6 +128,11 @@ def restore(
             f"{folder.last} cannot be resumed with a changed config:\n  "
             + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
+        )
+    if content.get("checksum", data.checksum) != data.checksum:
+        raise UserError(
+            f"{folder.last} was trained on other images ({content['checksum']}) than [data] gives now "
+            f"({data.checksum}): bring them back, or start anew without --resume (the earlier files are kept)"
         )
     trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
     if trained_in != precision.name:

@@ -17,6 +17,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _fold(text: str) -> str:
+    k, n = (int(part) for part in text.split("/"))
+    if not 1 <= k <= n or n < 2:
+        raise ValueError(f"there is no part {k} of {n}")
+    return text
+
+
 # The length keeps a hostile stored configuration within what an INI value may hold.
 Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
 
@@ -60,8 +67,23 @@ class DataSection(Section):
         "stratified",
         description="validation images: seeded and class by class, or the first rows as published",
     )
+    fold: Annotated[Text, Field(pattern=r"^\d{1,3}/\d{1,3}$"), AfterValidator(_fold)] | None = Field(
+        None,
+        description="cross-validation over all sources: '2/5' tests on the second of five parts; "
+        "None: the data set's own test set",
+        json_schema_extra={"allowed": "text such as '2/5', or None"},
+    )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
     mirror: Text | None = Field(None, description="folder or address to look for the archive first")
+    table: Text | None = Field(
+        None, description="for dataset 'ImageTable': file that lists the images and their labels"
+    )
+    recipe: Literal["mirabest_v1", "mirabest_v2", "frdeep"] = Field(
+        "mirabest_v1", description="for dataset 'ImageTable': how FITS images are prepared"
+    )
+    pixel_scale: float | None = Field(
+        None, gt=0, description="for dataset 'ImageTable': arcsec per pixel; None: not known"
+    )
 
 
 class TrainingSection(Section):

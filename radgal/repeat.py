@@ -6,7 +6,7 @@ Legend: k seeds, N test sources, B bootstrap resamples.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,25 +75,6 @@ def collect_run(
         "multiply_adds": multiply_adds,
         "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
     }
-
-
-def fold_indices(labels: Sequence[int], n_folds: int, seed: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the (training, test) rows of each fold: every source is tested once, classes in proportion.
-
-    Args:
-        labels: (N,) of all sources to cross-validate over, training and test files together.
-        n_folds: at least 2, and at most the size of the smallest class.
-        seed: of the shuffle.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    labels = np.asarray(labels)
-    smallest = int(np.bincount(labels)[np.unique(labels)].min())
-    if not 2 <= n_folds <= smallest:
-        raise UserError(
-            f"--folds {n_folds}: there can be 2 to {smallest} folds, since the smallest class has {smallest} sources"
-        )
-    yield from StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
 
 
 def merge_folds(runs: Sequence[dict]) -> list[dict]:

@@ -10,7 +10,7 @@ import torch
 
 from radgal.checkpoint import TrainedRun, read
 from radgal.config import Config
-from radgal.data import Split, load_test_data, load_training_data
+from radgal.data import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test
 from radgal.plots import save_evaluation_figures
 from radgal.sources import FORMATS, write_table
@@ -26,15 +26,19 @@ def test_run(
     mc_samples: int = 100,
     seed: int = 0,
     say: Callable[..., None] = print,
+    training: TrainingData | None = None,
 ) -> dict:
     """Evaluates the test set once and writes metrics.json, its figures, and sources.csv, .ecsv and .fits.
 
     The test images are those of the data-set version that the run was trained on; another one is refused.
 
+    Args:
+        training: the images that the run was trained and validated on, if they are at hand; or else they are read.
+
     Returns:
         The content of metrics.json, see :func:`radgal.evaluate.evaluate_test`.
     """
-    test, val = load_test(run)
+    test, val = load_test(run, training)
     metrics, table = evaluate_test(
         run.model,
         test,
@@ -58,13 +62,13 @@ def test_run(
     return metrics
 
 
-def load_test(run: TrainedRun) -> tuple[Split, Split | None]:
+def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Split, Split | None]:
     """Returns the (test, validation) images of a run.
 
     Raises:
         UserError: if the data set found now is not the one that the run was trained on.
     """
-    training = load_training_data(run.config)
+    training = training or load_training_data(run.config)
     trained_on = run.checkpoint.get("checksum")
     if training.checksum != trained_on:
         raise UserError(

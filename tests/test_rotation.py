@@ -14,7 +14,7 @@ from torch import nn
 
 from radgal import equivariance, evaluate, overlap, rotation
 from radgal.augment import rotate
-from radgal.data import Split
+from radgal.data import Split, TrainingData
 from utils import UserError
 
 SIDE = 18
@@ -289,3 +289,22 @@ def test_equivariance_writes_models_side_by_side(model, tmp_path):
     assert worst["symmetric", "elements of its group"] < 1e-5 < 0.05 < worst["plain", "quarter turns"]
     assert (tmp_path / "equivariance.png").stat().st_size > 1000
     assert "symmetric" in equivariance.describe(rows)
+
+
+def test_networks_are_measured_on_the_same_sources():
+    def training_data(names, side):
+        images = torch.stack([torch.full((1, side, side), int(name[1:]), dtype=torch.uint8) for name in names])
+        half = len(names) // 2
+        whole = Split(images, torch.zeros(len(names), dtype=torch.int64), tuple(names))
+        parts = whole.take(list(range(half))), whole.take(list(range(half, len(names))))
+        return TrainingData(*parts, ("a", "b"), 0.0, 1.0, "data", "v1", "md5:0")
+
+    a, b = training_data([f"s{i}" for i in range(20)], 6), training_data([f"s{i}" for i in range(39, 9, -1)], 8)
+    images, same = equivariance.choose_images({"a": a, "b": b}, 4)
+    assert same and images["a"].shape == (4, 1, 6, 6) and images["b"].shape == (4, 1, 8, 8)
+    assert images["a"][:, 0, 0, 0].tolist() == images["b"][:, 0, 0, 0].tolist()
+    assert len(set(images["a"][:, 0, 0, 0].tolist())) == 4
+    _, same = equivariance.choose_images({"a": a, "c": training_data([f"s{i}" for i in range(50, 60)], 6)}, 4)
+    assert not same
+    with pytest.raises(UserError, match="--n-images 0"):
+        equivariance.choose_images({"a": a}, 0)

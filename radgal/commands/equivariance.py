@@ -28,7 +28,7 @@ def run(args) -> None:
     from radgal.data import load_training_data
 
     device = pick_device(args.device)
-    networks, images, normalization = {}, {}, {}
+    networks, data_of = {}, {}
     for path in args.runs:
         if path.endswith((".txt", ".ini", ".cfg")):
             cfg = read_config(path, [])
@@ -39,8 +39,11 @@ def run(args) -> None:
             run = load_run(path, models.build_from_config, device)
             cfg, network, data = run.config, run.model, load_training_data(run.config)
         name = cfg.name if cfg.name not in networks else path
-        networks[name], normalization[name] = network, (data.mean, data.std)
-        images[name] = data.train.images[:: max(1, len(data.train) // args.n_images)][: args.n_images]
+        networks[name], data_of[name] = network, data
+    images, of_the_same = measure.choose_images(data_of, args.n_images)
+    if not of_the_same:
+        print("the data sets have no source in common: each network is measured on images of its own")
+    normalization = {name: (data.mean, data.std) for name, data in data_of.items()}
     rows = measure.run_equivariance(args.out, networks, images, normalization, step_deg=args.step, device=device)
     print(measure.describe(rows))
     print(f"written to {args.out}: equivariance.csv, equivariance_summary.csv, equivariance.png")

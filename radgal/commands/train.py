@@ -65,6 +65,8 @@ def run(args) -> Run:
     origin = experiment.provenance(images, device, precision)
     write_json(folder.path / "environment.json", environment() | origin)
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
-    metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say)
+    metrics = None
+    if images.has_test and not args.no_test:
+        metrics = testing.test_run(kept, folder.path, device=device, say=say, training=images)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
