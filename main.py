@@ -14,8 +14,19 @@ from utils import UserError
 # training step is several times as fast so (docs/benchmarks.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-COMMANDS = ("evaluate", "rotate", "equivariance", "repeat", "predict", "export")
-"""Names of modules in radgal/commands, in the order of ``--help``; without a command, main.py trains."""
+COMMANDS = (
+    "fine-tune",
+    "evaluate",
+    "rotate",
+    "equivariance",
+    "repeat",
+    "report",
+    "prepare",
+    "predict",
+    "export",
+    "demo",
+)
+"""Names of modules in radgal/commands (- for _), in the order of ``--help``; without a command, main.py trains."""
 
 
 def build_parser() -> ArgumentParser:
@@ -31,7 +42,7 @@ def build_parser() -> ArgumentParser:
     parser.set_defaults(run_command=train.run)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name in COMMANDS:
-        module = import_module(f"radgal.commands.{name}")
+        module = import_module(f"radgal.commands.{name.replace('-', '_')}")
         sub = commands.add_parser(
             name,
             help=module.HELP,

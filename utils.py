@@ -183,3 +183,16 @@ def show_bars(quiet: bool) -> bool:
     import sys
 
     return not quiet and not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def progress(items, what: str, quiet: bool):
+    """Returns ``items`` to loop over, with a bar from the second second on where :func:`show_bars` allows one.
+
+    Args:
+        items: anything with a length.
+        what: is being done, in front of the bar.
+        quiet: whether the user asked for silence.
+    """
+    from tqdm.auto import tqdm
+
+    return tqdm(items, desc=what, delay=2, leave=False, dynamic_ncols=True, disable=not show_bars(quiet))

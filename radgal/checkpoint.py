@@ -55,6 +55,7 @@ def pack(
         "best_epoch": progress.best_epoch,
         "best_score": list(progress.best_score),
         "history": progress.history,
+        "started_from": progress.started_from,
         "config": config.to_dict(),
         "seed": config.training.seed,
         "classes": list(data.classes),

@@ -148,6 +148,9 @@ class Draft:
         n_classes = (datasets or {}).get(dataset) or given
         if given != n_classes and ("training", "num_classes") not in self.bad:
             self._note("training", "num_classes", f"{dataset} has {n_classes} classes: write {n_classes}", given)
+        if self._get("training", "freeze_epochs") and self._get("training", "start_from") is None:
+            problem = "without start_from there are no trained layers to freeze: write 0, or a run to start from"
+            self._note("training", "freeze_epochs", problem, self._get("training", "freeze_epochs"))
         table = self._get("data", "table")
         if dataset == IMAGE_TABLE and table is None:
             self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from radgal import checkpoint
+from radgal import checkpoint, live
 from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.finetune import freeze_trunk
+from radgal.modelinfo import count_parameters
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.runfolder import RunFolder
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
-from utils import UserError, show_bars
+from utils import UserError, format_duration, show_bars
 
 # What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
 # The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
@@ -42,6 +45,7 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -52,7 +56,7 @@ def run_epochs(
     precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress()
+    progress = Progress(started_from=started_from)
     if resume:
         progress = restore(folder, config, data, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
@@ -60,10 +64,12 @@ def run_epochs(
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
         compile_for_training(model, to_input(images, data.mean, data.std), precision)
+    curves = live.Curves(config, progress.epoch)
 
     n_batches = -(-len(data.train) // config.training.batch_size)
     bar = tqdm(
@@ -91,12 +97,14 @@ def run_epochs(
             content = checkpoint.pack(model, optimizer, scheduler, now, config, data, precision)
             folder.save_epoch(content, is_kept=is_best or not keep_best)
             folder.add_row(now.history[-1])
+            curves.add(now.history[-1])
             _report_epoch(now, config.training.epochs, bar, say)
     except NonFiniteLoss as error:
         good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
         raise UserError(f"{error}; {good}") from None
     finally:
         bar.close()
+        curves.close()
     return progress
 
 
@@ -149,7 +157,8 @@ def restore(
             precision.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng_state"])
         history = [dict(row) for row in content["history"]]
-        return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
+        best = int(content["best_epoch"]), tuple(content["best_score"])
+        return Progress(history, *best, content.get("started_from"))
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
 
@@ -177,6 +186,24 @@ def provenance(data: TrainingData, device: torch.device, precision: Precision) -
     }
 
 
+def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.Module) -> dict:
+    """Returns what the run came to, as far as no other file says it: for environment.json."""
+    return {
+        "kept_epoch": kept_epoch,
+        "has_test_set": data.has_test,
+        "trainable_parameters": count_parameters(model)[0],
+        "class_counts": {
+            name: dict(
+                zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True)
+            )
+            for name, split in (("train", data.train), ("validation", data.val))
+            if split is not None
+        },
+        "training_seconds": sum(row["seconds"] for row in progress.history),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
 def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: dict | None, folder: RunFolder) -> str:
     """Returns the run's result in one line."""
     if data.val is None:
@@ -192,4 +219,8 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
         error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
-    return ", ".join(parts) + f"; written to {folder.path}"
+    parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
+    command, images = ("evaluate", "") if metrics is None else ("rotate", "")
+    if not data.has_test:
+        command, images = "predict", " NEW_IMAGES"
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}{images}"

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
-MAX_RATIO = 200  # a FITS image that is mostly zeros has less
+MAX_UNPACKED_BYTES = 1 << 30  # of files that are not bounded in pixels, or
+MAX_RATIO = 200  # so many times their size; a FITS image that is mostly zeros has less
 OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
 
 
@@ -147,7 +148,7 @@ def check_packing(path: Path) -> None:
         raise UserError(f"{path} is packed, and not by gzip; unpack it first")
     if not start.startswith(b"\x1f\x8b"):
         return
-    limit, size = max(1 << 30, MAX_RATIO * path.stat().st_size), 0
+    limit, size = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size), 0
     with gzip.open(path) as file:
         while chunk := file.read(1 << 20):
             size += len(chunk)

@@ -12,12 +12,12 @@ import torch
 from torchvision.datasets import VisionDataset
 from tqdm.auto import tqdm
 
+from radgal import positions
 from radgal.batches import GalaxyImages
 from radgal.images import read_image, scales_differ
 from radgal.labels import Findings, Row, read_labels, some
 from utils import UserError, show_bars
 
-SAME_SOURCE_ARCSEC = 5.0  # about the beam of FIRST
 FEW_SOURCES = 10
 
 
@@ -86,7 +86,6 @@ class ImageTable(GalaxyImages):
         self.data = torch.from_numpy(np.stack(pixels))
         self.targets = torch.tensor([self.classes.index(row.label) for row in kept])
         self.names = tuple(row.name for row in kept)
-        self.positions = tuple(row.position for row in kept)
         given = [i for i, row in enumerate(kept) if row.split == "val"]
         self.validation_rows = given or None
         self.notes = tuple(findings.notes)
@@ -151,7 +150,7 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
     same = [(a, b) for group in by_content.values() for a, b in zip(group, group[1:], strict=False)]
     group_of = {i: digest for digest, group in by_content.items() for i in group}
     near = [(a, b) for a, b in _near_pairs(rows) if group_of.get(a, "none") != group_of.get(b)]
-    for pairs, what in ((same, "the same pixels"), (near, f"positions within {SAME_SOURCE_ARCSEC:g} arcsec")):
+    for pairs, what in ((same, "the same pixels"), (near, f"positions within {positions.SAME_SOURCE_ARCSEC:g} arcsec")):
         across = [(a, b) for a, b in pairs if rows[a].split != rows[b].split]
         if across:
             said = some(f"{rows[a].name} ({rows[a].split}) and {rows[b].name} ({rows[b].split})" for a, b in across)
@@ -161,7 +160,10 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
             )
         if within := [(a, b) for a, b in pairs if rows[a].split == rows[b].split]:
             said = some(f"{rows[a].name} and {rows[b].name} ({rows[a].split})" for a, b in within)
-            findings.notes.append(f"{len(within)} pairs of rows in one split have {what}: {said}")
+            findings.notes.append(
+                f"{len(within)} pairs of rows in one split have {what}: {said}: validation images or folds that are "
+                "drawn may part them"
+            )
     other = [(a, b) for a, b in same if rows[a].label != rows[b].label]
     if other:
         said = some(f"{rows[a].name} ({rows[a].label}) and {rows[b].name} ({rows[b].label})" for a, b in other)
@@ -170,25 +172,12 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
 
 def _near_pairs(rows: list[Row]) -> list[tuple[int, int]]:
     """Returns pairs of rows (a < b) with the position of one source: for each row the nearest of each split."""
-    from scipy.spatial import cKDTree
-
-    chord = 2 * np.sin(np.radians(SAME_SOURCE_ARCSEC / 3600) / 2)
-    members, points = defaultdict(list), defaultdict(list)
-    for i, row in enumerate(rows):
-        if row.position is not None:
-            ra, dec = np.radians(row.position)
-            members[row.split].append(i)
-            points[row.split].append((np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)))
-    pairs = set()
-    for one in members:
-        tree = cKDTree(points[one])
-        for other in members:
-            k = 2 if one == other else 1  # the nearest of a row's own split is the row itself
-            distances, nearest = tree.query(points[other], k=[k], distance_upper_bound=chord)
-            for b, distance, a in zip(members[other], distances[:, 0], nearest[:, 0], strict=True):
-                if np.isfinite(distance) and members[one][a] != b:
-                    pairs.add(tuple(sorted((members[one][a], b))))
-    return sorted(pairs)
+    places = {
+        split: [row.position if row.split == split else None for row in rows] for split in ("train", "val", "test")
+    }
+    return sorted(
+        {tuple(sorted(pair)) for a in places for b in places for pair in positions.match(places[a], places[b])}
+    )
 
 
 def _check_classes(rows: list[Row], classes: tuple[str, ...], drawn_validation: bool, findings: Findings) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radgal.fits import check_packing, quiet
 from utils import UserError, nearest
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".xml": "votable", ".votable": "votable"}
 MAX_BYTES = 256 << 20
+MAX_LABEL = 400
 SHOWN = 5
 
 
@@ -84,7 +86,7 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     positions = _read_positions(columns["ra"], columns["dec"], findings)
     if unlabeled := [path for path, label in zip(columns["path"], columns["label"], strict=True) if not label]:
         findings.problems.append(f"  - {len(unlabeled)} rows have no label: {some(unlabeled)}: fill in or delete them")
-    paths = [table.parent / Path(path).expanduser() for path in columns["path"]]
+    paths = [table.parent / _expanded(path) for path in columns["path"]]
     rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, strict=True)]
     return rows, _class_names(columns["label"], findings), findings
 
@@ -97,7 +99,9 @@ def _read_columns(table: Path) -> dict[str, list[str]]:
         if table.suffix.lower() in FORMATS:
             from astropy.table import Table
 
-            content = Table.read(table, format=FORMATS[table.suffix.lower()])
+            check_packing(table)
+            with quiet():
+                content = Table.read(table, format=FORMATS[table.suffix.lower()])
             columns = {str(name).lower(): [_text(value) for value in content[name]] for name in content.colnames}
         else:
             lines = csv.reader(io.StringIO(table.read_text(encoding="utf-8-sig")), strict=True)
@@ -115,6 +119,13 @@ def _read_columns(table: Path) -> dict[str, list[str]]:
         reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(f"[data] table: {table} cannot be read: {reason}") from None
     return columns
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~name of someone who is not known here: then it is a file's name
+        return Path(path)
 
 
 def _text(value: object) -> str:
@@ -162,6 +173,10 @@ def _read_positions(ra: list[str], dec: list[str], findings: Findings) -> list[t
 
 def _class_names(labels: list[str], findings: Findings) -> tuple[str, ...]:
     known = set(filter(None, labels))
+    if odd := [label for label in known if not label.isprintable() or len(label) > MAX_LABEL]:
+        shown = some(ascii(label)[:40] for label in sorted(odd))
+        findings.problems.append(f"  - labels must be printable and of at most {MAX_LABEL} characters: {shown}")
+        known -= set(odd)
     classes = sorted(known, key=lambda label: (int(label), label) if label.isdecimal() else (math.inf, label))
     alike: dict[str, list[str]] = {}
     for label in classes:

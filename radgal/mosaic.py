@@ -67,7 +67,8 @@ class Mosaic:
             raise UserError(f"{self.path} cannot be read as a mosaic: {error.strerror or error}") from None
         self._shape = tuple(hdu.shape)
         self.height, self.width = (side for side in self._shape if side > 1)
-        self._check_size(packed, hdu)
+        if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
+            self._check_size(hdu)
         self.wcs = fits.sky_of(hdu.header)
         if self.wcs is None:
             raise UserError(
@@ -76,10 +77,8 @@ class Mosaic:
             )
         self.pixel_scale_arcsec = fits.pixel_scale(self.wcs)
 
-    def _check_size(self, packed: bool, hdu: Any) -> None:
+    def _check_size(self, hdu: Any) -> None:
         """Raises a UserError if the file ends before its image does."""
-        if packed or hdu.fileinfo() is None:
-            return
         end, size = hdu.fileinfo()["datLoc"] + hdu.size, self.path.stat().st_size
         if size < end:
             raise UserError(f"{self.path} is cut off: its header announces {end:,} bytes, the file has {size:,}")

@@ -59,11 +59,13 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json")
+        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json", "gallery.npz", "report.html")
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
-        found += sorted(self.path.glob("sources.*"))
+        # What the other commands made of the earlier run must not be taken for results of the new one.
+        for pattern in ("sources.*", "rotation_*", "equivariance*.csv"):
+            found += sorted(self.path.glob(pattern))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
-        return [p for p in found if p.is_file()]
+        return [p for p in found if p.is_file() or p.name == "rotation_figures"]
 
     def start_csv(self, history: Iterable[dict] = ()) -> None:
         """Writes the csv anew, with the rows there are so far."""

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import equality, table
+from benchmarks import equality, gpu, table
 from benchmarks.__main__ import main
-from benchmarks.options import command_text, parse
+from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
+from main import build_parser
+from radgal.config import load_config
+from tests.conftest import ROOT
 from utils import UserError
 
 SMALL = "--quick --models C4 --imsize 50 --pad 0 --batch-size 2 --repeats 2 --epoch-images 6 --device cpu".split()
@@ -45,6 +48,35 @@ def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> Non
     assert page.read_text() == f"before\n<!-- cpu: begin -->\n{text}<!-- cpu: end -->\nafter\n"
     printed = capsys.readouterr().out
     assert printed.index("C4: as stock") < printed.index("training step: stock")
+
+    rate = {"best_tflops": 500.0, "by_shape": {}}
+    full = dict(config="c.txt", precision="bf16", epochs=600, seconds=120.0, test_error_upright=0.05, n_test=104)
+    rows = [row | {"precision": "bf16"} for row in result["rows"]]
+    gpu.add_shares(rows, 50, rate)
+    assert 0 < rows[0]["share_of_conv_rate"] < 1 and "share_of_conv_rate" not in rows[1]
+    text = table.markdown(result | {"device": "cuda", "convolution_rate": rate, "full_runs": [full], "rows": rows})
+    assert "500 TFLOP/s" in text and "% of that" in text and "600 epochs in 2.0 min, test error 5.00 %" in text
+
+
+def test_the_rate_of_convolutions_is_measured(monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "SHAPES", ((2, 8, 8, 3, 10),))
+    rate = gpu.convolution_rate(torch.device("cpu"), 2)
+    assert list(rate["by_shape"]) == ["2 x 8 -> 8, 3 x 3, 10 px"] and 0 < rate["best_tflops"] < 10
+
+
+def test_full_runs_are_commands_that_main_understands(tmp_path: Path, monkeypatch) -> None:
+    def run(command: list[str], cwd: Path, check: bool) -> None:
+        args = build_parser().parse_args(command[2:])
+        config = load_config(ROOT / args.config, args.set)
+        assert config.training.device == "cuda" and config.training.epochs == 600 and config.data.mirror == "m"
+        config.output_dir.mkdir()
+        config.csv_path.write_text("epoch,seconds\n1,2.5\n2,0.5\n")
+        metrics = {"upright": {"error": {"value": 0.1}}, "rotated": {"accuracy": {"mean": 0.9}}, "n_test": 104}
+        (config.output_dir / "metrics.json").write_text(json.dumps(metrics))
+
+    monkeypatch.setattr(gpu.subprocess, "run", run)
+    runs = gpu.full_runs(FULL_RUN_CONFIG, ["data.mirror='m'"], tmp_path, "cuda")
+    assert [(r["precision"], r["epochs"], r["seconds"]) for r in runs] == [("bf16", 2, 3.0), ("fp32", 2, 3.0)]
 
 
 def test_growth_is_drawn(tmp_path: Path, monkeypatch) -> None:

@@ -6,15 +6,21 @@ each by default, 2,000 with ``-m slow``, the same ones every time.
 
 from __future__ import annotations
 
+import bz2
+import copy
 import gzip
 import hashlib
 import io
+import lzma
 import pickle
 import signal
+import struct
 import sys
 import tarfile
 import threading
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +42,7 @@ from radgal.data import DATASETS
 from radgal.fits import read_fits
 from radgal.frdeep import FRDEEPF
 from radgal.images import read_image
+from radgal.imagetable import ImageTable
 from tests.conftest import DATA, ROOT
 from utils import UserError
 
@@ -365,6 +372,33 @@ def check_positions(path: Path) -> None:
     assert found and all(type(number) is float for place in found for number in (place.ra_deg, place.dec_deg))
 
 
+def labels(kind: str) -> bytes:
+    from astropy.table import Table
+
+    names = [f"{i}.png" for i in range(6)]
+    table = Table({"path": names, "label": ["FRI", "FRII"] * 3, "split": ["train"] * 4 + ["test"] * 2})
+    table["ra"], table["dec"] = np.linspace(1, 60, 6), np.linspace(-30, 30, 6)
+    if kind == "fits":
+        stream = io.BytesIO()
+        table.write(stream, format=kind)
+        return stream.getvalue()
+    text = io.StringIO()
+    table.write(text, format=kind)
+    return text.getvalue().encode()
+
+
+def check_labels(path: Path) -> None:
+    for i in range(6):
+        PillowImage.fromarray((PIXELS + 40 * i).astype(np.uint8)).save(path.parent / f"{i}.png")
+    try:
+        table = ImageTable(path, native_size=20, imsize=20)
+    finally:
+        for i in range(6):
+            (path.parent / f"{i}.png").unlink()
+    assert table.data.shape == (len(table.names), 20, 20) and table.data.dtype == torch.uint8
+    assert table.targets.max() < len(table.classes) and all(name.isprintable() for name in table.classes)
+
+
 PICKLE = (b"M\xe8\x03", b"J\xff\xff\xff\x7f", b"K\x00", b"K\x01", b"X\x03\x00\x00\x00std", b"cos\nsystem\n", b"R", b"b")
 PICKLE += (
     b"r\xff\xff\xff\x7f",
@@ -466,6 +500,9 @@ READERS = [
     Reader("positions-csv", ".csv", lambda: positions("ascii.csv"), check_positions, TABLE + NUMBERS),
     Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, TABLE + NUMBERS),
     Reader("positions-fits", ".fits", lambda: positions("fits"), check_positions, CARDS + NUMBERS),
+    Reader("labels-csv", ".csv", lambda: labels("ascii.csv"), check_labels, TABLE + NUMBERS),
+    Reader("labels-ecsv", ".ecsv", lambda: labels("ascii.ecsv"), check_labels, TABLE + NUMBERS),
+    Reader("labels-fits", ".fits", lambda: labels("fits"), check_labels, CARDS + NUMBERS),
     Reader("positions-votable", ".vot", lambda: positions("votable"), check_positions, TABLE + NUMBERS),
 ]
 
@@ -506,3 +543,164 @@ def test_damaged_files(reader: Reader, tmp_path: Path) -> None:
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_many_damaged_files(reader: Reader, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, 2000)
+
+
+HOSTILE = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 3),
+        st.builds(pow, st.just(10), st.just(5000)),
+        st.sampled_from([-(2**63), float("nan"), float("inf"), "\ud800", "\x1b[31m", "", "x" * 10**5, b"x"]),
+        st.builds(torch.zeros, st.sampled_from([(), (0,), (3, 2)])),
+        st.sampled_from(["FRI", "VanillaLeNet", "e2cnn", 4, 50, 1.5]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=5,
+)
+
+
+def hostile_checkpoints(folder: Path, n_cases: int) -> None:
+    """Files that torch wrote, so nothing but what they hold is wrong: every value in turn is something else."""
+    whole = torch.load(io.BytesIO(network()), weights_only=True)
+    places = [(key,) for key in whole] + [("model", key) for key in whole["model"]]
+    places += [
+        ("config", section, *key)
+        for section, values in whole["config"].items()
+        for key in ([(), *((key,) for key in values)] if isinstance(values, dict) else [()])
+    ]
+    path = folder / "best.pt"
+
+    @settings(
+        max_examples=n_cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.lists(st.tuples(st.sampled_from(places), HOSTILE), min_size=1, max_size=3))
+    def check(changes: list[tuple]) -> None:
+        content = copy.deepcopy(whole)
+        for (*outer, last), value in changes:
+            part = content
+            for key in outer:
+                part = part[key] if isinstance(part, dict) and isinstance(part.get(key), dict) else {}
+            part[last] = value
+        torch.save(content, path)
+        with time_limit():
+            try:
+                check_network(path)
+            except UserError as error:
+                str(error).encode()
+                assert len(str(error)) < 10_000
+        assert [found.name for found in folder.iterdir()] == [path.name]
+
+    with memory_limit():
+        check()
+
+
+def test_hostile_checkpoints(tmp_path: Path) -> None:
+    hostile_checkpoints(tmp_path, 100)
+
+
+@pytest.mark.slow
+def test_many_hostile_checkpoints(tmp_path: Path) -> None:
+    hostile_checkpoints(tmp_path, 2000)
+
+
+def nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+def holding_itself() -> list:
+    value: list = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("value", [nested(30), nested(100), holding_itself()], ids=["wide", "deep", "endless"])
+def test_a_checkpoint_that_would_print_without_end_is_refused(value: list, tmp_path: Path) -> None:
+    content = torch.load(io.BytesIO(network()), weights_only=True)
+    content["config"]["model"]["base"] = value
+    torch.save(content, tmp_path / "best.pt")
+    with time_limit(), pytest.raises(UserError, match="it holds itself, or more than|nested more than"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_a_tensor_longer_than_its_file_is_refused(tmp_path: Path) -> None:
+    """Old versions of torch read beyond the file's bytes in memory."""
+    torch.save({"format": checkpoint.FORMAT, "w": torch.zeros(1000)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "best.pt", "w") as forged:
+        for member in whole.namelist():
+            content = whole.read(member)
+            forged.writestr(member, content.replace(b"M\xe8\x03", b"J\x00\x00\x00\x10"))
+    with pytest.raises(UserError, match="tensor 0 is not as long as it says"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_packed_checkpoints_and_programs_are_refused(tmp_path: Path) -> None:
+    torch.save({"format": checkpoint.FORMAT, "w": torch.zeros(10**6)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", compression=zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.namelist():
+            packed.writestr(member, whole.read(member))
+    with pytest.raises(UserError, match="packed or repeated members"):
+        checkpoint.read(tmp_path / "packed.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "program.pt")
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        checkpoint.read(tmp_path / "program.pt")
+
+
+def test_a_pickle_of_ten_bytes_cannot_ask_for_gigabytes() -> None:
+    with memory_limit(), pytest.raises(UserError, match="it numbers its 2,147,483,647th part"):
+        read_batch(b"\x80\x02]r\xff\xff\xff\x7f.", "batch", 8, 2)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
+def test_files_that_unpack_without_bound_are_refused(pack, tmp_path: Path, monkeypatch) -> None:
+    """Whatever its name, astropy would unpack what looks packed."""
+    from radgal import fits
+
+    monkeypatch.setattr(fits, "MAX_RATIO", 2)
+    monkeypatch.setattr(fits, "MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(fits, "MAX_PIXELS", 100)
+    packed = pack(fits_bytes() + bytes(70 << 20))
+    for name, read in (
+        ("a.fits", lambda path: read_fits(path, max_pixels=100)),
+        ("a.fits", mosaic.Mosaic),
+        ("a.csv", check_positions),
+        ("a.vot", check_positions),
+        ("a.fits", check_labels),
+        ("a.ecsv", check_labels),
+    ):
+        path = tmp_path / name
+        path.write_bytes(packed)
+        with memory_limit(), pytest.raises(UserError, match="more than|not by gzip|cannot be read"):
+            read(path)
+
+
+def test_images_are_bounded_before_they_are_decoded(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 9000, 9000, 8, 0, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    png += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / "a.png").write_bytes(png)
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": (10**5, 10**5)})
+    with (tmp_path / "a.npy").open("wb") as file:
+        file.write(stream.getvalue())
+        file.truncate(10**10 + 200)  # a hole: no disk is used
+    for name in ("a.png", "a.npy"):
+        with memory_limit(), pytest.raises(UserError, match="at most 67,108,864"):
+            check_image(tmp_path / name)
+
+
+def test_a_votable_that_expands_without_end_is_refused(tmp_path: Path) -> None:
+    more = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12))
+    text = positions("votable").decode().replace("<VOTABLE", f'<!DOCTYPE x [<!ENTITY a0 "x">{more}]><VOTABLE', 1)
+    (tmp_path / "a.vot").write_text(text.replace("<TD>00012", "<TD>&a11;"))
+    with time_limit(), memory_limit(), pytest.raises(UserError, match="cannot be read as a catalog"):
+        check_positions(tmp_path / "a.vot")

@@ -33,7 +33,7 @@ outputdir: '{folder}'
 """
 WRITTEN = (
     "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json loss.png error.png "
-    "confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits"
+    "confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits gallery.npz report.html"
 )
 
 

@@ -42,6 +42,7 @@ class Task:
     fold: str | None
     folder: Path
     overrides: tuple[str, ...]
+    place: str  # in the list, such as '3 of 10'
     to_log: bool  # what the run prints goes to log.txt in its folder
 
     def __str__(self) -> str:
@@ -63,14 +64,15 @@ def list_tasks(args) -> list[Task]:
         raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     folds = [f"{k}/{args.folds}" for k in range(1, args.folds + 1)] if args.folds else [None]
+    combinations = list(product(args.config, seeds, folds))
     tasks = []
-    for path, seed, fold in product(args.config, seeds, folds):
+    for i, (path, seed, fold) in enumerate(combinations, start=1):
         folder = Path(args.out, Path(path).stem, f"seed_{seed}", f"fold_{fold.replace('/', '_of_')}" if fold else "")
         own = [f"training.seed={seed}", f"metrics.outputdir={folder.as_posix()}"]
         own += [f"output.{key}=None" for key in ("csvfile", "modfile")]
         own += [f"data.fold={fold}"] if fold else []
         by_workers = args.workers is not None or args.scheduler is not None
-        tasks.append(Task(path, seed, fold, folder, (*args.set, *own), by_workers))
+        tasks.append(Task(path, seed, fold, folder, (*args.set, *own), f"{i} of {len(combinations)}", by_workers))
         read_config(path, tasks[-1].overrides)
     return tasks
 
@@ -82,7 +84,7 @@ def train_task(task: Task) -> None:
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
     again = (task.folder / "last.pt").is_file()
-    print(f"{task}: {'going on' if again else 'training'} in {task.folder}", flush=True)
+    print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
     with ExitStack() as stack:
         if task.to_log:
             task.folder.mkdir(parents=True, exist_ok=True)
@@ -123,3 +125,7 @@ def run(args) -> None:
     write_repeat(args.out, [collect(task) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
+    firsts = " ".join(
+        task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)
+    )
+    print(f"next: python main.py report {firsts} --out {Path(args.out, 'report.html').as_posix()}")

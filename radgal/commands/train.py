@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from radgal.commands.common import add_overrides, read_config
-from utils import environment, pick_device, sayer, set_seed, write_json
+from utils import UserError, environment, pick_device, sayer, set_seed, write_json
+
+
+def make_report(folder: Path, say) -> None:
+    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
+    from radgal.report import write_report
+
+    try:
+        for problem in write_report([folder])[1]:
+            say(f"report: {problem}")
+    except UserError as error:
+        print(f"the report was not made: {error}")
 
 
 @dataclass
@@ -34,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, plots, testing
+    from radgal import data, experiment, finetune, live, plots, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
     from radgal.precision import choose_precision
@@ -43,6 +54,7 @@ def run(args) -> Run:
     cfg = read_config(args.config, args.set)
     say = sayer(cfg.model.quiet)
     say(describe(cfg))
+    live.require(cfg)
     folder, device = RunFolder(cfg), pick_device(cfg.training.device)
     precision = choose_precision(cfg.training.precision, device)
     set_seed(cfg.training.seed)
@@ -53,20 +65,27 @@ def run(args) -> Run:
     say(models.summary_text(model))
     if warning := models.equivariance_warning(model):
         say(warning)
+    started_from = None
+    if cfg.training.start_from and not args.resume:
+        started_from, said = finetune.begin(model, cfg, images)
+        say(said)
     if args.dry_run:
         say(f"nothing is wrong with {args.config}; a run on {device} in {precision.name} would write to {folder.path}")
         return Run(cfg, model, [], None, folder.path)
 
     say(f"training on {device} in {precision.name}, writing to {folder.path}")
     images = images.to(device)
-    progress = experiment.run_epochs(model.to(device), images, cfg, folder, resume=args.resume, say=say)
+    options = dict(resume=args.resume, say=say, started_from=started_from)
+    progress = experiment.run_epochs(model.to(device), images, cfg, folder, **options)
     kept = load_run(folder.best, models.build_from_config, device)
     folder.write_config(cfg)
-    origin = experiment.provenance(images, device, precision)
-    write_json(folder.path / "environment.json", environment() | origin)
+    origin = experiment.provenance(images, device, precision) | {"started_from": progress.started_from}
+    result = experiment.outcome(progress, kept.epoch, images, kept.model)
+    write_json(folder.path / "environment.json", environment() | origin | result)
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
     metrics = None
     if images.has_test and not args.no_test:
         metrics = testing.test_run(kept, folder.path, device=device, say=say, training=images)
+    make_report(folder.path, say)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
     return Run(cfg, kept.model, progress.history, metrics, folder.path)
