@@ -249,7 +249,7 @@ class _SteerableLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x = self.pool1(self.conv1(self.prepare(x)))
+        x = self.conv1.pooled(self.prepare(x), self.pool1)
         return self.gpool(self.pool2(self.conv2(x)))
 
 
@@ -285,7 +285,7 @@ class DNRestrictedLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x = self.gpool(self.pool1(self.conv1(self.prepare(x))))
+        x = self.gpool(self.conv1.pooled(self.prepare(x), self.pool1))
         return self.conv2(x)
 
 
