@@ -389,7 +389,7 @@ def build_from_config(cfg, classes: tuple[str, ...], mean: float, std: float) ->
         head=cfg.model.head,
         dropout=cfg.model.dropout,
         background=-mean / std,
-        engine=getattr(cfg.model, "engine", "fast"),
+        engine=cfg.model.engine,
     )
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.precision import Precision
 from radgal.train import Progress
 from utils import UserError, atomic_write
 
@@ -43,6 +44,7 @@ def pack(
     progress: Progress,
     config: Config,
     data: TrainingData,
+    precision: Precision,
 ) -> dict[str, Any]:
     """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
     return {
@@ -63,6 +65,8 @@ def pack(
         "optimizer": optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "rng_state": torch.get_rng_state(),
+        "precision": precision.name,
+        "scaler": None if precision.scaler is None else precision.scaler.state_dict(),
     }
 
 

@@ -9,17 +9,23 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from radgal import checkpoint
+from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.runfolder import RunFolder
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
 from utils import UserError, show_bars
 
-# What may differ between a run and its continuation: nothing that changes what an epoch does.
+# What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
+# The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
 MAY_CHANGE = {
     "training.epochs",
     "training.patience",
     "training.device",
+    "training.precision",
+    "training.compile",
+    "model.engine",
     "model.quiet",
     "data.datadir",
     "data.download",
@@ -42,16 +48,21 @@ def run_epochs(
         NonFiniteLoss: with the checkpoint that is still good in its message.
         KeyboardInterrupt: on Ctrl-C; all finished epochs are on disk by then.
     """
+    precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
     progress = Progress()
     if resume:
-        progress = restore(folder, config, model, optimizer, scheduler)
+        progress = restore(folder, config, model, optimizer, scheduler, precision)
         say(f"resumed after epoch {progress.epoch}")
     else:
         for moved in folder.keep_earlier():
             say(moved)
     folder.start_csv(progress.history)
+    if config.training.compile:
+        say("compiling the network: a minute or two before the first batch")
+        images = data.train.images[: config.training.batch_size]
+        compile_for_training(model, to_input(images, data.mean, data.std), precision)
 
     n_batches = -(-len(data.train) // config.training.batch_size)
     bar = tqdm(
@@ -73,9 +84,10 @@ def run_epochs(
             optimizer=optimizer,
             scheduler=scheduler,
             progress=progress,
+            precision=precision,
             on_batch=bar.update,
         ):
-            content = checkpoint.pack(model, optimizer, scheduler, now, config, data)
+            content = checkpoint.pack(model, optimizer, scheduler, now, config, data, precision)
             folder.save_epoch(content, is_kept=is_best or not keep_best)
             folder.add_row(now.history[-1])
             _report_epoch(now, config.training.epochs, bar, say)
@@ -88,7 +100,12 @@ def run_epochs(
 
 
 def restore(
-    folder: RunFolder, config: Config, model: nn.Module, optimizer: torch.optim.Optimizer, scheduler
+    folder: RunFolder,
+    config: Config,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler,
+    precision: Precision,
 ) -> Progress:
     """Puts the run in ``folder`` back to the end of its last finished epoch.
 
@@ -110,11 +127,19 @@ def restore(
             + "\n  ".join(changed)
             + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
         )
+    trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
+    if trained_in != precision.name:
+        raise UserError(
+            f"{folder.last} was trained in {trained_in}, but [training] precision: {config.training.precision!r} is "
+            f"{precision.name} here; --set training.precision={trained_in} goes on as before"
+        )
     try:
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
         if scheduler is not None:
             scheduler.load_state_dict(content["scheduler"])
+        if precision.scaler is not None:
+            precision.scaler.load_state_dict(content["scaler"])
         torch.set_rng_state(content["rng_state"])
         history = [dict(row) for row in content["history"]]
         return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
@@ -134,10 +159,11 @@ def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]
         say(f"epoch {row['epoch']} of {epochs}: {numbers}, {row['seconds']:.1f} s")
 
 
-def provenance(data: TrainingData, device: torch.device) -> dict:
-    """Returns what a result depends on besides config and software: which published data, which device."""
+def provenance(data: TrainingData, device: torch.device, precision: Precision) -> dict:
+    """Returns what a result depends on besides config and software: which published data, device and precision."""
     return {
         "device": str(device),
+        "precision": precision.name,
         "dataset": data.dataset,
         "dataset_version": data.version,
         "dataset_checksum": data.checksum,

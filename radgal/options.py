@@ -47,6 +47,9 @@ class ModelSection(Section):
         description="'flatten' as published; 'invariant' pools over the image, so logits do not turn",
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="share of activations dropped before the last layer")
+    engine: Literal["fast", "e2cnn"] = Field(
+        "fast", description="which steerable layers compute: this program's or stock e2cnn's, the same function"
+    )
 
 
 class DataSection(Section):
@@ -100,6 +103,10 @@ class TrainingSection(Section):
         description="where to compute; 'auto' takes a GPU when there is one",
         json_schema_extra={"allowed": "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"},
     )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of convolutions and matrix products; 'auto': bf16 on GPUs that have it, else fp32"
+    )
+    compile: bool = Field(False, description="train through torch.compile")
 
 
 class OutputSection(Section):

@@ -169,6 +169,7 @@ class _ReluMaxBlur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, blur: Tensor) -> Tensor:
+        blur = blur.to(x.dtype)  # autocast, which would see to that, does not reach the backward pass
         ctx.save_for_backward(x, blur)
         height, width = x.shape[-2:]
         out = x.new_empty(*x.shape[:2], height // 2, width // 2)

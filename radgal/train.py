@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from radgal.augment import random_poses, to_input
 from radgal.data import Split, TrainingData
+from radgal.precision import Precision
 from utils import UserError
 
 LARGEST_SEED = 2**63 - 1
@@ -87,9 +88,10 @@ def train_epoch(
     augment: str,
     mean: float,
     std: float,
+    precision: Precision | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
-    """Trains on every image once, in random order and pose.
+    """Trains on every image once, in random order and pose; in float32 unless ``precision`` says otherwise.
 
     Nothing is read back from the device before the epoch ends, so a GPU is never made to wait.
 
@@ -100,23 +102,22 @@ def train_epoch(
         NonFiniteLoss: names the first batch whose loss is NaN or infinite.
     """
     model.train()
+    precision = precision or Precision()
     generator = epoch_generator(seed, epoch)
     torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
     device = split.images.device
     order = torch.randperm(len(split), generator=generator)
-    angles, flip = random_poses(len(split), augment, generator)
-    batches = order.split(batch_size)
+    poses = (_rows(values, order) for values in random_poses(len(split), augment, generator))
+    batches = _batches(batch_size, device, order, *poses)
     losses = torch.zeros(len(batches), device=device)
     n_correct = torch.zeros((), dtype=torch.int64, device=device)
-    for i, rows in enumerate(batches):
-        on_device = rows.to(device, non_blocking=True)
-        labels = split.labels[on_device]
-        x = to_input(split.images[on_device], mean, std, _rows(angles, rows), _rows(flip, rows))
-        logits = model(x)
-        loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+    for i, (rows, angles, flip) in enumerate(batches):
+        labels = split.labels[rows]
+        x = to_input(split.images[rows], mean, std, angles, flip)
+        with precision.autocast():
+            logits = model(x)
+            loss = F.cross_entropy(logits.float(), labels)
+        precision.step(loss, optimizer)
         losses[i] = loss.detach()
         n_correct += (logits.detach().argmax(1) == labels).sum()
         on_batch()
@@ -124,12 +125,19 @@ def train_epoch(
     if not torch.isfinite(losses).all():
         first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
         raise NonFiniteLoss(epoch, first, optimizer.param_groups[0]["lr"])
-    sizes = torch.tensor([len(rows) for rows in batches], dtype=torch.float64)
+    sizes = torch.tensor([len(rows) for rows, _, _ in batches], dtype=torch.float64)
     return float((losses * sizes).sum() / sizes.sum()), int(n_correct) / len(split)
 
 
 def _rows(values: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if values is None else values[rows]
+
+
+def _batches(batch_size: int, device: torch.device, *columns: Tensor | None) -> list[tuple[Tensor | None, ...]]:
+    """Returns the columns cut into batches; each is moved to the device as a whole, not batch by batch."""
+    n_batches = -(-len(columns[0]) // batch_size)
+    parts = [[None] * n_batches if c is None else c.to(device).split(batch_size) for c in columns]
+    return list(zip(*parts, strict=True))
 
 
 @torch.no_grad()
@@ -141,21 +149,24 @@ def validate(
     mean: float,
     std: float,
     poses: tuple[Tensor | None, Tensor | None] = (None, None),
+    precision: Precision | None = None,
 ) -> tuple[float, float]:
     """Returns (loss, accuracy) in evaluation mode; upright images unless ``poses`` (angles_deg, flip) turns them.
+
+    In float32 unless ``precision`` says otherwise. As in training, the device is read once, at the end.
 
     Differs from the published program, which turns the validation images at random in every epoch.
     """
     model.eval()
-    total, n_correct = 0.0, 0
-    for rows in torch.arange(len(split)).split(batch_size):
-        angles, flip = (_rows(values, rows) for values in poses)
-        on_device = rows.to(split.images.device)
-        labels = split.labels[on_device]
-        logits = model(to_input(split.images[on_device], mean, std, angles, flip))
-        total += float(F.cross_entropy(logits, labels, reduction="sum"))
-        n_correct += int((logits.argmax(1) == labels).sum())
-    return total / len(split), n_correct / len(split)
+    precision = precision or Precision()
+    device = split.images.device
+    losses, n_correct = [], torch.zeros((), dtype=torch.int64, device=device)
+    for images, labels, angles, flip in _batches(batch_size, device, split.images, split.labels, *poses):
+        with precision.autocast():
+            logits = model(to_input(images, mean, std, angles, flip)).float()
+        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+        n_correct += (logits.argmax(1) == labels).sum()
+    return sum(torch.stack(losses).tolist()) / len(split), int(n_correct) / len(split)
 
 
 def fit(
@@ -168,6 +179,7 @@ def fit(
     optimizer: torch.optim.Optimizer,
     scheduler=None,
     progress: Progress,
+    precision: Precision | None = None,
     on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Progress, bool]]:
     """Trains to the last epoch, or until ``training.patience`` epochs brought nothing better.
@@ -176,12 +188,13 @@ def fit(
         data: training and validation images; the test set has no way in here.
         training: the [training] section of the config.
         progress: of a run to go on with, or a new one; changed in place.
+        precision: of forward passes and losses; None: float32.
 
     Yields:
         (progress, is_best) after every epoch, to be saved by the caller. Without validation images the last
         epoch is always the best so far.
     """
-    common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std)
+    common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std, precision=precision)
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
         started, epoch = time.perf_counter(), progress.epoch + 1
         lr = optimizer.param_groups[0]["lr"]

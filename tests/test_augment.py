@@ -9,6 +9,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
+from radgal import augment
 from radgal.augment import background_value, random_poses, rotate, to_input
 
 
@@ -42,6 +43,24 @@ def test_every_image_has_its_own_angle_and_flip() -> None:
     turned = rotate(images, torch.tensor([0.0, 90.0, 90.0]), torch.tensor([False, False, True]))
     expected = [images[0], images[1].rot90(1, (1, 2)), images[2].flip(2).rot90(1, (1, 2))]
     torch.testing.assert_close(turned, torch.stack(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(7, 1, 40, 40), (4, 3, 31, 44), (2, 1, 150, 150)])
+@pytest.mark.parametrize("fill", [0.0, 0.4])
+def test_few_pixels_are_turned_like_whole_images(shape: tuple[int, ...], fill: float, monkeypatch) -> None:
+    """Corners and edges, which leave the image, among them."""
+    generator = torch.Generator().manual_seed(4)
+    images = torch.rand(shape, generator=generator, dtype=torch.float64)
+    images = torch.where(torch.rand(shape, generator=generator) < 0.01, images, fill)
+    images[:, :, 0, 0] = images[:, :, -1, -1] = images[:, :, 0, shape[3] // 2] = images[0, :, :, -1] = 1.0
+    angles, flip = random_poses(shape[0], "rotate+flip", generator)
+    angles[0] = 90.0
+    results = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(augment, "SPARSE_BELOW", share)
+        results.append(rotate(images, angles, flip, fill))
+    torch.testing.assert_close(*results, atol=1e-10, rtol=0)
+    assert torch.equal(rotate(torch.full_like(images, fill), angles, flip, fill), torch.full_like(images, fill))
 
 
 def test_the_sky_outside_takes_the_fill_value() -> None:

@@ -37,12 +37,14 @@ def run(args) -> Run:
     from radgal import data, experiment, plots, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
+    from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
 
     cfg = read_config(args.config, args.set)
     say = sayer(cfg.model.quiet)
     say(describe(cfg))
     folder, device = RunFolder(cfg), pick_device(cfg.training.device)
+    precision = choose_precision(cfg.training.precision, device)
     set_seed(cfg.training.seed)
 
     images = data.load_training_data(cfg)
@@ -52,15 +54,16 @@ def run(args) -> Run:
     if warning := models.equivariance_warning(model):
         say(warning)
     if args.dry_run:
-        say(f"nothing is wrong with {args.config}; a run on {device} would write to {folder.path}")
+        say(f"nothing is wrong with {args.config}; a run on {device} in {precision.name} would write to {folder.path}")
         return Run(cfg, model, [], None, folder.path)
 
-    say(f"training on {device}, writing to {folder.path}")
+    say(f"training on {device} in {precision.name}, writing to {folder.path}")
     images = images.to(device)
     progress = experiment.run_epochs(model.to(device), images, cfg, folder, resume=args.resume, say=say)
     kept = load_run(folder.best, models.build_from_config, device)
     folder.write_config(cfg)
-    write_json(folder.path / "environment.json", environment() | experiment.provenance(images, device))
+    origin = experiment.provenance(images, device, precision)
+    write_json(folder.path / "environment.json", environment() | origin)
     plots.save_training_curves(progress.history, kept.epoch, folder.path)
     metrics = None if args.no_test else testing.test_run(kept, folder.path, device=device, say=say, training=images)
     print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
