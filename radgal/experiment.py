@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,25 +13,13 @@ from radgal import checkpoint
 from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.parallel import Team
 from radgal.precision import Precision, choose_precision, compile_for_training
+from radgal.resume import begin, restore
 from radgal.runfolder import RunFolder
-from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
+from radgal.stopping import StopSignals
+from radgal.train import Progress, Stopped, fit, make_optimizer, make_scheduler
 from utils import UserError, show_bars
-
-# What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
-# The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
-MAY_CHANGE = {
-    "training.epochs",
-    "training.patience",
-    "training.device",
-    "training.precision",
-    "training.compile",
-    "model.engine",
-    "model.quiet",
-    "data.datadir",
-    "data.download",
-    "data.mirror",
-}
 
 
 def run_epochs(
@@ -41,24 +30,31 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    force: bool = False,
+    team: Team | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
+    Args:
+        resume: whether to go on with the run in the folder; or else what is there is put aside.
+        force: whether to go on with a changed config, too.
+        team: the processes that share the work; None: this one alone.
+
     Raises:
-        NonFiniteLoss: with the checkpoint that is still good in its message.
-        KeyboardInterrupt: on Ctrl-C; all finished epochs are on disk by then.
+        UserError: with the checkpoint that is still good in its message.
+        Interrupted: on SIGTERM or SIGINT, after the batch, with everything on disk.
     """
+    team = team or Team()
     precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress()
-    if resume:
-        progress = restore(folder, config, model, optimizer, scheduler, precision)
-        say(f"resumed after epoch {progress.epoch}")
-    else:
-        for moved in folder.keep_earlier():
-            say(moved)
-    folder.start_csv(progress.history)
+    state = team.from_first(lambda: begin(folder, config, data, precision, resume=resume, force=force, say=say))
+    progress, part = Progress(), None
+    if state is not None:
+        progress, part = restore(state, config, model, optimizer, scheduler, precision)
+        inside = f", {len(part.losses)} batches into the next" if part else ""
+        say(f"resumed after epoch {progress.epoch}{inside}")
+    team.share_model(model, compiled=config.training.compile)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
@@ -67,84 +63,63 @@ def run_epochs(
     n_batches = -(-len(data.train) // config.training.batch_size)
     bar = tqdm(
         total=config.training.epochs * n_batches,
-        initial=progress.epoch * n_batches,
-        disable=not show_bars(config.model.quiet),
+        initial=progress.epoch * n_batches + (len(part.losses) if part else 0),
+        disable=not (team.is_first and show_bars(config.model.quiet)),
         unit="batch",
         dynamic_ncols=True,
         bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
     )
-    keep_best = config.model.early_stopping
+
+    def content(**more: Any) -> dict:
+        return checkpoint.pack(model, optimizer, scheduler, progress, config, data, precision) | more
+
     try:
-        for now, is_best in fit(
-            model,
-            data,
-            config.training,
-            augment=config.data.augment,
-            seed=config.training.seed,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            progress=progress,
-            precision=precision,
-            on_batch=bar.update,
-        ):
-            content = checkpoint.pack(model, optimizer, scheduler, now, config, data, precision)
-            folder.save_epoch(content, is_kept=is_best or not keep_best)
-            folder.add_row(now.history[-1])
-            _report_epoch(now, config.training.epochs, bar, say)
-    except NonFiniteLoss as error:
-        good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
-        raise UserError(f"{error}; {good}") from None
+        with StopSignals() as signals:
+            for _, is_best in fit(
+                model,
+                data,
+                config.training,
+                augment=config.data.augment,
+                seed=config.training.seed,
+                optimizer=optimizer,
+                scheduler=scheduler,
+                progress=progress,
+                precision=precision,
+                on_batch=bar.update,
+                team=team,
+                part=part,
+                stop=lambda: team.any(signals.asked),
+            ):
+                is_kept = is_best or not config.model.early_stopping
+                team.from_first(lambda is_kept=is_kept: folder.save_epoch(content(), is_kept))
+                _report_epoch(progress, config.training.epochs, bar, say)
+    except Stopped as stopped:
+        part = stopped.part
+        if len(part.losses):
+            team.from_first(lambda: folder.save_unfinished(content(unfinished=vars(part))))
+        raise Interrupted(signals.name, signals.exit_code, progress.epoch, len(part.losses)) from None
+    except UserError as error:
+        raise UserError(f"{error}; {_what_is_left(folder)}") from None
     finally:
         bar.close()
     return progress
 
 
-def restore(
-    folder: RunFolder,
-    config: Config,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler,
-    precision: Precision,
-) -> Progress:
-    """Puts the run in ``folder`` back to the end of its last finished epoch.
+class Interrupted(Exception):
+    """A signal ended the run, which is on disk up to the last batch; ``exit_code`` is the code to leave with."""
 
-    Raises:
-        UserError: if there is nothing to go on with, or the config has changed in a way that matters.
-    """
-    content = checkpoint.read(folder.last)
-    before, now = Config.from_dict(content["config"]).to_dict(), config.to_dict()
-    changed = [
-        f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
-        for section in before
-        if section not in ("name", "output", "metrics")
-        for key in before[section]
-        if before[section][key] != now[section][key] and f"{section}.{key}" not in MAY_CHANGE
-    ]
-    if changed:
-        raise UserError(
-            f"{folder.last} cannot be resumed with a changed config:\n  "
-            + "\n  ".join(changed)
-            + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
-        )
-    trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
-    if trained_in != precision.name:
-        raise UserError(
-            f"{folder.last} was trained in {trained_in}, but [training] precision: {config.training.precision!r} is "
-            f"{precision.name} here; --set training.precision={trained_in} goes on as before"
-        )
+    def __init__(self, signal_name: str, exit_code: int, epoch: int, n_batches: int):
+        inside = f" and {n_batches} batches of the next" if n_batches else ""
+        super().__init__(f"stopped by {signal_name} after epoch {epoch}{inside}")
+        self.exit_code, self.has_state = exit_code, bool(epoch or n_batches)
+
+
+def _what_is_left(folder: RunFolder) -> str:
+    """Returns in words which checkpoint is still good."""
     try:
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        if scheduler is not None:
-            scheduler.load_state_dict(content["scheduler"])
-        if precision.scaler is not None:
-            precision.scaler.load_state_dict(content["scaler"])
-        torch.set_rng_state(content["rng_state"])
-        history = [dict(row) for row in content["history"]]
-        return Progress(history, int(content["best_epoch"]), tuple(content["best_score"]))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
+        return f"{folder.last} (epoch {checkpoint.read(folder.last)['epoch']}) is intact, and --resume goes on from it"
+    except UserError:
+        return f"there is no {folder.last} to go on from"
 
 
 def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]) -> None:

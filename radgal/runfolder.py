@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
-from radgal import checkpoint
+from radgal import checkpoint, runlock
 from radgal.config import Config
 from utils import UserError, atomic_write, free_name
 
@@ -22,6 +23,7 @@ class RunFolder:
         self.path = config.output_dir
         self.csv = config.csv_path
         self.weights = config.model_path
+        self.lock: runlock.RunLock | None = None
 
     @property
     def last(self) -> Path:
@@ -30,6 +32,37 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.path / "best.pt"
+
+    @property
+    def unfinished(self) -> Path:
+        """The epoch that a stopped run was in; of no use once last.pt has that epoch."""
+        return self.path / "unfinished.pt"
+
+    def take(self, stack: ExitStack, say: Callable[..., None]) -> None:
+        """Holds the folder's lock until ``stack`` is closed, and removes what a killed run left half written.
+
+        Raises:
+            UserError: if another run is in the folder, or it cannot be written.
+        """
+        self.lock = stack.enter_context(runlock.hold(self.path))
+        if dead := self.lock.left_by:
+            say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
+        for path in (self.last, self.best, self.unfinished, self.csv, self.weights):
+            for part in path.parent.glob(f".{path.name}.*.part"):
+                part.unlink(missing_ok=True)
+
+    def state(self) -> dict | None:
+        """Returns the furthest point that the run in the folder can be gone on from, None if there is no run.
+
+        Raises:
+            UserError: if there is one, but it cannot be read.
+        """
+        last = checkpoint.read(self.last) if self.last.is_file() else None
+        if self.unfinished.is_file():
+            part = checkpoint.read(self.unfinished)
+            if part["epoch"] == (last["epoch"] if last else 0):
+                return part
+        return last
 
     def keep_earlier(self) -> list[str]:
         """Moves what an earlier run wrote here to numbered names; returns what was moved, in words.
@@ -59,7 +92,7 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json")
+        names = ("unfinished.pt", "last.pt", "best.pt", "config.txt", "environment.json", "metrics.json")
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
         found += sorted(self.path.glob("sources.*"))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
@@ -85,11 +118,43 @@ class RunFolder:
             ) from None
 
     def save_epoch(self, content: dict, is_kept: bool) -> None:
-        """Writes last.pt and, for the epoch to keep so far, best.pt and the plain weights."""
+        """Writes last.pt and, for the epoch to keep so far, best.pt and the plain weights; then the csv's row.
+
+        last.pt comes first and has it all: whatever a kill leaves undone after it, ``repair`` does on resume.
+        """
+        self._check_held()
         checkpoint.save(self.last, content)
         if is_kept:
-            checkpoint.save(self.best, content)
-            checkpoint.save(self.weights, content["model"])
+            self._save_kept(content)
+        self.add_row(content["history"][-1])
+        self.unfinished.unlink(missing_ok=True)
+
+    def _save_kept(self, content: dict) -> None:
+        checkpoint.save(self.best, content)
+        checkpoint.save(self.weights, content["model"])
+
+    def save_unfinished(self, content: dict) -> None:
+        """Writes the state within an epoch."""
+        self._check_held()
+        checkpoint.save(self.unfinished, content)
+
+    def repair(self, is_kept: bool) -> None:
+        """Brings the files after last.pt up to it, where the run was killed between them.
+
+        Args:
+            is_kept: whether the epoch of last.pt is the one to keep so far.
+        """
+        if is_kept and self.last.is_file():
+            self._save_kept(checkpoint.read(self.last))
+        elif self.best.is_file() and not self.weights.is_file():
+            checkpoint.save(self.weights, checkpoint.read(self.best)["model"])
+
+    def _check_held(self) -> None:
+        if self.lock is not None and not self.lock.is_held:
+            raise UserError(
+                f"{self.path} has vanished, or was taken away from this run: its {runlock.NAME} is no longer there; "
+                "put the folder back, or choose another [metrics] outputdir"
+            )
 
     def write_config(self, config: Config) -> None:
         """Writes the resolved config, which ``--config`` reads again."""

@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 # Each module may import those to its left, and utils; never main. ``models`` stands beside the package.
 ORDER = (
     "ini options draft config download batches mirabest frdeep firstgalaxy data augment e2cnn_compat basis stock "
-    "layers harmonic steerable modelinfo precision train checkpoint runfolder experiment metrics sources plots "
-    "evaluate testing overlap rotation equivariance tables repeat"
+    "layers harmonic steerable modelinfo precision parallel train checkpoint runlock runfolder resume stopping "
+    "experiment metrics sources plots evaluate testing overlap rotation equivariance tables repeat"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",

@@ -77,9 +77,11 @@ def train_task(task: Task) -> None:
 
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
-    again = (task.folder / "last.pt").is_file()
+    again = any((task.folder / name).is_file() for name in ("last.pt", "unfinished.pt"))
     print(f"{task}: {'going on' if again else 'training'} in {task.folder}", flush=True)
-    train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
+    train.run(
+        Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, force=False, no_test=False)
+    )
 
 
 def collect(task: Task) -> dict:
