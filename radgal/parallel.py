@@ -73,7 +73,7 @@ class Team:
                 if isinstance(child, nn.modules.dropout._DropoutNd):
                     setattr(parent, name, SharedDropout(child, self))
         self._wrapped = nn.parallel.DistributedDataParallel(
-            model, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            model, device_ids=[device] if device.type == "cuda" else None
         )
 
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class RunFolder:
                     path.rename(kept / path.name)
                 moved.append(f"the earlier run's files are kept in {kept}")
             for path in (self.csv, self.weights):
-                if path.exists():
+                if path.exists() and path not in self._without_rows():
                     kept = free_name(path)
                     path.rename(kept)
                     moved.append(f"the earlier {path} is kept as {kept}")
@@ -96,7 +96,11 @@ class RunFolder:
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
         found += sorted(self.path.glob("sources.*"))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
-        return [p for p in found if p.is_file()]
+        return [p for p in found if p.is_file() and p not in self._without_rows()]
+
+    def _without_rows(self) -> list[Path]:
+        """Returns the csv if it is there but holds no epoch, as after a run that was killed in its first."""
+        return [self.csv] if self.csv.is_file() and self.csv.read_bytes().count(b"\n") < 2 else []
 
     def start_csv(self, history: Iterable[dict] = ()) -> None:
         """Writes the csv anew, with the rows there are so far."""
