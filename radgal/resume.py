@@ -69,7 +69,8 @@ def begin(
             folder.unfinished.unlink()
             state = folder.state()
     if state is not None:
-        folder.repair(is_kept=state["best_epoch"] == state["epoch"] or not config.model.early_stopping)
+        is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
+        folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
     return state
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from radgal import checkpoint, runlock
@@ -47,9 +48,10 @@ class RunFolder:
         self.lock = stack.enter_context(runlock.hold(self.path))
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
-        for path in (self.last, self.best, self.unfinished, self.csv, self.weights):
-            for part in path.parent.glob(f".{path.name}.*.part"):
-                part.unlink(missing_ok=True)
+        left = [self.path.glob(".*.part")]
+        left += [path.parent.glob(f".{path.name}.*.part") for path in (self.csv, self.weights)]
+        for part in chain(*left):
+            part.unlink(missing_ok=True)
 
     def state(self) -> dict | None:
         """Returns the furthest point that the run in the folder can be gone on from, None if there is no run.
@@ -142,12 +144,15 @@ class RunFolder:
         self._check_held()
         checkpoint.save(self.unfinished, content)
 
-    def repair(self, is_kept: bool) -> None:
+    def repair(self, is_kept: bool, is_unfinished: bool) -> None:
         """Brings the files after last.pt up to it, where the run was killed between them.
 
         Args:
             is_kept: whether the epoch of last.pt is the one to keep so far.
+            is_unfinished: whether unfinished.pt is what the run goes on from.
         """
+        if not is_unfinished:
+            self.unfinished.unlink(missing_ok=True)
         if is_kept and self.last.is_file():
             self._save_kept(checkpoint.read(self.last))
         elif self.best.is_file() and not self.weights.is_file():

@@ -153,7 +153,7 @@ def flat(content, name: str = "") -> dict[str, object]:
 
 def differing(one: tuple, other: tuple) -> list[str]:
     """Returns names of what differs."""
-    found = [name for name, a, b in zip(("csv", "files"), one, other, strict=False) if a != b]
+    found = ["csv"] * (one[0] != other[0]) + [f"file {name}" for name in set(one[1]) ^ set(other[1])]
     for file in one[2]:
         a, b = one[2][file], other[2].get(file, {})
         found += [f"{file}{key}" for key in a.keys() | b.keys() if a.get(key) != b.get(key)][:5]
