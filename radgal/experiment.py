@@ -18,7 +18,7 @@ from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.resume import begin, restore
 from radgal.runfolder import RunFolder
 from radgal.stopping import StopSignals
-from radgal.train import Progress, Stopped, fit, make_optimizer, make_scheduler
+from radgal.train import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
 from utils import UserError, show_bars
 
 
@@ -60,21 +60,13 @@ def run_epochs(
         images = data.train.images[: config.training.batch_size]
         compile_for_training(model, to_input(images, data.mean, data.std), precision)
 
-    n_batches = -(-len(data.train) // config.training.batch_size)
-    bar = tqdm(
-        total=config.training.epochs * n_batches,
-        initial=progress.epoch * n_batches + (len(part.losses) if part else 0),
-        disable=not (team.is_first and show_bars(config.model.quiet)),
-        unit="batch",
-        dynamic_ncols=True,
-        bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
-    )
+    bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
 
     def content(**more: Any) -> dict:
         return checkpoint.pack(model, optimizer, scheduler, progress, config, data, precision) | more
 
-    try:
-        with StopSignals() as signals:
+    with StopSignals() as signals, bar:
+        try:
             for _, is_best in fit(
                 model,
                 data,
@@ -93,15 +85,13 @@ def run_epochs(
                 is_kept = is_best or not config.model.early_stopping
                 team.from_first(lambda is_kept=is_kept: folder.save_epoch(content(), is_kept))
                 _report_epoch(progress, config.training.epochs, bar, say)
-    except Stopped as stopped:
-        part = stopped.part
-        if len(part.losses):
-            team.from_first(lambda: folder.save_unfinished(content(unfinished=vars(part))))
-        raise Interrupted(signals.name, signals.exit_code, progress.epoch, len(part.losses)) from None
-    except UserError as error:
-        raise UserError(f"{error}; {_what_is_left(folder)}") from None
-    finally:
-        bar.close()
+        except Stopped as stopped:
+            part = stopped.part
+            if len(part.losses):
+                team.from_first(lambda: folder.save_unfinished(content(unfinished=vars(part))))
+            raise Interrupted(signals.name, signals.exit_code, progress.epoch, len(part.losses)) from None
+        except UserError as error:
+            raise UserError(f"{error}; {_what_is_left(folder)}") from None
     return progress
 
 
@@ -112,6 +102,19 @@ class Interrupted(Exception):
         inside = f" and {n_batches} batches of the next" if n_batches else ""
         super().__init__(f"stopped by {signal_name} after epoch {epoch}{inside}")
         self.exit_code, self.has_state = exit_code, bool(epoch or n_batches)
+
+
+def _make_bar(config: Config, data: TrainingData, progress: Progress, part: Part | None, *, visible: bool) -> tqdm:
+    """Returns the bar over all batches of all epochs."""
+    n_batches = -(-len(data.train) // config.training.batch_size)
+    return tqdm(
+        total=config.training.epochs * n_batches,
+        initial=progress.epoch * n_batches + (len(part.losses) if part else 0),
+        disable=not visible,
+        unit="batch",
+        dynamic_ncols=True,
+        bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+    )
 
 
 def _what_is_left(folder: RunFolder) -> str:
