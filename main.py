@@ -9,8 +9,19 @@ from importlib import import_module
 from radgal.commands import train
 from utils import UserError
 
-COMMANDS = ("evaluate", "rotate", "equivariance", "repeat")
-"""Names of modules in radgal/commands, in the order of ``--help``; without a command, main.py trains."""
+COMMANDS = (
+    "fine-tune",
+    "evaluate",
+    "rotate",
+    "equivariance",
+    "repeat",
+    "report",
+    "prepare",
+    "predict",
+    "export",
+    "demo",
+)
+"""Names of modules in radgal/commands (- for _), in the order of ``--help``; without a command, main.py trains."""
 
 
 def build_parser() -> ArgumentParser:
@@ -26,7 +37,7 @@ def build_parser() -> ArgumentParser:
     parser.set_defaults(run_command=train.run)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name in COMMANDS:
-        module = import_module(f"radgal.commands.{name}")
+        module = import_module(f"radgal.commands.{name.replace('-', '_')}")
         sub = commands.add_parser(
             name,
             help=module.HELP,

@@ -208,7 +208,23 @@ def sayer(quiet: bool):
 
 
 def show_bars(quiet: bool) -> bool:
-    """Returns whether progress bars make sense: someone is watching a terminal or a notebook, and wants them."""
+    """Returns whether progress bars make sense: someone is watching a terminal or a notebook, and wants them.
+
+    The variable TQDM_DISABLE in the environment turns them off, as it does for every program that uses tqdm.
+    """
     import sys
 
-    return not quiet and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return not quiet and not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+
+
+def progress(items, what: str, quiet: bool):
+    """Returns ``items`` to loop over, with a bar from the second second on where :func:`show_bars` allows one.
+
+    Args:
+        items: anything with a length.
+        what: is being done, in front of the bar.
+        quiet: whether the user asked for silence.
+    """
+    from tqdm.auto import tqdm
+
+    return tqdm(items, desc=what, delay=2, leave=False, dynamic_ncols=True, disable=not show_bars(quiet))

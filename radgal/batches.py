@@ -15,6 +15,7 @@ from PIL import Image
 from torchvision.datasets import VisionDataset
 
 from radgal.download import Archive, read_files
+from radgal.safeload import check_pickle
 from utils import UserError
 
 
@@ -44,7 +45,12 @@ class GalaxyImages(VisionDataset):
     mean: float  # of pixel / 255
     std: float
     native_size: int  # H = W, pixels
+    recipe: str  # how FITS cutouts become such images, a key of fits.RECIPES
+    pixel_scale_arcsec: float | None  # None: not known
     citation: str
+    validation_rows: list[int] | None = None  # of the training part, where the data set says which; None: drawn
+    has_test = True
+    notes: tuple[str, ...] = ()  # what a user should know before training
 
     def __init__(self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None):
         super().__init__(str(root), transform=transform, target_transform=target_transform)
@@ -136,6 +142,7 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         UserError: if it is not such a batch.
     """
     try:
+        check_pickle(content)
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
         arrays, labels, names = (batch[key] for key in ("data", "labels", "filenames"))
         if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):

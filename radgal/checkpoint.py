@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.precision import Precision
+from radgal.safeload import check_archive
 from radgal.train import Progress
 from utils import UserError, atomic_write, random_states
 
@@ -54,6 +56,7 @@ def pack(
         "best_epoch": progress.best_epoch,
         "best_score": list(progress.best_score),
         "history": progress.history,
+        "started_from": progress.started_from,
         "config": config.to_dict(),
         "seed": config.training.seed,
         "classes": list(data.classes),
@@ -87,6 +90,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
@@ -105,7 +109,32 @@ def read(path: Path) -> dict[str, Any]:
         )
     if missing := [key for key in REQUIRED if key not in content]:
         raise UserError(f"{path} lacks {', '.join(missing)}; train again, or use another checkpoint of the run")
+    if mistake := _find_mistake(content):
+        raise UserError(f"{path} is refused: {mistake}, so this program did not write it")
     return content
+
+
+def _find_mistake(content: dict[str, Any]) -> str | None:
+    """Returns what is not as this program writes it among the parts that are used before they are compared."""
+    classes, history = content["classes"], content["history"]
+    numbers = [content["mean"], content["std"]]
+    counts = [content["epoch"], content["seed"]]
+    if not isinstance(classes, list) or not 2 <= len(classes) <= 10_000:
+        return "its classes are no list of 2 to 10,000"
+    if not all(isinstance(name, str) and name.isprintable() and 0 < len(name) <= 400 for name in classes):
+        return "the name of a class is no short text"
+    if not all(type(number) in (int, float) and isfinite(number) for number in numbers) or numbers[1] <= 0:
+        return "its mean and std are no numbers to normalize with"
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return "its epoch and seed are no whole numbers"
+    if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+        return "its history is no list of epochs"
+    weights = content["model"]
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
+    ):
+        return "its weights are no tensors"
+    return None
 
 
 def find(run: str | Path) -> Path:

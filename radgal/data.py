@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from radgal.batches import GalaxyImages
+from radgal.draft import IMAGE_TABLE
 from radgal.firstgalaxy import FIRSTGalaxyData
 from radgal.frdeep import FRDEEPF, FRDEEPN
+from radgal.imagetable import ImageTable
 from radgal.mirabest import (
     MBFRConfident,
     MBFRConfident_v2,
@@ -45,6 +47,22 @@ DATASETS: dict[str, type[GalaxyImages]] = {
     "FIRSTGalaxyData": FIRSTGalaxyData,
 }
 
+NATIVE_SIZE = 150  # of every published data set; the recipes for FITS images see at least so many pixels
+
+
+def class_counts() -> dict[str, int | None]:
+    """Returns for each name that a config may give as data set its number of classes; None: any number."""
+    return {name: len(dataset.classes) for name, dataset in DATASETS.items()} | {IMAGE_TABLE: None}
+
+
+def preprocessing(cfg: Any) -> dict[str, Any]:
+    """Returns the arguments of ``images.read_image`` that prepare new images as those of a run were prepared."""
+    if cfg.data.dataset == IMAGE_TABLE:
+        size = max(NATIVE_SIZE, cfg.training.imsize)
+        return dict(recipe=cfg.data.recipe, native_size=size, expected_arcsec=cfg.data.pixel_scale)
+    kind = DATASETS[cfg.data.dataset]
+    return dict(recipe=kind.recipe, native_size=kind.native_size, expected_arcsec=kind.pixel_scale_arcsec)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -73,7 +91,7 @@ class TrainingData:
     """All that training may see; ``val`` is None if everything is trained on.
 
     ``mean`` and ``std`` normalize pixel / 255. ``dataset``, ``version`` and ``checksum`` tell which published
-    data these are.
+    data these are. ``notes`` are what the user should know of them.
     """
 
     train: Split
@@ -84,6 +102,8 @@ class TrainingData:
     dataset: str
     version: str
     checksum: str
+    has_test: bool = True
+    notes: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> TrainingData:
         """Returns the same data with all images on ``device``."""
@@ -98,24 +118,58 @@ def load_training_data(cfg: Any) -> TrainingData:
 
     Args:
         cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, fold, download, mirror) and
-            ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here).
+            ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here); for one's own
+            images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
 
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
     everything, dataset = _rows(cfg, train=True)
-    indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    if dataset.validation_rows is None or cfg.data.fold is not None:
+        indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    else:
+        given = set(dataset.validation_rows)
+        indices = [i for i in range(len(everything)) if i not in given], dataset.validation_rows
     train, val = (everything.take(part) for part in indices)
+    mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.images)
     return TrainingData(
         train=train,
         val=val if len(val) else None,
         classes=dataset.classes,
-        mean=dataset.mean if cfg.data.datamean is None else cfg.data.datamean,
-        std=dataset.std if cfg.data.datastd is None else cfg.data.datastd,
+        mean=mean if cfg.data.datamean is None else cfg.data.datamean,
+        std=std if cfg.data.datastd is None else cfg.data.datastd,
         dataset=cfg.data.dataset,
         version=dataset.version,
         checksum=dataset.checksum,
+        has_test=dataset.has_test or cfg.data.fold is not None,
+        notes=_notes(dataset, cfg),
     )
+
+
+def _notes(dataset: GalaxyImages, cfg: Any) -> tuple[str, ...]:
+    notes = list(dataset.notes)
+    if cfg.data.fold is not None:
+        return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
+    if dataset.validation_rows is not None:
+        notes.append("the validation images are those that the table names: frac_val and split are not used")
+    if not dataset.has_test:
+        notes.append("there are no test rows: the run will end without a test (write test into the column split)")
+    return tuple(notes)
+
+
+def measure_normalization(images: torch.Tensor) -> tuple[float, float]:
+    """Returns the mean and standard deviation of pixel / 255, exactly, of uint8 images of any shape.
+
+    Raises:
+        UserError: if all pixels are equal.
+    """
+    counts = torch.stack([torch.bincount(image.flatten(), minlength=256) for image in images]).sum(0).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = float((counts * values).sum() / counts.sum())
+    std = float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
+    if std == 0:
+        raise UserError("all pixels of the training images are equal: there is nothing to learn from them")
+    return mean, std
 
 
 def load_test_data(cfg: Any) -> Split:
@@ -125,10 +179,21 @@ def load_test_data(cfg: Any) -> Split:
 
 def _open(cfg: Any, train: bool) -> GalaxyImages:
     name, n_classes = cfg.data.dataset, cfg.training.num_classes
+    if name == IMAGE_TABLE:
+        return ImageTable(
+            cfg.data.table,
+            train,
+            recipe=cfg.data.recipe,
+            native_size=max(NATIVE_SIZE, cfg.training.imsize),
+            imsize=cfg.training.imsize,
+            num_classes=n_classes,
+            drawn_validation=cfg.training.frac_val > 0 and cfg.data.split == "stratified",
+            quiet=cfg.model.quiet,
+        )
     if name not in DATASETS:
-        like = nearest(name, DATASETS)
+        like = nearest(name, class_counts())
         hint = f"; did you mean {like!r}?" if like else ""
-        raise UserError(f"[data] dataset = {name!r} is not known{hint} (known: {', '.join(DATASETS)})")
+        raise UserError(f"[data] dataset = {name!r} is not known{hint} (known: {', '.join(class_counts())})")
     kind = DATASETS[name]
     if n_classes != len(kind.classes):
         raise UserError(
@@ -145,16 +210,15 @@ def _open(cfg: Any, train: bool) -> GalaxyImages:
 
 def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
     """Returns the sources to train on or those to test on, and the data set that they come from."""
-    dataset = _open(cfg, train)
-    split = _as_split(dataset, cfg)
     if cfg.data.fold is None:
-        return split, dataset
-    other = _as_split(_open(cfg, not train), cfg)
-    first, second = (split, other) if train else (other, split)
+        dataset = _open(cfg, train)
+        return _as_split(dataset, cfg), dataset
+    dataset = _open(cfg, train=True)
+    parts = [_as_split(_open(cfg, part), cfg) for part in ((True, False) if dataset.has_test else (True,))]
     everything = Split(
-        torch.cat([first.images, second.images]),
-        torch.cat([first.labels, second.labels]),
-        first.names + second.names,
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        tuple(name for part in parts for name in part.names),
     )
     k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
     training_rows, test_rows = fold_indices(everything.labels, n_folds, cfg.training.seed)[k - 1]
@@ -256,7 +320,7 @@ def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tupl
 
 
 def describe(data: TrainingData, test: Split | None = None) -> str:
-    """Returns a text table of the number of sources per class (rows) and split (columns)."""
+    """Returns a text table of the number of sources per class (rows) and split (columns), and notes."""
     splits = {"train": data.train, "validation": data.val, "test": test}
     columns = {
         name: torch.bincount(split.labels, minlength=len(data.classes)).tolist() + [len(split)]
@@ -269,4 +333,5 @@ def describe(data: TrainingData, test: Split | None = None) -> str:
     lines.append("  " + " " * width + "".join(f"{name:>12}" for name in columns))
     for i, row in enumerate(rows):
         lines.append(f"  {row:<{width}}" + "".join(f"{counts[i]:>12}" for counts in columns.values()))
+    lines += [f"note: {note}" for note in data.notes]
     return "\n".join(lines)

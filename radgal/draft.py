@@ -13,6 +13,7 @@ from radgal.options import SECTIONS, Section, allowed_values
 from utils import UserError, nearest
 
 COMMAND_LINE = "command line"
+IMAGE_TABLE = "ImageTable"  # the one data set that is not published but the user's own
 MAX_MISTAKES_SHOWN = 40
 
 
@@ -144,9 +145,17 @@ class Draft:
             if not models[base] and nrot is not None:
                 self._note("model", "nrot", f"{base} takes none: remove nrot, or write None", nrot)
         dataset, given = self.values["data"].get("dataset"), self._get("training", "num_classes")
-        n_classes = (datasets or {}).get(dataset, given)
+        n_classes = (datasets or {}).get(dataset) or given
         if given != n_classes and ("training", "num_classes") not in self.bad:
             self._note("training", "num_classes", f"{dataset} has {n_classes} classes: write {n_classes}", given)
+        if self._get("training", "freeze_epochs") and self._get("training", "start_from") is None:
+            problem = "without start_from there are no trained layers to freeze: write 0, or a run to start from"
+            self._note("training", "freeze_epochs", problem, self._get("training", "freeze_epochs"))
+        table = self._get("data", "table")
+        if dataset == IMAGE_TABLE and table is None:
+            self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)
+        if dataset not in (IMAGE_TABLE, None) and table is not None:
+            self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
         patience = self._get("training", "patience")
         if self._get("training", "frac_val") == 0 and patience is not None:
             problem = "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"

@@ -17,7 +17,7 @@ from radgal.data import TrainingData
 from radgal.evaluate import Device
 from radgal.plots import save_equivariance
 from radgal.sources import write_table
-from utils import UserError
+from utils import UserError, progress
 
 
 def group_elements(symmetry: tuple[str, int]) -> list[tuple[float, bool]]:
@@ -115,7 +115,14 @@ def choose_images(data: Mapping[str, TrainingData], n_images: int) -> tuple[dict
 
 @torch.inference_mode()
 def measure_errors(
-    model: nn.Module, images: Tensor, mean: float, std: float, *, step_deg: float = 5.0, device: Device = "cpu"
+    model: nn.Module,
+    images: Tensor,
+    mean: float,
+    std: float,
+    *,
+    step_deg: float = 5.0,
+    device: Device = "cpu",
+    quiet: bool = True,
 ) -> list[dict]:
     """Returns the errors of a network for every element of its group, and over a grid of angles to 360 degrees.
 
@@ -124,6 +131,7 @@ def measure_errors(
         images: uint8 (N, 1, S, S), real ones: white noise has other errors.
         mean, std: of pixel / 255.
         step_deg: of the grid, degrees. The grid is not mirrored; the elements of D_N are.
+        quiet: whether to show no bar.
 
     Returns:
         Rows with ``angle_deg``, ``flip``, ``is_element`` (of the network's group), ``exact`` (whether the pose moves
@@ -140,7 +148,8 @@ def measure_errors(
     dtype = next(model.parameters()).dtype
     x = to_input(images.to(device), mean, std).to(dtype)
     upright, rows = (model.trunk(x), model(x)), []
-    for angle, flip in sorted(elements | grid, key=lambda pose: (pose[1], pose[0])):
+    poses = sorted(elements | grid, key=lambda pose: (pose[1], pose[0]))
+    for angle, flip in progress(poses, "poses", quiet):
         x_turned = turn(x, angle, flip, fill=background_value(mean, std))
         rows.append(
             {
@@ -162,6 +171,7 @@ def run_equivariance(
     *,
     step_deg: float = 5.0,
     device: Device = "cpu",
+    quiet: bool = True,
 ) -> list[dict]:
     """Measures several networks side by side; writes equivariance.csv, equivariance_summary.csv and equivariance.png.
 
@@ -170,7 +180,7 @@ def run_equivariance(
         models: by the name that the table and figure show.
         images: by the same names, uint8 (N, 1, S, S), the same sources for all.
         normalization: by the same names, (mean, std) of pixel / 255.
-        step_deg, device: as in :func:`measure_errors`.
+        step_deg, device, quiet: as in :func:`measure_errors`.
 
     Returns:
         The rows of equivariance.csv.
@@ -179,7 +189,7 @@ def run_equivariance(
 
     rows, curves = [], {}
     for name, model in models.items():
-        found = measure_errors(model, images[name], *normalization[name], step_deg=step_deg, device=device)
+        found = measure_errors(model, images[name], *normalization[name], step_deg=step_deg, device=device, quiet=quiet)
         rows += [{"model": name, **row} for row in found]
         curve = [row for row in found if not row["flip"]]
         curves[name] = {

@@ -23,7 +23,7 @@ from radgal.metrics import (
     uncertainties,
 )
 from radgal.sources import make_table
-from utils import UserError
+from utils import UserError, progress
 
 Device = torch.device | str
 
@@ -57,9 +57,10 @@ def _in_batches(
     batch_size: int,
     device: Device,
     poses: tuple[Tensor | None, Tensor | None] = (None, None),
+    what: str | None = None,
 ) -> np.ndarray:
     parts = []
-    for rows in torch.arange(len(images)).split(batch_size):
+    for rows in progress(torch.arange(len(images)).split(batch_size), what or "", quiet=what is None):
         angles, flip = (None if pose is None else pose[rows].to(device) for pose in poses)
         parts.append(function(to_input(images[rows].to(device), mean, std, angles, flip)).cpu())
     if not parts:
@@ -96,6 +97,7 @@ def sample_dropout(
     batch_size: int = 128,
     device: Device = "cpu",
     poses: tuple[Tensor | None, Tensor | None] = (None, None),
+    quiet: bool = True,
 ) -> np.ndarray:
     """Returns the (T, N, K) probabilities of T passes with dropout on and nothing else changed.
 
@@ -106,6 +108,7 @@ def sample_dropout(
         mc_samples: T.
         seed: of the dropout; the global random state is left as it was.
         poses: as in :func:`predict_logits`.
+        quiet: whether to show no bar.
     """
     if mc_samples < 1:
         raise UserError(f"mc_samples = {mc_samples}: at least one dropout pass is needed")
@@ -122,7 +125,8 @@ def sample_dropout(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         with only_dropout(model):
-            logits = _in_batches(sample, images, mean, std, batch_size, device, poses)
+            what = None if quiet else "dropout passes"
+            logits = _in_batches(sample, images, mean, std, batch_size, device, poses, what)
     if not np.isfinite(logits).all():
         raise UserError("the network's outputs are NaN or infinite; use an earlier checkpoint of the run")
     return np.exp(log_softmax(logits)).swapaxes(0, 1)
@@ -144,6 +148,7 @@ def score_rotated(
     seed: int = 0,
     batch_size: int = 128,
     device: Device = "cpu",
+    quiet: bool = True,
 ) -> tuple[dict, np.ndarray]:
     """Returns the accuracy over R passes, each turning every image by a random angle, and (R, N) hits.
 
@@ -155,7 +160,7 @@ def score_rotated(
         raise UserError(f"rotations = {rotations}: at least one pass is needed; 20 is the default")
     labels = test.labels.cpu().numpy()
     hits = np.empty((rotations, len(labels)), dtype=bool)
-    for i, angles in enumerate(random_angles(rotations, len(labels), seed)):
+    for i, angles in enumerate(progress(random_angles(rotations, len(labels), seed), "random rotations", quiet)):
         logits = predict_logits(model, test.images, mean, std, batch_size, device, (angles, None))
         check_predictions(logits, labels, len(classes))
         hits[i] = logits.argmax(axis=1) == labels
@@ -233,6 +238,7 @@ def evaluate_test(
     seed: int = 0,
     device: Device = "cpu",
     batch_size: int = 128,
+    quiet: bool = True,
 ):
     """Returns everything that the test set says of a network: (metrics, per-source table).
 
@@ -248,6 +254,7 @@ def evaluate_test(
         rotations: R random-angle passes.
         mc_samples: T dropout passes of the upright images.
         seed: of angles, dropout and resampling.
+        quiet: whether to show no bars.
 
     Returns:
         metrics: JSON-able, with ``upright`` (see ``metrics.score_predictions``), ``rotated`` (see
@@ -269,8 +276,9 @@ def evaluate_test(
     upright = score(logits)
     probs = np.exp(log_softmax(logits))
     upright["reliability"] = reliability(probs, labels)
-    rotated, hits = score_rotated(model, test, mean, std, classes, rotations=rotations, seed=seed, **common)
-    passes = sample_dropout(model, test.images, mean, std, mc_samples, seed=seed, **common)
+    shown = common | {"quiet": quiet}
+    rotated, hits = score_rotated(model, test, mean, std, classes, rotations=rotations, seed=seed, **shown)
+    passes = sample_dropout(model, test.images, mean, std, mc_samples, seed=seed, **shown)
     mc_probs, entropies = passes.mean(axis=0), uncertainties(passes)
     # log of a mean probability that underflowed to 0 would be infinite
     mc_scores = score(np.log(np.maximum(mc_probs, np.finfo(np.float64).tiny)))

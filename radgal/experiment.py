@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
+from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from radgal import checkpoint
+from radgal import checkpoint, live
 from radgal.augment import to_input
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.finetune import freeze_trunk
+from radgal.modelinfo import count_parameters
 from radgal.parallel import Team
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.resume import begin, restore
 from radgal.runfolder import RunFolder
 from radgal.stopping import StopSignals
 from radgal.train import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
-from utils import UserError, show_bars
+from utils import UserError, format_duration, show_bars
 
 
 def run_epochs(
@@ -32,6 +37,7 @@ def run_epochs(
     say: Callable[..., None],
     force: bool = False,
     team: Team | None = None,
+    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -39,6 +45,7 @@ def run_epochs(
         resume: whether to go on with the run in the folder; or else what is there is put aside.
         force: whether to go on with a changed config, too.
         team: the processes that share the work; None: this one alone.
+        started_from: facts of the run that the first weights are from.
 
     Raises:
         UserError: with the checkpoint that is still good in its message.
@@ -49,23 +56,29 @@ def run_epochs(
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
     state = team.from_first(lambda: begin(folder, config, data, precision, resume=resume, force=force, say=say))
-    progress, part = Progress(), None
+    progress, part = Progress(started_from=started_from), None
     if state is not None:
         progress, part = restore(state, config, model, optimizer, scheduler, precision)
         inside = f", {len(part.losses)} batches into the next" if part else ""
         say(f"resumed after epoch {progress.epoch}{inside}")
     team.share_model(model, compiled=config.training.compile)
+    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
         compile_for_training(model, to_input(images, data.mean, data.std), precision)
-
     bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
 
     def content(**more: Any) -> dict:
         return checkpoint.pack(model, optimizer, scheduler, progress, config, data, precision) | more
 
-    with StopSignals() as signals, bar:
+    def record(is_kept: bool) -> None:
+        folder.save_epoch(content(), is_kept)
+        curves.add(progress.history[-1])
+
+    with StopSignals() as signals, bar, ExitStack() as stack:
+        if team.is_first:
+            curves = stack.enter_context(closing(live.Curves(config, progress.epoch)))
         try:
             for _, is_best in fit(
                 model,
@@ -83,7 +96,7 @@ def run_epochs(
                 stop=lambda: team.any(signals.asked),
             ):
                 is_kept = is_best or not config.model.early_stopping
-                team.from_first(lambda is_kept=is_kept: folder.save_epoch(content(), is_kept))
+                team.from_first(partial(record, is_kept))
                 _report_epoch(progress, config.training.epochs, bar, say)
         except Stopped as stopped:
             part = stopped.part
@@ -148,6 +161,24 @@ def provenance(data: TrainingData, device: torch.device, precision: Precision) -
     }
 
 
+def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.Module) -> dict:
+    """Returns what the run came to, as far as no other file says it: for environment.json."""
+    return {
+        "kept_epoch": kept_epoch,
+        "has_test_set": data.has_test,
+        "trainable_parameters": count_parameters(model)[0],
+        "class_counts": {
+            name: dict(
+                zip(data.classes, torch.bincount(split.labels, minlength=len(data.classes)).tolist(), strict=True)
+            )
+            for name, split in (("train", data.train), ("validation", data.val))
+            if split is not None
+        },
+        "training_seconds": sum(row["seconds"] for row in progress.history),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
 def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: dict | None, folder: RunFolder) -> str:
     """Returns the run's result in one line."""
     if data.val is None:
@@ -163,4 +194,8 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
         error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
         spread = 100 * (error * (1 - error) / n) ** 0.5
         parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
-    return ", ".join(parts) + f"; written to {folder.path}"
+    parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
+    command, images = ("evaluate", "") if metrics is None else ("rotate", "")
+    if not data.has_test:
+        command, images = "predict", " NEW_IMAGES"
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}{images}"

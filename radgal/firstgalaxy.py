@@ -32,7 +32,8 @@ class FIRSTGalaxyData(GalaxyImages):
     compact and bent ones) are MiraBest sources; 82 of the 104 test sources of MBFRConfident (v1) are in
     this training part.
 
-    The normalization is measured on the training part: 0.00191 / 0.02809.
+    The normalization is measured on the training part: 0.00191 / 0.02809. The recipe for FITS images is the
+    nearest that is known: these images were made from other cutouts, and no recipe gives their very pixels.
     """
 
     archive = Archive(
@@ -46,6 +47,8 @@ class FIRSTGalaxyData(GalaxyImages):
     classes = ("FRI", "FRII")
     mean, std = 0.0019, 0.0281
     native_size = 150
+    recipe = "mirabest_v1"
+    pixel_scale_arcsec = 1.8
     citation = (
         "Griese et al. 2023, Data in Brief 47, 108974, data doi:10.5281/zenodo.7120632; "
         "FIRST: Becker, White & Helfand 1995, ApJ 450, 559"

@@ -46,6 +46,8 @@ class FRDEEPF(BatchedImages):
     file_labels = ((0,), (1,))
     n_file_labels = 2
     mean, std = 0.0019, 0.0270
+    recipe = "frdeep"
+    pixel_scale_arcsec = 1.8
     citation = (
         "Tang, Scaife & Leahy 2019, MNRAS 488, 3358, arXiv:1903.11921; "
         "FIRST: Becker, White & Helfand 1995, ApJ 450, 559"
@@ -87,4 +89,5 @@ class FRDEEPN(FRDEEPF):
         },
     )
     mean, std = 0.0014, 0.0224
+    pixel_scale_arcsec = 15.0
     citation = "Tang, Scaife & Leahy 2019, MNRAS 488, 3358, arXiv:1903.11921; NVSS: Condon et al. 1998, AJ 115, 1693"

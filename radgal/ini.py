@@ -137,5 +137,8 @@ def _parse_noting_mistakes(lines: list[str], found: IniText, path: Path) -> conf
 
 def shorten(value: object, limit: int = 80) -> str:
     """Returns ``repr(value)``, cut to ``limit`` characters: safe to print whatever a file holds."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not spell out integers of more than 4300 digits
+        text = f"a {type(value).__name__} too large to show"
     return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -81,6 +81,8 @@ class MiraBest_full(BatchedImages):
     file_labels = tuple((label,) for label in range(10))
     n_file_labels = 10
     mean, std = 0.0031, 0.0350
+    recipe = "mirabest_v1"
+    pixel_scale_arcsec = 1.8
     citation = (
         "Porter & Scaife 2023, RASTI 2, 293, doi:10.1093/rasti/rzad017; data doi:10.5281/zenodo.4288837; "
         "FIRST: Becker, White & Helfand 1995, ApJ 450, 559"
@@ -118,6 +120,7 @@ class MBHybrid(MiraBest_full):
 class _Version2:
     archive = ARCHIVE_V2
     version = "v2"
+    recipe = "mirabest_v2"
 
 
 class MiraBest_full_v2(_Version2, MiraBest_full):

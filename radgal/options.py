@@ -75,6 +75,15 @@ class DataSection(Section):
     )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
     mirror: Text | None = Field(None, description="folder or address to look for the archive first")
+    table: Text | None = Field(
+        None, description="for dataset 'ImageTable': file that lists the images and their labels"
+    )
+    recipe: Literal["mirabest_v1", "mirabest_v2", "frdeep"] = Field(
+        "mirabest_v1", description="for dataset 'ImageTable': how FITS images are prepared"
+    )
+    pixel_scale: float | None = Field(
+        None, gt=0, description="for dataset 'ImageTable': arcsec per pixel; None: not known"
+    )
 
 
 class TrainingSection(Section):
@@ -111,13 +120,18 @@ class TrainingSection(Section):
         "auto", description="of convolutions and matrix products; 'auto': bf16 on GPUs that have it, else fp32"
     )
     compile: bool = Field(False, description="train through torch.compile")
+    start_from: Text | None = Field(None, description="run to take the first weights from, as fine-tune does")
+    freeze_epochs: int = Field(
+        0, ge=0, le=1_000_000, description="epochs in which only the last layer is trained; needs start_from"
+    )
 
 
 class OutputSection(Section):
-    """[output]: the two files that the published program wrote."""
+    """[output]: the two files that the published program wrote, and live curves."""
 
     csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
     modfile: Text | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
+    tensorboard: Text | None = Field(None, description="folder for live curves in TensorBoard; None: none")
 
 
 class MetricsSection(Section):

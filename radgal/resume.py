@@ -30,6 +30,7 @@ MAY_CHANGE = {
     "data.datadir",
     "data.download",
     "data.mirror",
+    "data.table",
 }
 
 
@@ -124,7 +125,10 @@ def restore(
         if "random" in state:
             set_random_states(state["random"], next(model.parameters()).device)
         progress = Progress(
-            [dict(row) for row in state["history"]], int(state["best_epoch"]), tuple(state["best_score"])
+            [dict(row) for row in state["history"]],
+            int(state["best_epoch"]),
+            tuple(state["best_score"]),
+            state.get("started_from"),
         )
         part = Part(**state["unfinished"]) if "unfinished" in state else None
     except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -6,7 +6,6 @@ passes, K classes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from radgal.evaluate import Device, sample_dropout
 from radgal.metrics import uncertainties
 from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.plots import save_comparison, save_rotation
-from radgal.sources import column_name, write_table
+from radgal.sources import column_name, file_name, write_table
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
@@ -72,6 +71,7 @@ def sample_rotations(
     seed: int = 0,
     device: Device = "cpu",
     batch_size: int = 128,
+    quiet: bool = True,
 ) -> RotationTest:
     """Returns the dropout samples of every source in every pose, and their overlap indices.
 
@@ -85,6 +85,7 @@ def sample_rotations(
         reflections: whether every angle is also run on the image mirrored left to right before the rotation.
         mc_samples: T.
         seed: of the dropout.
+        quiet: whether to show no bar.
     """
     if len(classes) < 2:
         raise UserError("the overlap index compares two classes, but this network has one")
@@ -104,6 +105,7 @@ def sample_rotations(
         seed=seed,
         batch_size=batch_size,
         device=device,
+        quiet=quiet,
         poses=(torch.from_numpy(angles).float().repeat(n), torch.from_numpy(flips).repeat(n)),
     )
     probs = np.ascontiguousarray(passes.swapaxes(0, 1)).reshape(n, n_poses, mc_samples, len(classes))
@@ -198,7 +200,8 @@ def run_rotation_test(
 
     Args:
         max_figures: how many sources are drawn.
-        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size).
+        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size,
+            quiet).
     """
     folder = Path(folder)
     test = sample_rotations(model, split, mean, std, classes, **choices)
@@ -228,7 +231,7 @@ def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int
     turned = rotate(upright, angles, torch.from_numpy(test.flips))[:, 0].numpy()
     pair = test.pairs[index].tolist()
     name = test.names[index]
-    path = Path(folder) / f"{re.sub(r'[^0-9A-Za-z.+-]+', '_', name)}.png"
+    path = Path(folder) / f"{file_name(name)}.png"
     published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
     title = f"{name}, {test.classes[test.labels[index]]}: mean overlap index {published:.3f}, corrected {corrected:.3f}"
     names = [test.classes[k] for k in pair]

@@ -94,11 +94,14 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = ("unfinished.pt", "last.pt", "best.pt", "config.txt", "environment.json", "metrics.json")
+        names = "unfinished.pt last.pt best.pt config.txt environment.json metrics.json gallery.npz report.html".split()
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
-        found += sorted(self.path.glob("sources.*"))
+        # What the other commands made of the earlier run must not be taken for results of the new one.
+        for pattern in ("sources.*", "rotation_*", "equivariance*.csv"):
+            found += sorted(self.path.glob(pattern))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
-        return [p for p in found if p.is_file() and p not in self._without_rows()]
+        found = [p for p in found if p.is_file() or p.name == "rotation_figures"]
+        return [p for p in found if p not in self._without_rows()]
 
     def _without_rows(self) -> list[Path]:
         """Returns the csv if it is there but holds no epoch, as after a run that was killed in its first."""

@@ -29,6 +29,26 @@ def column_name(prefix: str, name: str) -> str:
     return f"{prefix}_{re.sub(r'[^0-9A-Za-z]+', '_', name)}"
 
 
+def file_name(name: str) -> str:
+    """Returns the stem of a source's files: its name, with an underscore for what not every disk can hold."""
+    return re.sub(r"[^0-9A-Za-z.+-]+", "_", name)
+
+
+def parse_name(name: str) -> dict[str, str | float]:
+    """Returns what a source's name says of it, as ``mirabest.parse_source_name`` does.
+
+    Names of FIRSTGalaxyData, RA_Dec_label_catalog in degrees, say the position only.
+    """
+    parsed = parse_source_name(name)
+    if parsed["class_code"]:
+        return parsed
+    parts = re.fullmatch(r"(\d+(?:\.\d*)?)_([+-]?\d+(?:\.\d*)?)_\d+_[^_]+", name)
+    ra, dec = map(float, parts.groups()) if parts else (np.nan, np.nan)
+    if not (0 <= ra <= 360 and -90 <= dec <= 90):
+        ra, dec = np.nan, np.nan
+    return {"class_code": "", "ra_deg": ra, "dec_deg": dec, "redshift": np.nan, "las_arcsec": np.nan}
+
+
 def make_table(
     names: Sequence[str],
     labels: np.ndarray,
@@ -53,7 +73,7 @@ def make_table(
     """
     from astropy.table import Column, MaskedColumn, Table
 
-    parsed = [parse_source_name(name) for name in names]
+    parsed = [parse_name(name) for name in names]
     preds, mc_preds = probs.argmax(axis=1), mc_probs.argmax(axis=1)
     table = Table(masked=False)
     table["name"] = np.asarray(names, dtype=str)

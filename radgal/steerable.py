@@ -140,12 +140,13 @@ class ReluMaxPool(nn.Module):
     does not matter, and there is less to do afterwards.
 
     Args:
-        symmetry: the group G (every channel is pooled alike, so it is not needed here).
+        symmetry: the group G (every channel is pooled alike).
         n_fields: number of regular fields.
     """
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
+        self.n_channels = n_fields * symmetry.order
         self.register_buffer("blur", gaussian_blur(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class ReluMaxPool(nn.Module):
     def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
         self._type = _regular_type(symmetry, n_fields)
+        self.n_channels = self._type.size
         self.relu = e2nn.ReLU(self._type, inplace=True)
         self.pool = e2nn.PointwiseMaxPoolAntialiased(self._type, kernel_size=2)
         self.pool._non_persistent_buffers_set.add("filter")

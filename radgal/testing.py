@@ -6,14 +6,16 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from radgal.checkpoint import TrainedRun, read
 from radgal.config import Config
 from radgal.data import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test
+from radgal.gallery import save_gallery
 from radgal.plots import save_evaluation_figures
-from radgal.sources import FORMATS, write_table
+from radgal.sources import FORMATS, column_name, write_table
 from utils import UserError, nearest, write_json
 
 
@@ -28,7 +30,7 @@ def test_run(
     say: Callable[..., None] = print,
     training: TrainingData | None = None,
 ) -> dict:
-    """Evaluates the test set once and writes metrics.json, its figures, and sources.csv, .ecsv and .fits.
+    """Evaluates the test set once and writes metrics.json, its figures, sources.csv, .ecsv and .fits, and gallery.npz.
 
     The test images are those of the data-set version that the run was trained on; another one is refused.
 
@@ -51,12 +53,15 @@ def test_run(
         seed=seed,
         device=device,
         batch_size=run.config.training.batch_size,
+        quiet=run.config.model.quiet,
     )
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     write_json(folder / "metrics.json", metrics)
     for suffix in FORMATS:
         write_table(table, folder / f"sources{suffix}")
+    confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
+    save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
     save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
     return metrics

@@ -35,6 +35,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)
     best_epoch: int = 0
     best_score: tuple[float, ...] = (-math.inf,)
+    started_from: dict | None = None  # facts of the run that the first weights are from
 
     @property
     def epoch(self) -> int:

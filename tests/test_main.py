@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ outputdir: '{folder}'
 """
 WRITTEN = (
     "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json loss.png error.png "
-    "confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits"
+    "confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits gallery.npz report.html"
 )
 
 
@@ -263,3 +266,38 @@ def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
 def test_folds_and_seeds_that_make_no_sense_are_refused(config: Path, words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         main.main(["repeat", "--config", str(config), *words])
+
+
+@pytest.mark.slow
+def test_repeat_by_workers_of_which_one_is_killed_is_the_serial_run(config: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    words = ["repeat", "--config", str(config), "--seeds", "3", "--set", "training.epochs=3"]
+    main.main([*words, "--out", str(tmp_path / "serial")])
+    start = [sys.executable, str(ROOT / "main.py"), *words, "--out", str(tmp_path / "dask"), "--workers", "2"]
+    running = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    killed = False
+    while running.poll() is None and not killed:
+        time.sleep(0.2)
+        for path in (tmp_path / "dask").glob("small/seed_*/history.csv"):
+            if len(path.read_text().splitlines()) > 1:  # a first epoch is done: kill the worker that has the file
+                killed = kill_worker(running.pid)
+                break
+    assert running.wait(timeout=300) == 0, running.stdout.read()
+    assert killed
+    for seed in range(3):
+        parts = [tmp_path / way / "small" / f"seed_{seed}" for way in ("serial", "dask")]
+        assert rows(parts[0] / "history.csv") == rows(parts[1] / "history.csv")
+        assert (parts[0] / "sources.csv").read_text() == (parts[1] / "sources.csv").read_text()
+    assert (tmp_path / "dask" / "repeat.md").is_file()
+
+
+def kill_worker(parent: int) -> bool:
+    """Kills the process below ``parent`` that has used most processor time: a busy worker."""
+    listing = subprocess.run(["ps", "-eo", "pid,ppid,times"], capture_output=True, text=True, check=True).stdout
+    rows_ = [tuple(map(int, line.split())) for line in listing.splitlines()[1:]]
+    family = {parent}
+    for _ in range(5):
+        family |= {pid for pid, ppid, _ in rows_ if ppid in family}
+    seconds, pid = max((used, pid) for pid, _, used in rows_ if pid in family - {parent})
+    os.kill(pid, signal.SIGKILL)
+    return seconds >= 0

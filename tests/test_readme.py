@@ -166,7 +166,10 @@ def test_python_in_it_is_python() -> None:
 
 
 def test_requirements_are_what_is_imported() -> None:
-    """Direct dependencies only, all of them: what a run imports is listed, what is listed is imported."""
+    """Direct dependencies only, all of them: what a run imports is listed, what is listed is imported.
+
+    What only some commands need is in a requirements-NAME.txt of its own.
+    """
     listed = set(re.findall(r"^([\w-]+)[>=]=", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE))
     import_name = {"scikit-learn": "sklearn"}
     files = [*ROOT.glob("*.py"), *(ROOT / "radgal").rglob("*.py")]
@@ -184,6 +187,11 @@ def test_requirements_are_what_is_imported() -> None:
             version(package)
         except PackageNotFoundError:
             pytest.fail(f"{package} is listed, but not installed")
+    optional = {
+        package.replace("-", "_")
+        for path in ROOT.glob("requirements-*.txt")
+        for package in re.findall(r"^([\w-]+)[>=]=", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     # Pillow comes with torchvision.
-    allowed = set(sys.stdlib_module_names) | {import_name.get(p, p) for p in listed} | {"PIL"}
+    allowed = set(sys.stdlib_module_names) | {import_name.get(p, p) for p in listed} | {"PIL"} | optional
     assert imported - allowed - {"radgal", "models", "utils", "main"} == set()

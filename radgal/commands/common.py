@@ -28,6 +28,18 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
 
 
+def add_workers(parser: ArgumentParser) -> None:
+    """Adds ``--workers`` and ``--scheduler``, see :func:`radgal.schedule.run_tasks`."""
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes to share the work among (default: this one)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="'local' for one worker per core, or a dask scheduler: tcp://host:port, or its scheduler file",
+    )
+
+
 def add_trained_run(parser: ArgumentParser) -> None:
     """Adds RUN and what every command that tests a trained run takes; see :func:`open_run`."""
     parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
@@ -42,14 +54,11 @@ def read_config(path: str | None, overrides: Sequence[str]):
     """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
     import models
     from radgal.config import load_config
-    from radgal.data import DATASETS
+    from radgal.data import class_counts
 
     if path is None:
         raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")
-    known = dict(
-        models=models.needs_nrot(),
-        datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()},
-    )
+    known = dict(models=models.needs_nrot(), datasets=class_counts())
     cfg = load_config(path, overrides, **known)
     if cfg.training.seed is None:
         cfg = load_config(path, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)

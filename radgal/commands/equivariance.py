@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 from radgal.commands.common import add_device, read_config
 from utils import pick_device, set_seed
@@ -14,7 +15,9 @@ EXAMPLE = "equivariance configs/config_first_dn4lenet.txt"
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument("runs", nargs="+", metavar="RUN_OR_CONFIG", help="trained runs, or configs (untrained)")
-    parser.add_argument("--out", metavar="FOLDER", default="runs/equivariance", help="where to write")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="where to write (default: the folder of a single run, else runs/equivariance)"
+    )
     parser.add_argument("--step", type=float, default=5.0, help="of the grid of angles, degrees (default: 5)")
     parser.add_argument("--n-images", type=int, default=16, help="images to average over (default: 16)")
     add_device(parser)
@@ -28,7 +31,7 @@ def run(args) -> None:
     from radgal.data import load_training_data
 
     device = pick_device(args.device)
-    networks, data_of = {}, {}
+    networks, data_of, folders = {}, {}, []
     for path in args.runs:
         if path.endswith((".txt", ".ini", ".cfg")):
             cfg = read_config(path, [])
@@ -38,12 +41,19 @@ def run(args) -> None:
         else:
             run = load_run(path, models.build_from_config, device)
             cfg, network, data = run.config, run.model, load_training_data(run.config)
+            folders.append(run.folder)
         name = cfg.name if cfg.name not in networks else path
         networks[name], data_of[name] = network, data
     images, of_the_same = measure.choose_images(data_of, args.n_images)
     if not of_the_same:
         print("the data sets have no source in common: each network is measured on images of its own")
     normalization = {name: (data.mean, data.std) for name, data in data_of.items()}
-    rows = measure.run_equivariance(args.out, networks, images, normalization, step_deg=args.step, device=device)
+    out = Path(args.out or (folders[0] if len(folders) == len(networks) == 1 else "runs/equivariance"))
+    choices = dict(step_deg=args.step, device=device, quiet=False)
+    rows = measure.run_equivariance(out, networks, images, normalization, **choices)
     print(measure.describe(rows))
-    print(f"written to {args.out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
+    print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
+    if out in folders:
+        print(f"next: python main.py report {out}")
+    else:
+        print(f"next: look at {out / 'equivariance.png'}")

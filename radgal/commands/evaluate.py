@@ -24,3 +24,8 @@ def run(args) -> None:
     options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     testing.test_run(run, out, device=device, **options)
     print(f"written to {out}: metrics.json, sources.csv, sources.ecsv, confusion.png, roc.png, reliability.png")
+    print(
+        f"next: python main.py report {run.folder}"
+        if out == run.folder
+        else f"next: python main.py rotate {run.folder}"
+    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from radgal.commands import train
-from radgal.commands.common import add_overrides, read_config
+from radgal.commands.common import add_overrides, add_workers, read_config
 from utils import UserError
 
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
@@ -28,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "(default: the data set's own test set)",
     )
     parser.add_argument("--out", metavar="FOLDER", default="runs/repeat", help="where to write (default: runs/repeat)")
+    add_workers(parser)
     add_overrides(parser)
 
 
@@ -40,6 +42,8 @@ class Task:
     fold: str | None
     folder: Path
     overrides: tuple[str, ...]
+    place: str  # in the list, such as '3 of 10'
+    to_log: bool  # what the run prints goes to log.txt in its folder
 
     def __str__(self) -> str:
         return f"{Path(self.config).stem}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
@@ -60,13 +64,15 @@ def list_tasks(args) -> list[Task]:
         raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     folds = [f"{k}/{args.folds}" for k in range(1, args.folds + 1)] if args.folds else [None]
+    combinations = list(product(args.config, seeds, folds))
     tasks = []
-    for path, seed, fold in product(args.config, seeds, folds):
+    for i, (path, seed, fold) in enumerate(combinations, start=1):
         folder = Path(args.out, Path(path).stem, f"seed_{seed}", f"fold_{fold.replace('/', '_of_')}" if fold else "")
         own = [f"training.seed={seed}", f"metrics.outputdir={folder.as_posix()}"]
         own += [f"output.{key}=None" for key in ("csvfile", "modfile")]
         own += [f"data.fold={fold}"] if fold else []
-        tasks.append(Task(path, seed, fold, folder, (*args.set, *own)))
+        by_workers = args.workers is not None or args.scheduler is not None
+        tasks.append(Task(path, seed, fold, folder, (*args.set, *own), f"{i} of {len(combinations)}", by_workers))
         read_config(path, tasks[-1].overrides)
     return tasks
 
@@ -78,10 +84,14 @@ def train_task(task: Task) -> None:
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
     again = any((task.folder / name).is_file() for name in ("last.pt", "unfinished.pt"))
-    print(f"{task}: {'going on' if again else 'training'} in {task.folder}", flush=True)
-    train.run(
-        Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, force=False, no_test=False)
-    )
+    print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
+    with ExitStack() as stack:
+        if task.to_log:
+            task.folder.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(log))
+        options = dict(dry_run=False, resume=again, force=False, no_test=False)
+        train.run(Namespace(config=task.config, set=task.overrides, **options))
 
 
 def collect(task: Task) -> dict:
@@ -109,10 +119,14 @@ def collect(task: Task) -> dict:
 def run(args) -> None:
     """Trains every config with several seeds, skipping what is finished, and makes the tables."""
     from radgal.repeat import write_repeat
+    from radgal.schedule import run_tasks
 
     tasks = list_tasks(args)
-    for task in tasks:
-        train_task(task)
+    run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
     write_repeat(args.out, [collect(task) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
+    firsts = " ".join(
+        task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)
+    )
+    print(f"next: python main.py report {firsts} --out {Path(args.out, 'report.html').as_posix()}")

@@ -44,6 +44,7 @@ def run(args) -> None:
         mc_samples=args.mc_samples,
         seed=args.seed,
         device=device,
+        quiet=run.config.model.quiet,
     )
     found = rotation.run_rotation_test(out, run.model, test, run.mean, run.std, run.classes, **choices)
     print(rotation.describe(found))
@@ -57,3 +58,4 @@ def run(args) -> None:
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
             print(f"{index}, {run.config.name} against {other.config.name}: {numbers}")
     print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, rotation_figures")
+    print(f"next: python main.py {'report' if out == run.folder else 'equivariance'} {run.folder}")

@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from radgal.commands.common import add_overrides, read_config
-from utils import environment, sayer, set_seed, write_json
+from utils import UserError, environment, sayer, set_seed, write_json
+
+
+def make_report(folder: Path, say) -> None:
+    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
+    from radgal.report import write_report
+
+    try:
+        for problem in write_report([folder])[1]:
+            say(f"report: {problem}")
+    except UserError as error:
+        print(f"the report was not made: {error}")
 
 
 @dataclass
@@ -40,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, parallel, plots, testing
+    from radgal import data, experiment, finetune, live, parallel, plots, testing
     from radgal.checkpoint import load_run
     from radgal.config import describe
     from radgal.precision import choose_precision
@@ -51,6 +62,7 @@ def run(args) -> Run:
             cfg = team.from_first(lambda: read_config(args.config, args.set))
             say = sayer(cfg.model.quiet or not team.is_first)
             say(describe(cfg))
+            live.require(cfg)
             folder, device = RunFolder(cfg), team.pick_device(cfg.training.device)
             precision = choose_precision(cfg.training.precision, device)
             set_seed(cfg.training.seed)
@@ -61,20 +73,27 @@ def run(args) -> Run:
             say(models.summary_text(model))
             if warning := models.equivariance_warning(model):
                 say(warning)
+            if not args.dry_run:
+                team.from_first(lambda: folder.take(held, say))
+            resume = team.from_first(lambda: args.resume or _goes_on(cfg, folder))
+            started_from = None
+            if cfg.training.start_from and not resume:
+                started_from, said = finetune.begin(model, cfg, images)
+                say(said)
             if args.dry_run:
                 where = f"{device} in {precision.name}"
                 say(f"nothing is wrong with {args.config}; a run on {where} would write to {folder.path}")
                 return Run(cfg, model, [], None, folder.path)
-
-            team.from_first(lambda: folder.take(held, say))
-            resume = team.from_first(lambda: args.resume or _goes_on(cfg, folder))
-            if resume and not args.resume and team.from_first(lambda: _is_done(args, cfg, folder, images, precision)):
+            tested = images.has_test and not args.no_test
+            if resume and not args.resume and team.from_first(lambda: _is_done(tested, cfg, folder, images, precision)):
                 say(f"the run in {folder.path} is finished; raise [training] epochs, or give another outputdir")
-                return _finished_run(cfg, folder, device, tested=not args.no_test)
+                return _finished_run(cfg, folder, device, tested=tested)
             by = "" if team.size == 1 else f" and {team.size - 1} more"
             say(f"training on {device}{by} in {precision.name}, writing to {folder.path}")
             images, model = images.to(device), model.to(device)
-            options = dict(resume=resume, force=getattr(args, "force", False), say=say, team=team)
+            options = dict(
+                resume=resume, force=getattr(args, "force", False), say=say, team=team, started_from=started_from
+            )
             try:
                 progress = experiment.run_epochs(model, images, cfg, folder, **options)
             except experiment.Interrupted as interrupted:
@@ -85,12 +104,14 @@ def run(args) -> Run:
             return Run(cfg, model, progress.history, None, folder.path)
         kept = load_run(folder.best, models.build_from_config, device)
         folder.write_config(cfg)
-        origin = experiment.provenance(images, device, precision)
-        write_json(folder.path / "environment.json", environment() | origin)
+        origin = experiment.provenance(images, device, precision) | {"started_from": progress.started_from}
+        result = experiment.outcome(progress, kept.epoch, images, kept.model)
+        write_json(folder.path / "environment.json", environment() | origin | result)
         plots.save_training_curves(progress.history, kept.epoch, folder.path)
         metrics = None
-        if not args.no_test:
+        if tested:
             metrics = testing.test_run(kept, folder.path, device=device, say=say, training=images)
+        make_report(folder.path, say)
         print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
         return Run(cfg, kept.model, progress.history, metrics, folder.path)
 
@@ -100,11 +121,11 @@ def _goes_on(cfg, folder) -> bool:
     return cfg.training.resume == "auto" and folder.state() is not None
 
 
-def _is_done(args, cfg, folder, images, precision) -> bool:
+def _is_done(tested, cfg, folder, images, precision) -> bool:
     """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
     from radgal.resume import differences, is_finished
 
-    state, last_written = folder.state(), "environment.json" if args.no_test else "sources.fits"
+    state, last_written = folder.state(), "sources.fits" if tested else "environment.json"
     if not is_finished(state, cfg, images.val is not None) or differences(state, cfg, images, precision):
         return False
     return (folder.path / last_written).is_file()

@@ -1,0 +1,227 @@
+"""Catalogs of predictions: rows in parts, each written atomically, then one table in a format astronomers use.
+
+A part is a dict of columns, name -> values of equal length. What a number column cannot say is NaN and what a text
+column cannot say is '': both are blank, or null, in the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils import UserError, atomic_write
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+Part = dict[str, np.ndarray]
+PYARROW_MISSING = "parquet needs pyarrow: pip install pyarrow (or give --out another suffix, such as .csv)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a catalog; ``kind`` is 'text' or 'number' (a float)."""
+
+    name: str
+    kind: str
+    unit: str | None
+    description: str
+
+    def blank(self, n: int) -> np.ndarray:
+        """Returns n values that say nothing."""
+        return np.full(n, "" if self.kind == "text" else np.nan, dtype="U1" if self.kind == "text" else np.float64)
+
+
+def check_suffix(path: Path) -> None:
+    """Raises a UserError if a catalog cannot be written under this name here."""
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"--out {path}: a catalog can be written as {', '.join(WRITERS)}; end its name in one of these")
+    if path.suffix.lower() == ".parquet":
+        _pyarrow()
+
+
+def part_suffix(path: Path) -> str:
+    """Returns the suffix of the parts of a catalog: parquet parts can be read as one table before they are one."""
+    return ".parquet" if path.suffix.lower() == ".parquet" else ".npz"
+
+
+def write_part(path: Path, columns: Sequence[Column], part: Part) -> None:
+    """Writes one part atomically, as parquet or npz, whichever the suffix says."""
+    with atomic_write(path) as temporary:
+        if path.suffix == ".parquet":
+            _pyarrow()[1].write_table(_to_arrow(columns, part), temporary)
+        else:
+            with temporary.open("wb") as stream:
+                np.savez(stream, **{column.name: part[column.name] for column in columns})
+
+
+def read_part(path: Path, columns: Sequence[Column]) -> Part:
+    """Returns one part.
+
+    Raises:
+        UserError: if it is not such a part.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = _pyarrow()[1].read_table(path)
+            return {column.name: _from_arrow(column, table[column.name]) for column in columns}
+        with np.load(path, allow_pickle=False) as content:
+            return {column.name: content[column.name] for column in columns}
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the readers raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{path} is damaged ({reason}); remove it and use --resume to make it again") from None
+
+
+def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Iterator[Part]], n_rows: int) -> None:
+    """Writes the parts as one table in the format of the suffix, atomically.
+
+    All formats but VOTable are written part by part, whatever the number of rows.
+
+    Args:
+        parts: starts reading the parts from the first; called once or twice.
+        n_rows: of all parts together.
+    """
+    with atomic_write(path) as temporary:
+        WRITERS[path.suffix.lower()](temporary, columns, parts, n_rows)
+
+
+def _write_csv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(",".join(column.name for column in columns) + "\n")
+        _append_rows(stream, columns, parts())
+
+
+def _write_ecsv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
+    head = io.StringIO()
+    empty = to_table(columns, {column.name: column.blank(0) for column in columns})
+    empty.write(head, format="ascii.ecsv", delimiter=",")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(head.getvalue())
+        _append_rows(stream, columns, parts())
+
+
+def _append_rows(stream, columns: Sequence[Column], parts: Iterable[Part]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    for part in parts:
+        values = [part[column.name].tolist() for column in columns]
+        # NaN is the one value that is not equal to itself
+        writer.writerows(["" if value != value else value for value in row] for row in zip(*values, strict=True))
+
+
+def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
+    """Writes the header of the whole table, then the rows of one part after another."""
+    from astropy.io import fits
+
+    texts = [column.name for column in columns if column.kind == "text"]
+    width = dict.fromkeys(texts, 1)
+    for part in parts():
+        for name in texts:
+            width[name] = max(width[name], _to_ascii(part[name]).dtype.itemsize)
+
+    def as_hdu(part: Part):
+        narrow = {name: _to_ascii(part[name]).astype(f"S{width[name]}") for name in texts}
+        return fits.table_to_hdu(to_table(columns, part | narrow))
+
+    with path.open("wb") as stream:
+        fits.PrimaryHDU().writeto(stream)
+        header = as_hdu({column.name: column.blank(1) for column in columns}).header
+        header["NAXIS2"] = n_rows
+        stream.write(header.tostring().encode("ascii"))
+        n_bytes = header["NAXIS1"] * n_rows
+        for part in parts():
+            content = io.BytesIO()
+            hdu = as_hdu(part)
+            hdu.writeto(content)
+            start = len(fits.PrimaryHDU().header.tostring()) + len(hdu.header.tostring())
+            stream.write(content.getbuffer()[start : start + header["NAXIS1"] * hdu.header["NAXIS2"]])
+        stream.write(b"\0" * (-n_bytes % 2880))
+
+
+def _to_ascii(values: np.ndarray) -> np.ndarray:
+    """Returns text as the bytes FITS allows; other letters are written as backslash escapes."""
+    safe = [value.encode("ascii", "backslashreplace") for value in values.tolist()]
+    return np.array(safe, dtype=bytes) if safe else np.empty(0, dtype="S1")
+
+
+def _write_votable(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
+    whole = list(parts())
+    joined = {column.name: np.concatenate([part[column.name] for part in whole]) for column in columns}
+    to_table(columns, joined).write(path, format="votable", overwrite=True)
+
+
+def _write_parquet(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
+    _, parquet = _pyarrow()
+    schema = _to_arrow(columns, {column.name: column.blank(0) for column in columns}).schema
+    with parquet.ParquetWriter(path, schema) as writer:
+        for part in parts():
+            writer.write_table(_to_arrow(columns, part))
+
+
+def to_table(columns: Sequence[Column], part: Part) -> Table:
+    """Returns a part as an astropy Table with units and descriptions; number columns are masked where NaN."""
+    from astropy.table import Column as PlainColumn
+    from astropy.table import MaskedColumn, Table
+
+    table = Table()
+    for column in columns:
+        values = part[column.name]
+        about = {"unit": column.unit, "description": column.description}
+        if column.kind == "number" and np.isnan(values).any():
+            table[column.name] = MaskedColumn(values, mask=np.isnan(values), **about)
+        else:
+            table[column.name] = PlainColumn(values, **about)
+    return table
+
+
+def _to_arrow(columns: Sequence[Column], part: Part):
+    pyarrow, _ = _pyarrow()
+    kinds = {"text": pyarrow.string(), "number": pyarrow.float64()}
+    fields, arrays = [], []
+    for column in columns:
+        values = part[column.name]
+        about = {"description": column.description} | ({"unit": column.unit} if column.unit else {})
+        missing = values == "" if column.kind == "text" else np.isnan(values)
+        fields.append(pyarrow.field(column.name, kinds[column.kind], metadata=about))
+        arrays.append(pyarrow.array(values.tolist(), type=kinds[column.kind], mask=missing))
+    return pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))
+
+
+def _from_arrow(column: Column, values) -> np.ndarray:
+    if column.kind == "number":
+        return values.to_numpy().astype(np.float64)
+    texts = [value or "" for value in values.to_pylist()]
+    return np.array(texts, dtype=str) if texts else column.blank(0)
+
+
+def _pyarrow():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(PYARROW_MISSING) from None
+    return pyarrow, pyarrow.parquet
+
+
+WRITERS = {
+    ".csv": _write_csv,
+    ".ecsv": _write_ecsv,
+    ".fits": _write_fits,
+    ".vot": _write_votable,
+    ".votable": _write_votable,
+    ".xml": _write_votable,
+    ".parquet": _write_parquet,
+}
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes the folder of parts, once the catalog that was made of them is written."""
+    shutil.rmtree(folder, ignore_errors=True)

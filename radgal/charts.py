@@ -1,0 +1,144 @@
+"""Line charts as numbers for the report's template: what stands where, with ticks that read well.
+
+Coordinates are the data's own, with y upside down as in SVG; the page only stretches them. Every chart is complete
+without a script; report.js adds zoom and hover to what is drawn here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough for a small file
+
+
+def make_series(
+    label: str, x: Sequence[float], y: Sequence[float | None], color: int = 0, kind: str = "line"
+) -> dict[str, Any]:
+    """Returns one line (or "dots", or "bars" [(low, high), ...] as x) of a chart; points that are None are left out."""
+    points = [(where, value) for where, value in zip(x, y, strict=True) if value is not None and math.isfinite(value)]
+    return {"label": label, "points": points, "color": color, "kind": kind}
+
+
+def make_chart(
+    title: str,
+    alt: str,
+    series: Sequence[dict[str, Any]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    y_zero: bool = False,
+    log: bool = False,
+    diagonal: bool = False,
+    mark: tuple[float, str] | None = None,
+    x_step: float | None = None,
+    shape: str = "wide",
+) -> dict[str, Any] | None:
+    """Returns a chart for the template, or None if there is nothing to draw.
+
+    Args:
+        title: of the figure.
+        alt: what it shows, in words, for those who cannot see it.
+        series: as ``make_series`` returns them.
+        x_range, y_range: None: what the points need.
+        y_zero: whether the y axis begins at 0.
+        log: whether the y axis is logarithmic.
+        diagonal: whether to draw y = x.
+        mark: an x to mark, and its label.
+        x_step: between the ticks of the x axis; None: round numbers.
+        shape: "wide", "square" or "low".
+    """
+    drawn = [one for one in series if one["points"]]
+    if not drawn:
+        return None
+    log = log and min(y for one in drawn for _, y in one["points"]) > 0
+    scale = math.log10 if log else float
+    xs = [x for one in drawn for point in one["points"] for x in _ends(point[0])]
+    ys = [scale(y) for one in drawn for _, y in one["points"]] + ([0.0] if y_zero and not log else [])
+    x0, x1 = x_range or _widen(min(xs), max(xs), 0.0)
+    y0, y1 = y_range or _widen(min(ys), max(ys), 0.04)
+    if y_zero and not log and y_range is None:
+        y0 = 0.0
+    return {
+        "title": title,
+        "alt": alt,
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "shape": shape,
+        "log": log,
+        "view": " ".join(_digits(v) for v in (x0, -y1, x1 - x0, y1 - y0)),
+        "series": [one | {"path": _path(one, scale)} for one in drawn],
+        "diagonal": f"M{_digits(x0)} {_digits(-x0)}L{_digits(x1)} {_digits(-x1)}" if diagonal else None,
+        "mark": mark and {
+            "path": f"M{_digits(mark[0])} {_digits(-y0)}V{_digits(-y1)}",
+            "x": _digits(mark[0]),
+            "at": _percent(mark[0], x0, x1),
+            "label": mark[1],
+        },
+        "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x_step)],
+        "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
+    }  # fmt: skip
+
+
+def ticks(low: float, high: float, log: bool = False, step: float | None = None) -> list[tuple[float, str]]:
+    """Returns (place, label) of about five round numbers from low to high.
+
+    Args:
+        log: whether low and high are decimal logarithms; labels are then the numbers themselves.
+        step: between ticks; None: chosen.
+    """
+    if log and high - low < 1:
+        return [(math.log10(at), text) for at, text in ticks(10**low, 10**high)]
+    if log:
+        inner = (1, 2, 5) if high - low < 3 else (1,)
+        values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in inner]
+        return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
+    if step is None:
+        rough = (high - low) / 5
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [(k * step, f"{k * step:.6g}") for k in range(first, last + 1)]
+
+
+def _ends(x: float | tuple[float, float]) -> tuple[float, ...]:
+    return x if isinstance(x, tuple) else (x,)
+
+
+def _widen(low: float, high: float, share: float) -> tuple[float, float]:
+    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-9):
+        return low - 0.5, high + 0.5
+    margin = share * (high - low)
+    return low - margin, high + margin
+
+
+def _path(series: dict[str, Any], scale) -> str:
+    points = [(x, _digits(-scale(y))) for x, y in thin(series["points"])]
+    if series["kind"] == "bars":
+        return "".join(f"M{_digits(low)} 0H{_digits(high)}V{y}H{_digits(low)}Z" for (low, high), y in points)
+    if series["kind"] == "dots" or len(points) == 1:
+        return "".join(f"M{_digits(x)} {y}h0" for x, y in points)
+    return "M" + "L".join(f"{_digits(x)} {y}" for x, y in points)
+
+
+def thin(points: list[tuple]) -> list[tuple]:
+    """Returns the points, or of a long line the lowest and the highest in each of many equal pieces."""
+    if len(points) <= MAX_POINTS:
+        return points
+    size = math.ceil(len(points) / (MAX_POINTS // 2))
+    kept = []
+    for start in range(0, len(points), size):
+        piece = range(start, min(start + size, len(points)))
+        kept += sorted({min(piece, key=lambda i: points[i][1]), max(piece, key=lambda i: points[i][1])})
+    return [points[i] for i in kept]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * (value - low) / (high - low):.3f}"

@@ -1,0 +1,186 @@
+"""``demo``: an animation of what a network's feature space does while its input turns."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from functools import partial
+from pathlib import Path
+
+from utils import UserError, nearest, show_bars
+
+HELP = "animate how feature maps turn with the image, and stand still once turned back"
+EXAMPLE = (
+    "demo --both --out demo.gif; python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif; "
+    "python main.py demo --conventional --image galaxy.png --out strip.png"
+)
+
+SOURCE = "159.868_5.604_1_MiraBest"  # FIRSTGalaxyData: an FR II with two lobes, a core and a jet
+CROP = 82  # px of 1.8 arcsec: what is shown of a source without a trained run
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="trained run to show (default: an untrained network; two with --both)"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--source", metavar="NAME", help=f"of the run's data set, else of FIRSTGalaxyData (default: {SOURCE})"
+    )
+    what.add_argument("--image", metavar="FILE", help="an image of your own: FITS, PNG, JPEG or NPY")
+    parser.add_argument("--group", metavar="G", help="of the untrained network: C8, D4, ... (default: D16)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--conventional", action="store_true", help="a conventional network, whose maps change")
+    which.add_argument("--both", action="store_true", help="both side by side, with the curve of their changes")
+    parser.add_argument("--out", metavar="FILE", default="demo.gif", help=".gif, .png, .mp4 or .webm")
+    turning = parser.add_mutually_exclusive_group()
+    turning.add_argument("--frames", type=int, default=72, help="of the animation (default: 72)")
+    turning.add_argument("--step", type=float, help="degrees from one frame to the next, instead of --frames")
+    parser.add_argument("--angles", type=float, nargs="+", default=(0, 30, 90, 180), help="shown in a .png, degrees")
+    parser.add_argument("--size", type=int, default=840, help="width of the picture, pixels (default: 840)")
+    parser.add_argument("--duration", type=float, default=7.2, help="of the animation, seconds (default: 7.2)")
+    parser.add_argument("--cmap", default="magma", help="color map, any of matplotlib's (default: magma)")
+    parser.add_argument("--seed", type=int, default=3, help="of the untrained networks' weights (default: 3)")
+
+
+def run(args) -> None:
+    """Computes the fields at every angle, draws them, and prints what the figure says in numbers."""
+    from radgal import demo, demofigure
+
+    check_arguments(args)
+    angles, out = frame_angles(args), Path(args.out)
+    group = demo.parse_group(args.group or "D16")
+    runs = open_runs(args)
+    pixels, name = choose_image(args, runs)
+    if runs:
+        networks = [demo.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
+        image = demo.prepare_image(pixels, runs[0].model.imsize)
+    else:
+        networks = [] if args.conventional else [demo.steerable_network(group, args.seed)]
+        networks += [demo.plain_network(group, args.seed)] if args.conventional or args.both else []
+        image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP)
+    demos = [demo.run_demo(network, image, angles, partial(bar, desc=network.label)) for network in networks]
+    frames = demofigure.make_frames(demos, width_px=args.size, cmap=args.cmap)
+    demofigure.write_demo(
+        frames, out, duration_s=args.duration, shown_deg=args.angles, progress=partial(bar, desc="drawing")
+    )
+    print(f"{name}: relative change of the stabilized view")
+    for result in demos:
+        print(f"  {result.label}: {demofigure.exact_text(result)}, {demofigure.percent(result.change.max())} at most")
+    print(f"written to {out} ({out.stat().st_size / 1e6:.2f} MB, {args.size} pixels wide); {next_step(args)}")
+
+
+def bar(items, desc: str):
+    """Returns ``items`` behind a progress bar, if someone is watching."""
+    from tqdm.auto import tqdm
+
+    return tqdm(items, desc=desc, disable=not show_bars(False), leave=False)
+
+
+def check_arguments(args) -> None:
+    """Does nothing if the options go together.
+
+    Raises:
+        UserError: if they do not, or a number is out of its range, or the file cannot be written.
+    """
+    from matplotlib import colormaps
+
+    from radgal.demofigure import check_output
+
+    check_output(Path(args.out))
+    if args.cmap not in colormaps:
+        like = nearest(args.cmap, colormaps)
+        raise UserError(
+            f"--cmap {args.cmap}: matplotlib has no such color map" + (f"; nearest: {like}" if like else "")
+        )
+    for option, value, low, high in (
+        ("--frames", args.frames, 2, 720),
+        ("--step", 5 if args.step is None else args.step, 0.5, 180),
+        ("--size", args.size, 240, 2400),
+        ("--duration", args.duration, 0.1, 600),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"{option} {value:g} is not from {low:g} to {high:g}")
+    if args.runs and args.group:
+        raise UserError("--group is for the untrained networks; a RUN has its own group")
+    if len(args.runs) not in ((0, 2) if args.both else (0, 1)):
+        wanted = "two RUNs, a steerable and a conventional one, or none" if args.both else "one RUN or none"
+        raise UserError(f"{len(args.runs)} RUNs were given, but {'--both' if args.both else 'the demo'} takes {wanted}")
+
+
+def frame_angles(args) -> list[float]:
+    """Returns the angles of the frames, degrees from 0 to below 360; for a .png without a curve only those shown."""
+    if Path(args.out).suffix.lower() == ".png" and not args.both:
+        return sorted({angle % 360 for angle in args.angles})
+    step = args.step or 360 / args.frames
+    angles = {round(i * step, 9) for i in range(int(360 / step + 1e-9))}
+    if Path(args.out).suffix.lower() == ".png":
+        angles |= {angle % 360 for angle in args.angles}
+    return sorted(angle for angle in angles if angle < 360)
+
+
+def open_runs(args) -> list:
+    """Returns the trained runs to show, the steerable one first.
+
+    Raises:
+        UserError: if a run is of the other kind than was asked for, or two do not go together.
+    """
+    import torch
+
+    import models
+    from radgal.checkpoint import load_run
+
+    runs = [load_run(path, models.build_from_config, torch.device("cpu")) for path in args.runs]
+    runs.sort(key=lambda run: run.model.symmetry[0] == "e")
+    kinds = [run.model.symmetry[0] != "e" for run in runs]
+    if args.both and runs and (kinds != [True, False] or len({run.model.imsize for run in runs}) > 1):
+        raise UserError("--both needs a steerable and a conventional RUN that take images of the same size")
+    if runs and not args.both and kinds[0] == args.conventional:
+        name = runs[0].config.model.base
+        raise UserError(
+            f"{args.runs[0]} is a {name}: "
+            + ("leave --conventional out" if args.conventional else "it is not steerable; add --conventional")
+        )
+    return runs
+
+
+def label(run) -> str:
+    """Returns what the figure calls a run."""
+    kind, n = run.model.symmetry
+    return f"{run.config.name} ({'conventional' if kind == 'e' else f'{kind}{n}-steerable'})"
+
+
+def choose_image(args, runs: list):
+    """Returns the image to turn, uint8 (H, W), and its name.
+
+    Raises:
+        UserError: if there is no such source or file.
+    """
+    from radgal.data import DATASETS
+    from radgal.firstgalaxy import FIRSTGalaxyData
+
+    if args.image:
+        from radgal.images import read_image
+
+        kind = DATASETS[runs[0].config.data.dataset] if runs else FIRSTGalaxyData
+        return read_image(args.image, recipe=kind.recipe).pixels, Path(args.image).name
+    kind, datadir = FIRSTGalaxyData, "data"
+    if runs and args.source:
+        kind, datadir = DATASETS[runs[0].config.data.dataset], runs[0].config.data.datadir
+    wanted, known = args.source or SOURCE, []
+    for train in (True, False):
+        images = kind(datadir, train=train)
+        if wanted in images.names:
+            return images.data[images.names.index(wanted)].numpy(), wanted
+        known += images.names
+    like = nearest(wanted, known)
+    raise UserError(f"--source {wanted}: {kind.__name__} has no such source" + (f"; nearest: {like}" if like else ""))
+
+
+def next_step(args) -> str:
+    """Returns what to try next, as a command."""
+    if args.runs:
+        return f"see how its predictions turn: python main.py rotate {args.runs[0]}"
+    if args.both:
+        return "show a trained network: python main.py demo RUN --out run.gif"
+    return "next to each other: python main.py demo --both --out both.gif"

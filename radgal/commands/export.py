@@ -1,0 +1,41 @@
+"""``export RUN``: a trained network as a plain convolutional one, in a file that needs none of this program."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+HELP = "write a trained network as TorchScript or ONNX, checked on real images"
+EXAMPLE = "export runs/config_first_lenet --format onnx"
+SUFFIXES = {"torch": ".pt", "onnx": ".onnx"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="TorchScript, or ONNX (opset 17)")
+    parser.add_argument("--out", metavar="FILE", help="where to write (default: exported.pt or .onnx in the run)")
+    parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
+
+
+def run(args) -> None:
+    """Exports a trained run from its best checkpoint."""
+    from dataclasses import replace
+    from pathlib import Path
+
+    import models
+    from radgal import export
+    from radgal.checkpoint import load_run
+    from radgal.testing import relocated
+    from utils import pick_device
+
+    trained = load_run(args.run, models.build_from_config, pick_device("cpu"))
+    trained = replace(trained, config=relocated(trained.config, args.datadir))
+    path = Path(args.out) if args.out else trained.folder / f"exported{SUFFIXES[args.format]}"
+    done = export.export(trained, path, args.format)
+    types = "float32" if args.format == "onnx" else "uint8 or float"
+    print(f"input: {types} {done['input']}; output: {done['output']}")
+    print(
+        f"largest difference from the run on {done['n_images']} real images: {done['difference']:.1e} "
+        f"(allowed: {export.TOLERANCE:.0e})"
+    )
+    print(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB); docs/export.md shows how to use it")

@@ -1,0 +1,39 @@
+"""``fine-tune RUN``: trains the network of a config on its images, starting from a trained run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from radgal.commands.common import add_overrides
+
+HELP = "train on other images, starting from the weights of a trained run"
+EXAMPLE = "fine-tune runs/config_mb_lenet --config mine.txt --freeze-epochs 5"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("--config", metavar="FILE", required=True, help="what to train on; the same [model] as RUN's")
+    parser.add_argument(
+        "--freeze-epochs", type=int, default=0, metavar="K", help="train the last layer only for K epochs (default: 0)"
+    )
+    add_overrides(parser)
+    parser.add_argument("--dry-run", action="store_true", help="check everything and build the network; do not train")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the config's output folder")
+    parser.add_argument("--no-test", action="store_true", help="do not evaluate the test set at the end")
+
+
+def run(args):
+    """Trains a config from a run's weights, with that run's normalization unless the config gives another."""
+    from radgal import checkpoint
+    from radgal.commands import train
+    from radgal.commands.common import read_config
+
+    cfg = read_config(args.config, args.set)
+    content = checkpoint.read(checkpoint.find(args.run))
+    own = [f"training.start_from={args.run!r}", f"training.freeze_epochs={args.freeze_epochs}"]
+    for key, value in (("datamean", content["mean"]), ("datastd", content["std"])):
+        if getattr(cfg.data, key) is None:
+            own.append(f"data.{key}={float(value)!r}")
+    options = dict(dry_run=args.dry_run, resume=args.resume, no_test=args.no_test)
+    return train.run(Namespace(config=args.config, set=[*args.set, *own], **options))

@@ -1,0 +1,125 @@
+"""``predict RUN IMAGES...``: new images in, a catalog of classes with uncertainties out."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from radgal.commands.common import add_device, add_workers
+from utils import UserError, sayer, show_bars
+
+HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
+EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalogue.csv"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGES",
+        help="right after RUN: files, folders or patterns of FITS, PNG, JPEG, NPY",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="the catalog; its suffix says the format: .csv .ecsv .fits .vot .parquet",
+    )
+    parser.add_argument(
+        "--ensemble", action="append", default=[], metavar="RUN", help="a further run to average with; may be repeated"
+    )
+    where = parser.add_argument_group("positions in a mosaic, in place of IMAGES")
+    where.add_argument("--mosaic", metavar="FITS", help="image with a WCS to cut the sources out of")
+    where.add_argument("--catalog", metavar="FILE", help="their positions: csv, ECSV, FITS or VOTable")
+    where.add_argument("--ra-column", metavar="NAME", help="right ascension, degrees (default: ra)")
+    where.add_argument("--dec-column", metavar="NAME", help="declination, degrees (default: dec)")
+    where.add_argument("--id-column", metavar="NAME", help="names of the sources (default: id, or else the row)")
+    where.add_argument("--las-column", metavar="NAME", help="largest angular size, arcsec (default: las, if there)")
+    what = parser.add_argument_group("what is computed")
+    what.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image, 0 for none (default: 100)")
+    what.add_argument("--rotations", type=int, default=1, help="average over so many rotations (default: 1)")
+    what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
+    what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
+    what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
+    how.add_argument("--batch-size", type=int, default=64, help="images at a time (default: 64)")
+    how.add_argument("--threads", type=int, default=2, help="that read images (default: 2)")
+    how.add_argument("--part-rows", type=int, default=1000, help="rows saved at a time until the end (default: 1000)")
+    how.add_argument("--quiet", action="store_true", help="print the last lines only")
+    add_workers(how)
+    add_device(how)
+
+
+def run(args) -> None:
+    """Classifies images with one run or several, and writes the catalog."""
+    import models
+    from radgal import predictjob
+    from radgal.predict import open_settings
+
+    check(args)
+    settings = open_settings(
+        [args.run, *args.ensemble],
+        models.build_from_config,
+        rotations=args.rotations,
+        mc_samples=args.mc_samples,
+        overlap=args.overlap,
+        seed=args.seed,
+        rescale=args.rescale,
+        mosaic=args.mosaic,
+        batch_size=args.batch_size,
+        threads=args.threads,
+        device=args.device,
+    )
+    job = predictjob.plan(settings, list_sources(args), Path(args.out), args.part_rows)
+    sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
+    summary = predictjob.run_job(
+        job,
+        models.build_from_config,
+        resume=args.resume,
+        bar=make_bar(args.quiet),
+        workers=args.workers,
+        scheduler=args.scheduler,
+    )
+    if summary.rows:
+        print(predictjob.describe(job, summary))
+    print(f"written: {job.out}, and how it was made: {job.record}")
+
+
+def check(args) -> None:
+    """Raises a UserError for arguments that do not go together."""
+    if args.mosaic and args.images:
+        raise UserError("give images, or --mosaic with --catalog, not both")
+    if bool(args.mosaic) != bool(args.catalog):
+        given, lacks = ("--mosaic", "--catalog") if args.mosaic else ("--catalog", "--mosaic")
+        raise UserError(f"{given} needs {lacks}: positions are cut out of a mosaic")
+    if not args.mosaic and not args.images:
+        raise UserError("nothing to predict: name images right after RUN, or give --mosaic and --catalog")
+    named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
+    if named and not args.mosaic:
+        raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
+    for name, lowest in (("mc_samples", 0), ("rotations", 1), ("batch_size", 1), ("threads", 1)):
+        if getattr(args, name) < lowest:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {lowest} is needed")
+    if args.overlap and args.mc_samples == 0:
+        raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
+
+
+def list_sources(args) -> list:
+    """Returns the paths or positions that the command names."""
+    from radgal.images import find_images
+    from radgal.mosaic import COLUMNS, read_positions
+
+    if args.mosaic:
+        return read_positions(args.catalog, {name: getattr(args, f"{name}_column") for name in COLUMNS})
+    out = Path(args.out).resolve()  # a catalog in FITS format may lie among the images
+    return [str(path) for path in find_images(args.images) if path.resolve() != out]
+
+
+def make_bar(quiet: bool):
+    """Returns a function that makes a progress bar for a number of images."""
+    from tqdm.auto import tqdm
+
+    return lambda total: tqdm(total=total, unit="image", disable=not show_bars(quiet))

@@ -1,0 +1,56 @@
+"""``prepare FITS_FOLDER OUT``: FITS to images by a published recipe, with a table that ImageTable reads."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+HELP = "turn FITS images into what a published data set holds: PNGs or one array, a table, a sheet to look at"
+EXAMPLE = "prepare my_cutouts prepared --like mirabest_v1"
+LIKE = {"mirabest_v1": "MiraBest_full", "mirabest_v2": "MiraBest_full_v2", "frdeep": "FRDEEPF"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument("place", metavar="FITS_FOLDER", help="folder (with those in it), file or quoted pattern")
+    parser.add_argument("out", metavar="OUT", help="folder to make; nothing that is there is overwritten")
+    parser.add_argument("--like", required=True, choices=LIKE, help="whose recipe and pixel scale to follow")
+    parser.add_argument(
+        "--format", default="png", choices=("png", "npz", "hdf5"), help="a PNG each, or one array (default: png)"
+    )
+    parser.add_argument("--side", type=int, default=150, help="pixels along each side (default: 150)")
+    parser.add_argument("--rescale", action="store_true", help="resample to the data set's pixel scale")
+
+
+def run(args) -> None:
+    """Prepares a folder of FITS images."""
+    from pathlib import Path
+
+    from radgal import prepare
+    from radgal.data import DATASETS
+    from utils import UserError, show_bars
+
+    if not 10 <= args.side <= 4096:
+        raise UserError(f"--side {args.side}: 10 to 4096 pixels are possible")
+    like = DATASETS[LIKE[args.like]]
+    rows = prepare.prepare(
+        args.place,
+        args.out,
+        recipe=like.recipe,
+        pixel_scale_arcsec=like.pixel_scale_arcsec,
+        image_format=args.format,
+        side=args.side,
+        rescale=args.rescale,
+        show_bar=show_bars(quiet=False),
+    )
+    table = Path(args.out, "table.csv").as_posix()
+    images = {"png": "images/", "npz": "images.npz", "hdf5": "images.h5"}[args.format]
+    print(prepare.describe(rows))
+    print(f"written to {args.out}: {images}, table.csv, contact.png (have a look)")
+    n_classes = len({row["label"] for row in rows if row["label"] and not row["error"]})
+    missing = any(not row["label"] for row in rows if not row["error"])
+    how = "fill in the column label, then: " if missing else ""
+    print(
+        f"to train on them: {how}python main.py --config configs/config_mb_lenet.txt --set data.dataset=ImageTable "
+        f"data.table={table} data.datamean=None data.datastd=None training.num_classes={max(2, n_classes)} "
+        "metrics.outputdir=runs/own"
+    )

@@ -1,0 +1,177 @@
+"""Going on from a trained network with other images: whose weights are taken, what stays frozen, what to beware of."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from radgal import checkpoint, positions
+from radgal.config import Config
+from radgal.data import TrainingData, load_test_data, load_training_data
+from radgal.draft import IMAGE_TABLE
+from radgal.labels import read_labels, some
+from radgal.mirabest import parse_source_name
+from radgal.train import Progress
+from utils import UserError
+
+
+def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[str, Any], str]:
+    """Gives ``model`` the weights of the run that [training] start_from names.
+
+    All layers are taken; the last one only if the classes are the same, otherwise it keeps its fresh weights.
+
+    Returns:
+        (facts of that run, for the record; what the user should know, a few lines).
+
+    Raises:
+        UserError: if the run cannot be read, its network is another one, or it would be put aside by this one.
+    """
+    path = checkpoint.find(config.training.start_from)
+    if path.parent.resolve() == config.output_dir.resolve():
+        raise UserError(
+            f"{path.parent} is the run to start from and also the folder to write to; set another [metrics] outputdir"
+        )
+    content = checkpoint.read(path)
+    source = Config.from_dict(content["config"])
+    _check_same_network(source, config, path)
+    classes = tuple(map(str, content["classes"]))
+    has_new_head = classes != data.classes
+    load_weights(model, content["model"], has_new_head, path)
+    facts = {
+        "run": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "epoch": int(content["epoch"]),
+        "classes": list(classes),
+        "new_head": has_new_head,
+        **{key: str(content.get(key)) for key in ("dataset", "version", "checksum")},
+    }
+    lines = [f"starting from {path}, epoch {facts['epoch']}, trained on {facts['dataset']} {facts['version']}"]
+    if has_new_head:
+        lines.append(f"its last layer is new: there the classes were {', '.join(classes)}")
+    if (mean_std := (float(content["mean"]), float(content["std"]))) != (data.mean, data.std):
+        lines.append(
+            f"note: it was trained with mean and std {mean_std[0]:.4g}, {mean_std[1]:.4g}, now they are "
+            f"{data.mean:.4g}, {data.std:.4g}"
+        )
+    if data.has_test:
+        lines += find_overlap(source, config)
+    return facts, "\n".join(lines)
+
+
+def _check_same_network(source: Config, config: Config, path: Path) -> None:
+    pairs = {
+        f"[model] {key}": (getattr(source.model, key), getattr(config.model, key)) for key in ("base", "nrot", "head")
+    }
+    sides = (source.training.imsize + source.data.pad, config.training.imsize + config.data.pad)
+    pairs["[training] imsize + [data] pad"] = sides
+    if differ := [f"{key}: {was!r} there, {now!r} here" for key, (was, now) in pairs.items() if was != now]:
+        raise UserError(
+            f"{path} holds another network than the config asks for, so its weights do not fit:\n  "
+            + "\n  ".join(differ)
+            + "\nwrite the values of that run into the config"
+        )
+
+
+def head_name(model: nn.Module) -> str:
+    """Returns the name of the layer that gives the logits: the last fully connected one.
+
+    Raises:
+        UserError: if the network has none.
+    """
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not names:
+        raise UserError(f"{type(model).__name__} has no fully connected layer, so it cannot be fine-tuned")
+    return names[-1]
+
+
+def load_weights(model: nn.Module, state: Mapping[str, torch.Tensor], has_new_head: bool, path: Path) -> None:
+    """Puts weights into ``model``, leaving its last layer as it is if that is to be new."""
+    own, state, head = model.state_dict(), dict(state), head_name(model) + "."
+    if has_new_head:
+        state = {key: value for key, value in state.items() if not key.startswith(head)}
+        state |= {key: value for key, value in own.items() if key.startswith(head)}
+    try:
+        model.load_state_dict(state)
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: its weights do not fit this network: {' '.join(str(error).split())[:300]}") from None
+
+
+def freeze_trunk(model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, n_epochs: int) -> None:
+    """Keeps all layers but the last as they are for the first ``n_epochs`` epochs of a run.
+
+    What is frozen follows from ``progress`` alone, so a resumed run is the same run. Gradients are computed and then
+    dropped before each step, which also keeps weight decay away; means and variances of batch normalization stay too.
+    """
+    if progress.epoch >= n_epochs:
+        return
+    head = head_name(model) + "."
+    trunk = [parameter for name, parameter in model.named_parameters() if not name.startswith(head)]
+
+    def drop_gradients(*_: Any) -> None:
+        if progress.epoch < n_epochs:
+            for parameter in trunk:
+                parameter.grad = None
+
+    def keep_statistics(module: nn.Module, _: Any) -> None:
+        if progress.epoch < n_epochs:
+            module.training = False  # model.train() at the start of an epoch sets it again
+
+    optimizer.register_step_pre_hook(drop_gradients)
+    for module in model.modules():
+        if getattr(module, "running_mean", None) is not None:
+            module.register_forward_pre_hook(keep_statistics)
+
+
+def find_overlap(source: Config, config: Config) -> list[str]:
+    """Returns a warning if test sources of ``config`` are among those that ``source`` was trained on.
+
+    Sources are the same if their positions, from the table or the names, are within 5 arcsec; without positions, if
+    their names are equal.
+    """
+    offline = source.data.model_copy(update={"download": False})
+    try:
+        trained, tested = _sources(replace(source, data=offline), train=True), _sources(config, train=False)
+    except UserError as error:
+        reason = str(error).splitlines()[0]
+        return [f"note: whether it was trained on sources of the test set cannot be checked: {reason}"]
+    near = {j for _, j in positions.match([place for _, place in trained], [place for _, place in tested])}
+    unplaced = {name for name, place in trained if place is None}
+    named = {j for j, (name, place) in enumerate(tested) if place is None and name in unplaced}
+    if not near | named:
+        return []
+    return [
+        f"WARNING: it was trained on {len(near | named)} of the {len(tested)} test sources "
+        f"({some(tested[j][0] for j in sorted(near | named))}): results on this test set will be too good"
+    ]
+
+
+def _sources(config: Config, train: bool) -> list[tuple[str, positions.Position | None]]:
+    """Returns the name and, where it is known, the position of the sources of a part."""
+    is_table, places = config.data.dataset == IMAGE_TABLE, {}
+    if is_table:
+        rows = read_labels(config.data.table)[0]
+        places = {row.name: row.position for row in rows}
+    if is_table and config.data.fold is None:  # the images themselves need not be there
+        names = [row.name for row in rows if (row.split == "test") != train]
+    elif train:
+        data = load_training_data(config)
+        names = [*data.train.names, *(data.val.names if data.val else ())]
+    else:
+        names = load_test_data(config).names
+    return [(name, places.get(name) or _position(name)) for name in names]
+
+
+def _position(name: str) -> positions.Position | None:
+    """Returns the position in names such as 100_162.947+055.386_0.0739_0250.34 and 116.785_17.291_0_MiraBest."""
+    facts = parse_source_name(name)
+    if facts["ra_deg"] == facts["ra_deg"] and facts["dec_deg"] == facts["dec_deg"]:  # not NaN
+        return facts["ra_deg"], facts["dec_deg"]
+    both = re.match(r"(\d{1,3}\.\d+)_(-?\d{1,2}\.\d+)_", name)
+    return (float(both[1]), float(both[2])) if both else None

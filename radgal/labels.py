@@ -1,0 +1,188 @@
+"""The table of one's own images, as text: which file is of which class and for which part of the work."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from radgal.fits import check_packing, quiet
+from utils import UserError, nearest
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".xml": "votable", ".votable": "votable"}
+MAX_BYTES = 256 << 20
+MAX_LABEL = 400
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of the table."""
+
+    path: Path
+    label: str
+    split: str  # 'train', 'val' or 'test'
+    name: str
+    position: tuple[float, float] | None  # ICRS right ascension and declination, degrees
+
+
+@dataclass
+class Findings:
+    """What is wrong with a table: ``problems`` would spoil the result, ``notes`` are only worth knowing."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def raise_problems(self, table: Path) -> None:
+        """Raises one UserError with all problems, if there are any."""
+        if self.problems:
+            count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "1 problem"
+            raise UserError("\n".join([f"{table}: {count} to mend before training:", *self.problems]))
+
+
+def some(items: Iterable[object]) -> str:
+    """Returns the first few of many, for a message."""
+    items = [str(item) for item in items]
+    return "; ".join(items[:SHOWN]) + (f"; and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
+
+
+def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings]:
+    """Returns the rows of a table, the names of its classes (sorted, numbers as numbers) and what is wrong with it.
+
+    Columns: ``path`` (relative to the table's folder), ``label``, and if wanted ``split`` (train, val or test; train
+    where there is no such column), ``id``, ``ra`` and ``dec`` (degrees). Others are left alone. Rows with a text in a
+    column ``error`` are left out, as ``prepare`` writes them for files that it could not read.
+
+    Args:
+        table: csv, ECSV, FITS or VOTable, whichever the suffix says.
+
+    Raises:
+        UserError: if it is no such table, or has no rows.
+    """
+    table, findings = Path(table).expanduser(), Findings()
+    columns = _read_columns(table)
+    for needed in ("path", "label"):
+        if needed not in columns:
+            like = nearest(needed, columns)
+            hint = f"; is it {like!r}?" if like else ""
+            raise UserError(f"{table} has no column {needed!r}{hint} (its columns: {', '.join(columns) or 'none'})")
+    n_rows = len(columns["path"])
+    for name in ("split", "id", "ra", "dec", "error"):
+        columns.setdefault(name, [""] * n_rows)
+    if failed := sum(map(bool, columns["error"])):
+        findings.notes.append(f"{failed} of {n_rows} rows are left out because their column error says something")
+        good = [i for i, error in enumerate(columns["error"]) if not error]
+        columns = {name: [values[i] for i in good] for name, values in columns.items()}
+    if not columns["path"]:
+        raise UserError(f"{table} has no rows to train on")
+    splits = _read_splits(columns["split"], findings)
+    names = _read_names(columns, findings)
+    positions = _read_positions(columns["ra"], columns["dec"], findings)
+    if unlabeled := [path for path, label in zip(columns["path"], columns["label"], strict=True) if not label]:
+        findings.problems.append(f"  - {len(unlabeled)} rows have no label: {some(unlabeled)}: fill in or delete them")
+    paths = [table.parent / _expanded(path) for path in columns["path"]]
+    rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, strict=True)]
+    return rows, _class_names(columns["label"], findings), findings
+
+
+def _read_columns(table: Path) -> dict[str, list[str]]:
+    """Returns column name (lower case) -> texts; nothing that is masked, empty or NaN has a text."""
+    try:
+        if table.stat().st_size > MAX_BYTES:
+            raise UserError(f"{table} has more than {MAX_BYTES:,} bytes; that is no list of images")
+        if table.suffix.lower() in FORMATS:
+            from astropy.table import Table
+
+            check_packing(table)
+            with quiet():
+                content = Table.read(table, format=FORMATS[table.suffix.lower()])
+            columns = {str(name).lower(): [_text(value) for value in content[name]] for name in content.colnames}
+        else:
+            lines = csv.reader(io.StringIO(table.read_text(encoding="utf-8-sig")), strict=True)
+            head = [name.strip().lower() for name in next(lines, [])]
+            cells = [[cell.strip() for cell in line] for line in lines if any(cell.strip() for cell in line)]
+            if wrong := [i for i, line in enumerate(cells) if len(line) != len(head)]:
+                raise ValueError(f"row {wrong[0] + 1} has {len(cells[wrong[0]])} cells, its head {len(head)}")
+            columns = {name: [line[i] for line in cells] for i, name in enumerate(head)}
+            if len(columns) != len(head):
+                twice = next(name for name, count in Counter(head).items() if count > 1)
+                raise ValueError(f"it has two columns {twice!r}")
+    except UserError:
+        raise
+    except Exception as error:  # readers of tables raise many kinds on files that are none
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise UserError(f"[data] table: {table} cannot be read: {reason}") from None
+    return columns
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~name of someone who is not known here: then it is a file's name
+        return Path(path)
+
+
+def _text(value: object) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return "" if text in ("--", "nan", "None") else text.strip()
+
+
+def _read_splits(texts: list[str], findings: Findings) -> list[str]:
+    if not any(texts):
+        return ["train"] * len(texts)
+    wrong = Counter(text for text in texts if text.lower() not in SPLITS)
+    if wrong:
+        said = some(f"{text!r} ({count} rows)" for text, count in wrong.items())
+        findings.problems.append(f"  - split must be train, val or test, not {said}")
+    return [SPLITS.get(text.lower(), "train") for text in texts]
+
+
+def _read_names(columns: dict[str, list[str]], findings: Findings) -> list[str]:
+    """Returns the column id; where it is empty the file's name without suffixes, or the path if such names repeat."""
+    stems = [re.sub(r"(\.(fits?|fts|[gf]z|png|jpe?g|npy))+$", "", path, flags=re.I) for path in columns["path"]]
+    short = [re.split(r"[/\\]", stem)[-1] for stem in stems]
+    if len(set(short)) < len(short):
+        short = stems
+    names = [name or other for name, other in zip(columns["id"], short, strict=True)]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        findings.problems.append(f"  - {len(twice)} ids are there more than once: {some(twice)}")
+    return names
+
+
+def _read_positions(ra: list[str], dec: list[str], findings: Findings) -> list[tuple[float, float] | None]:
+    positions, wrong = [], []
+    for i, pair in enumerate(zip(ra, dec, strict=True)):
+        try:
+            position = tuple(map(float, pair)) if any(pair) else None
+        except ValueError:
+            position = (math.nan, math.nan)
+        if position is not None and not (0 <= position[0] <= 360 and -90 <= position[1] <= 90):
+            wrong.append(f"row {i + 1} ({pair[0] or 'none'}, {pair[1] or 'none'})")
+            position = None
+        positions.append(position)
+    if wrong:
+        findings.problems.append(f"  - ra and dec must be degrees, 0 to 360 and -90 to 90: {some(wrong)}")
+    return positions
+
+
+def _class_names(labels: list[str], findings: Findings) -> tuple[str, ...]:
+    known = set(filter(None, labels))
+    if odd := [label for label in known if not label.isprintable() or len(label) > MAX_LABEL]:
+        shown = some(ascii(label)[:40] for label in sorted(odd))
+        findings.problems.append(f"  - labels must be printable and of at most {MAX_LABEL} characters: {shown}")
+        known -= set(odd)
+    classes = sorted(known, key=lambda label: (int(label), label) if label.isdecimal() else (math.inf, label))
+    alike: dict[str, list[str]] = {}
+    for label in classes:
+        alike.setdefault(re.sub(r"[^0-9a-z]+", "_", label.lower()), []).append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            said = ", ".join(map(repr, group))
+            findings.problems.append(f"  - the labels {said} are too much alike to be classes of their own: use one")
+    return tuple(classes)

@@ -1,0 +1,254 @@
+"""Sources by their positions: the catalog that lists them, and the mosaic they are cut out of."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radgal import fits
+from radgal.images import Image, as_image
+from utils import UserError, nearest
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+CUTOUT_SIDES = 2
+"""The noise is measured on cutouts so many times as wide as the images: 300 px for the published 150."""
+
+FORMATS = {
+    ".csv": "ascii.csv",
+    ".ecsv": "ascii.ecsv",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".vot": "votable",
+    ".votable": "votable",
+    ".xml": "votable",
+}
+COLUMNS = {"ra": "deg", "dec": "deg", "id": None, "las": "arcsec"}
+
+
+@dataclass(frozen=True)
+class Position:
+    """A source to cut out. What the catalog does not say is NaN."""
+
+    id: str
+    ra_deg: float  # ICRS
+    dec_deg: float
+    las_arcsec: float  # largest angular size
+
+
+class Mosaic:
+    """A large FITS image of which only the parts that are asked for are read.
+
+    Gzipped files are the exception: they are unpacked into memory once.
+
+    Raises:
+        UserError: if it is no FITS image, or its header does not say where on the sky its pixels are.
+    """
+
+    def __init__(self, path: str | Path):
+        from astropy.io import fits as astropy_fits
+
+        self.path, self._lock = Path(path), threading.Lock()
+        try:
+            fits.check_packing(self.path)
+            with self.path.open("rb") as file:
+                packed = file.read(2) == b"\x1f\x8b"
+            with fits.quiet():
+                self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
+                hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
+                self._pixels = hdu.data if packed else hdu.section
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be read as a mosaic: {error.strerror or error}") from None
+        self._shape = tuple(hdu.shape)
+        self.height, self.width = (side for side in self._shape if side > 1)
+        if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
+            self._check_size(hdu)
+        self.wcs = fits.sky_of(hdu.header)
+        if self.wcs is None:
+            raise UserError(
+                f"{self.path} has no celestial WCS in its header, so positions cannot be found in it; add one "
+                "(CTYPE, CRVAL, CRPIX, CDELT or CD), or cut the sources out yourself and give the files"
+            )
+        self.pixel_scale_arcsec = fits.pixel_scale(self.wcs)
+
+    def _check_size(self, hdu: Any) -> None:
+        """Raises a UserError if the file ends before its image does."""
+        end, size = hdu.fileinfo()["datLoc"] + hdu.size, self.path.stat().st_size
+        if size < end:
+            raise UserError(f"{self.path} is cut off: its header announces {end:,} bytes, the file has {size:,}")
+
+    def find(self, ra_deg: float, dec_deg: float) -> tuple[float, float]:
+        """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; NaN if not mapped."""
+        from astropy.coordinates import SkyCoord
+
+        with fits.quiet():
+            try:
+                x, y = self.wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"))
+            except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
+                return math.nan, math.nan
+        return float(x), float(y)
+
+    def cut(self, x: float, y: float, side: int) -> np.ndarray:
+        """Returns the side x side pixels of the mosaic's own grid nearest to being centered on (x, y).
+
+        Returns:
+            float64 (side, side); NaN outside the mosaic.
+        """
+        left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
+        cutout = np.full((side, side), np.nan)
+        rows = slice(max(top, 0), min(top + side, self.height))
+        columns = slice(max(left, 0), min(left + side, self.width))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            long = iter((rows, columns))
+            index = tuple(next(long) if length > 1 else 0 for length in self._shape)
+            with self._lock:
+                inside = np.array(self._pixels[index], dtype=np.float64)
+            cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
+        return cutout
+
+    def holds(self, x: float, y: float, side: int) -> bool:
+        """Returns whether the side x side pixels around (x, y) are all inside the mosaic."""
+        left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
+        return left >= 0 and top >= 0 and left + side <= self.width and top + side <= self.height
+
+
+def read_cutout(
+    mosaic: Mosaic,
+    position: Position,
+    *,
+    recipe: str,
+    native_size: int,
+    rescale_to_arcsec: float | None = None,
+    expected_arcsec: float | None = None,
+) -> Image:
+    """Returns the source at a position as a network reads it, see ``images.read_image``.
+
+    Raises:
+        UserError: if the position is none, or outside the mosaic.
+    """
+    ra, dec = position.ra_deg, position.dec_deg
+    if not (np.isfinite([ra, dec]).all() and -360 <= ra <= 360 and -90 <= dec <= 90):
+        raise UserError(f"ra {ra}, dec {dec} is no position on the sky, in degrees")
+    x, y = mosaic.find(ra, dec)
+    if not (-0.5 <= x <= mosaic.width - 0.5 and -0.5 <= y <= mosaic.height - 0.5):
+        raise OffEdge(f"the position is outside the mosaic {mosaic.path.name}")
+    factor = 1.0
+    if rescale_to_arcsec is not None:
+        factor = mosaic.pixel_scale_arcsec / rescale_to_arcsec
+    side = max(1, round(CUTOUT_SIDES * native_size / factor))
+    data = mosaic.cut(x, y, side)
+    nan_fraction = float((~np.isfinite(data)).mean())
+    if rescale_to_arcsec is not None:
+        data = fits.resample(data, factor)
+    image = as_image(
+        data,
+        recipe=recipe,
+        native_size=native_size,
+        position=(ra, dec),
+        pixel_scale_arcsec=mosaic.pixel_scale_arcsec,
+        nan_fraction=nan_fraction,
+        expected_arcsec=None if rescale_to_arcsec is not None else expected_arcsec,
+    )
+    off_edge = not mosaic.holds(x, y, max(1, round(native_size / factor)))
+    return image.flagged("off_edge") if off_edge else image
+
+
+class OffEdge(UserError):
+    """A position outside the mosaic."""
+
+
+def read_positions(path: str | Path, columns: dict[str, str | None]) -> list[Position]:
+    """Returns the positions that a catalog lists, in its order.
+
+    Units that the catalog gives are converted; without them ``ra`` and ``dec`` are degrees, ``las`` arcseconds.
+
+    Args:
+        path: csv, ECSV, FITS or VOTable, by its suffix.
+        columns: 'ra', 'dec', 'id', 'las' -> the name of the column; None for the name itself (in any case),
+            which may be missing for 'id' (rows are numbered from 1 then) and 'las'.
+
+    Raises:
+        UserError: if it cannot be read, is empty, or lacks a column; the text names the nearest one.
+    """
+    path = Path(path)
+    table = _read_table(path)
+    if len(table) == 0:
+        raise UserError(f"{path} is an empty catalog: it has columns ({', '.join(table.colnames)}) but no rows")
+    found = {what: _find_column(table, path, what, name) for what, name in columns.items()}
+    numbers = {
+        what: np.full(len(table), np.nan) if found[what] is None else _numbers(table, path, found[what], COLUMNS[what])
+        for what in ("ra", "dec", "las")
+    }
+    if found["id"] is None:
+        ids = [str(i + 1) for i in range(len(table))]
+    else:
+        ids = ["" if value is np.ma.masked else str(value) for value in table[found["id"]]]
+    return [Position(*row) for row in zip(ids, *(numbers[what].tolist() for what in ("ra", "dec", "las")), strict=True)]
+
+
+def _read_table(path: Path) -> Table:
+    from astropy.io import ascii
+    from astropy.table import Table
+
+    kind = FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    if kind is None:
+        raise UserError(f"{path}: catalogs of positions are read from {', '.join(FORMATS)}")
+    options: dict[str, Any] = {}
+    if kind == "ascii.csv":
+        # ids such as 00012 must stay as they are: numbers are made of the columns that must be numbers
+        options = {"converters": {"*": [ascii.convert_numpy(str)]}}
+    try:
+        fits.check_packing(path)
+        with fits.quiet():
+            return Table.read(path, format=kind, **options)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read as a catalog: {error.strerror or error}") from None
+    except Exception as error:  # every format's reader raises its own kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{path} cannot be read as a catalog in the format of its suffix: {reason}") from None
+
+
+def _find_column(table: Table, path: Path, what: str, name: str | None) -> str | None:
+    there = ", ".join(table.colnames)
+    if name is not None and name in table.colnames:
+        return name
+    if name is None:
+        same = [column for column in table.colnames if column.lower() == what]
+        if len(same) == 1:
+            return same[0]
+        if what in ("id", "las") and not same:
+            return None
+    wanted = name or what
+    begins = [column for column in table.colnames if column.lower().startswith(wanted.lower())]
+    like = begins[0] if begins else nearest(wanted, table.colnames)
+    hint = f"; did you mean {like!r}?" if like else ""
+    raise UserError(f"{path} has no column {wanted!r}{hint} (it has {there}); name the column with --{what}-column")
+
+
+def _numbers(table: Table, path: Path, name: str, unit: str) -> np.ndarray:
+    """Returns a column as floats in ``unit``, NaN where it is blank."""
+    from astropy import units
+
+    column = table[name]
+    values = np.ma.asarray(column)
+    try:
+        if values.ndim != 1:
+            raise ValueError("it holds several values per row")
+        if values.dtype.kind in "US":
+            texts = np.ma.filled(values.astype(str), "").tolist()
+            numbers = np.array([float(text) if text.strip() else np.nan for text in texts])
+        else:
+            numbers = np.ma.filled(values.astype(np.float64), np.nan)
+        if column.unit is not None:
+            numbers = (numbers * units.Unit(column.unit)).to_value(unit)
+    except (TypeError, ValueError, units.UnitsError) as error:
+        raise UserError(
+            f"{path}: column {name!r} cannot be read as numbers in {unit} ({error}); name another with --...-column"
+        ) from None
+    return np.asarray(numbers, dtype=np.float64)

@@ -1,0 +1,304 @@
+"""What trained networks say of new images: one chunk of a catalog at a time, each written as a part of its own.
+
+A chunk is a task that may be run anywhere and more than once: :func:`predict_chunk` takes plain arguments, gives the
+same part whenever it is run, and leaves a finished part alone.
+
+Legend: N images, M runs (an ensemble, or one), T dropout passes, R rotations, K classes, S pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radgal import checkpoint
+from radgal.augment import to_input
+from radgal.catalog import Column, Part, write_part
+from radgal.checkpoint import TrainedRun
+from radgal.config import Config
+from radgal.data import Split, crop_and_pad
+from radgal.evaluate import only_dropout
+from radgal.images import FLAGS
+from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
+from radgal.metrics import log_softmax, uncertainties
+from radgal.rotation import PUBLISHED_ANGLES, sample_rotations
+from radgal.sources import column_name
+from utils import UserError, pick_device
+
+Build = Callable[[Config, tuple[str, ...], float, float], nn.Module]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of the ensemble."""
+
+    path: str  # of the checkpoint
+    sha256: str
+    preparation: Preparation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything but the images that a catalog depends on, and (below the line) how the work is done."""
+
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    rotations: int = 1  # R, evenly spaced, over which probabilities are averaged
+    mc_samples: int = 100  # T; 0: no dropout passes
+    overlap: bool = False
+    seed: int = 0
+    rescale: bool = False
+    mosaic: str | None = None
+
+    # Nothing of these changes a result by more than rounding.
+    batch_size: int = 64
+    threads: int = 2  # that read images
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some sources, and the file that what is found of them goes into."""
+
+    part: str
+    sources: tuple[Source, ...]
+
+
+def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings:
+    """Returns the settings for an ensemble of runs, after a look into every checkpoint.
+
+    Args:
+        runs: run folders or checkpoints.
+        build: makes an untrained network from (config, classes, mean, std).
+        choices: the other fields of :class:`Settings`.
+
+    Raises:
+        UserError: if a run cannot be used, or the runs have different classes.
+    """
+    members, classes = [], None
+    for run in runs:
+        path = checkpoint.find(run)
+        sha256 = _sha256(path)
+        trained = _load(str(path), sha256, build, choices.get("device", Settings.device))
+        if classes not in (None, trained.classes):
+            raise UserError(
+                f"the runs of an ensemble must have the same classes: {runs[0]} has {', '.join(classes)}, "
+                f"{run} has {', '.join(trained.classes)}"
+            )
+        classes = trained.classes
+        members.append(Member(str(path), sha256, preparation_of(trained.config)))
+    return Settings(tuple(members), classes, **choices)
+
+
+def _sha256(path: str | Path) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@lru_cache(maxsize=16)
+def _load(path: str, sha256: str, build: Build, device: str) -> TrainedRun:
+    if _sha256(path) != sha256:
+        raise UserError(f"{path} has changed since the prediction was started; start it again without --resume")
+    return checkpoint.load_run(path, build, pick_device(device))
+
+
+def columns_of(settings: Settings) -> list[Column]:
+    """Returns the columns of the catalog that these settings make."""
+    several = len(settings.members) * max(settings.mc_samples, 1) > 1
+    samples = "dropout passes" if settings.mc_samples else "runs"
+    columns = [Column("id", "text", None, "name of the source")]
+    if settings.mosaic is None:
+        columns.append(Column("path", "text", None, "file"))
+    columns += [
+        Column("ra_deg", "number", "deg", "right ascension, ICRS"),
+        Column("dec_deg", "number", "deg", "declination, ICRS"),
+        Column("pred_name", "text", None, "most probable class"),
+    ]
+    for prefix, what, there in (
+        ("prob", "probability of {}, dropout off", True),
+        ("prob_mean", f"probability of {{}}, mean over {samples}", several),
+        ("prob_sd", f"probability of {{}}, standard deviation over {samples}", several),
+    ):
+        columns += [Column(column_name(prefix, k), "number", None, what.format(k)) for k in settings.classes if there]
+    if several:
+        names = ("predictive_entropy", "expected_entropy", "mutual_information")
+        columns += [Column(name, "number", None, f"{name.replace('_', ' ')} over {samples}, nats") for name in names]
+    if settings.overlap:
+        angles = f"{len(PUBLISHED_ANGLES)} angles"
+        columns += [
+            Column("overlap_index", "number", None, f"overlap index, mean over {angles}"),
+            Column("overlap_index_sd", "number", None, f"overlap index, standard deviation over {angles}"),
+            Column("overlap_index_reflected", "number", None, f"corrected overlap index, mean over {angles}"),
+        ]
+    return columns + [
+        Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file"),
+        Column("nan_fraction", "number", None, "fraction of pixels without a value"),
+        Column("flags", "text", None, "; ".join(f"{flag}: {text}" for flag, text in FLAGS.items())),
+        Column("error", "text", None, "why there is no prediction"),
+    ]
+
+
+def predict_chunk(
+    settings: Settings, chunk: Chunk, build: Build, advance: Callable[[int], object] = lambda n: None
+) -> str:
+    """Writes the part of one chunk, unless it is there already; returns its path.
+
+    All arguments can be pickled, and the networks are read once per process.
+
+    Args:
+        build: makes an untrained network from (config, classes, mean, std).
+        advance: called with the number of images after each batch.
+    """
+    path = Path(chunk.part)
+    if path.exists():
+        advance(len(chunk.sources))
+        return chunk.part
+    runs = [_load(member.path, member.sha256, build, settings.device) for member in settings.members]
+    columns = columns_of(settings)
+    batches = read_ahead(
+        chunk.sources,
+        [member.preparation for member in settings.members],
+        rescale=settings.rescale,
+        mosaic=settings.mosaic,
+        batch_size=settings.batch_size,
+        threads=settings.threads,
+    )
+    done: list[Part] = []
+    with warnings.catch_warnings():  # what reading threads do to the filters ends here
+        for readings in batches:
+            done.append(predict_batch(settings, runs, columns, readings))
+            advance(len(readings))
+    part = {column.name: np.concatenate([rows[column.name] for rows in done]) for column in columns}
+    write_part(path, columns, part)
+    return chunk.part
+
+
+def predict_batch(
+    settings: Settings, runs: Sequence[TrainedRun], columns: Sequence[Column], readings: Sequence[Reading]
+) -> Part:
+    """Returns the rows of some sources; of those that could not be read, with an error and no probabilities."""
+    part = {column.name: column.blank(len(readings)) for column in columns}
+    about = [describe_reading(reading) for reading in readings]
+    part |= {name: np.array([row[name] for row in about]) for name in part if name in about[0]}
+    rows = [i for i, reading in enumerate(readings) if reading.images]
+    if rows:
+        found = _classify(settings, runs, [readings[i] for i in rows])
+        for name, values in found.items():
+            if name == "pred_name":
+                part[name] = part[name].astype(values.dtype)
+            part[name][rows] = values
+    return part
+
+
+def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence[Reading]) -> dict[str, np.ndarray]:
+    """Returns the columns that the networks fill, for N sources with images."""
+    probs, samples, overlaps = [], [], []
+    for member, run in zip(settings.members, runs, strict=True):
+        pixels = np.stack([reading.images[member.preparation].pixels for reading in readings])
+        images = crop_and_pad(torch.from_numpy(pixels), member.preparation.imsize, member.preparation.pad)
+        seeds = [_seed_of(settings.seed, member.sha256, one) for one in pixels]
+        p, passes = predict_images(run, images, seeds, rotations=settings.rotations, mc_samples=settings.mc_samples)
+        probs.append(p)
+        samples.append(passes if settings.mc_samples else p[None])
+        if settings.overlap:
+            overlaps.append(_overlap_indices(run, images, seeds, settings.mc_samples))
+    mean, passes = np.mean(probs, axis=0), np.concatenate(samples)
+    found = {"pred_name": np.array(settings.classes)[mean.argmax(axis=1)]}
+    by_class = {"prob": mean}
+    if len(passes) > 1:
+        by_class |= {"prob_mean": passes.mean(axis=0), "prob_sd": passes.std(axis=0)}
+        found |= uncertainties(passes)
+    for prefix, values in by_class.items():
+        found |= {column_name(prefix, name): values[:, k] for k, name in enumerate(settings.classes)}
+    if settings.overlap:
+        names = ("overlap_index", "overlap_index_sd", "overlap_index_reflected")
+        found |= dict(zip(names, np.mean(overlaps, axis=0).T, strict=True))
+    return found
+
+
+def _seed_of(seed: int, checksum: str, pixels: np.ndarray) -> int:
+    """Returns the seed of the dropout passes of one image: the same wherever in whichever list the image is."""
+    content = f"{seed} {checksum}".encode() + pixels.tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=7).digest(), "big")
+
+
+@torch.inference_mode()
+def predict_images(
+    run: TrainedRun, images: Tensor, seeds: Sequence[int], *, rotations: int = 1, mc_samples: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns probabilities without dropout (N, K), and those of T passes with dropout (T, N, K).
+
+    Both are means over R evenly spaced rotations. One pass drops the same units in every rotation: it is one network
+    drawn from the approximate posterior (Gal & Ghahramani 2016, arXiv:1506.02142), asked R times. What comes before
+    the first dropout is computed once per image and rotation.
+
+    Args:
+        images: uint8 (N, 1, S, S).
+        seeds: N seeds of the dropout passes, so that no image's passes depend on the images beside it.
+        rotations: R; 1 leaves the images as they are.
+        mc_samples: T.
+
+    Raises:
+        UserError: if the network's outputs are NaN or infinite.
+    """
+    model, device = run.model.eval(), next(run.model.parameters()).device
+    probs, passes = 0.0, 0.0
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for angle in (360.0 * i / rotations for i in range(rotations)):
+            angles = None if angle == 0 else torch.full((len(images),), angle, device=device)
+            z = model.embed(to_input(images.to(device), run.mean, run.std, angles))
+            probs = probs + _softmax(model.classify(z)) / rotations
+            if mc_samples:
+                passes = passes + _softmax(_sample(model, z, seeds, mc_samples)) / rotations
+    return probs, passes
+
+
+def _sample(model: nn.Module, z: Tensor, seeds: Sequence[int], mc_samples: int) -> Tensor:
+    """Returns the logits (T, N, K) of embedded images (N, D) with dropout."""
+    logits = []
+    with only_dropout(model):
+        for one, seed in zip(z, seeds, strict=True):
+            _set_seed(seed, z.device)
+            logits.append(model.classify(one.expand(mc_samples, -1)))
+    return torch.stack(logits, dim=1)
+
+
+def _set_seed(seed: int, device: torch.device) -> None:
+    """Seeds one device's dropout; ``torch.manual_seed`` seeds all devices, at many times the cost."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
+def _softmax(logits: Tensor) -> np.ndarray:
+    values = logits.double().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise UserError("the network's outputs are NaN or infinite; use an earlier checkpoint of the run")
+    return np.exp(log_softmax(values))
+
+
+def _overlap_indices(run: TrainedRun, images: Tensor, seeds: Sequence[int], mc_samples: int) -> np.ndarray:
+    """Returns the overlap index of each image, its standard deviation over angles, and the corrected one, (N, 3)."""
+    rows = []
+    for image, seed in zip(images, seeds, strict=True):
+        one = Split(image[None], torch.zeros(1, dtype=torch.int64), ("",))
+        device = next(run.model.parameters()).device
+        options = dict(mc_samples=mc_samples, seed=seed, device=device)
+        test = sample_rotations(run.model, one, run.mean, run.std, run.classes, **options)
+        rows.append((test.overlap.mean(), test.overlap.std(ddof=1), test.overlap_reflected.mean()))
+    return np.array(rows)

@@ -1,0 +1,279 @@
+"""The making of a whole catalog: its list of chunks, what is already there, and the table at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radgal.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
+from radgal.inputs import Source, open_mosaic
+from radgal.mosaic import Position
+from radgal.predict import Build, Chunk, Settings, columns_of, predict_chunk
+from radgal.schedule import run_tasks
+from utils import UserError, free_name, write_json
+
+FORMAT = "radgal-predict-1"
+PART_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A catalog to be made; ``request`` tells in plain values all that it depends on."""
+
+    settings: Settings
+    sources: Sequence[Source]
+    out: Path
+    part_rows: int
+    request: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the finished parts are until the catalog is written."""
+        return self.out.with_name(f"{self.out.name}.parts")
+
+    @property
+    def record(self) -> Path:
+        """The file beside the catalog that tells how it was made."""
+        return self.out.with_name(f"{self.out.name}.json")
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of the catalog."""
+        return columns_of(self.settings)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yields the tasks, in the order of the catalog; each can be done alone, anywhere, and twice."""
+        for index, start in enumerate(range(0, len(self.sources), self.part_rows)):
+            part = self.folder / f"part-{index:06d}{part_suffix(self.out)}"
+            yield Chunk(str(part), tuple(self.sources[start : start + self.part_rows]))
+
+
+@dataclass
+class Summary:
+    """What is worth saying of a catalog, counted part by part."""
+
+    rows: int = 0
+    classes: Counter = field(default_factory=Counter)
+    flags: Counter = field(default_factory=Counter)
+    errors: int = 0
+    example: str = ""
+    scale: float | None = None  # the first pixel scale that is not the training images'
+
+    def add(self, part: Part) -> None:
+        """Counts one part."""
+        self.rows += len(part["id"])
+        self.classes.update(part["pred_name"][part["pred_name"] != ""].tolist())
+        flags = [row.split(";") if row else [] for row in part["flags"].tolist()]
+        self.flags.update(flag for row in flags for flag in row)
+        failed = np.flatnonzero(part["error"] != "")
+        self.errors += len(failed)
+        if len(failed) and not self.example:
+            self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
+        for i, row in enumerate(flags):
+            if "pixel_scale" in row and self.scale is None:
+                self.scale = float(part["pixel_scale_arcsec"][i])
+
+
+def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: int = PART_ROWS) -> Job:
+    """Returns the job of making a catalog.
+
+    Args:
+        settings: the networks and what is asked of them.
+        sources: paths of images, or positions; never sorted or changed here.
+        out: the catalog; its suffix says the format.
+        part_rows: rows of a part, which is what a crash may lose.
+
+    Raises:
+        UserError: if the catalog cannot be written in that format, or the mosaic cannot be used.
+    """
+    check_suffix(out)
+    if not sources:
+        raise UserError("there are no images to predict")
+    if part_rows < 1:
+        raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
+    if settings.mosaic is not None:
+        open_mosaic(settings.mosaic)
+    request = {
+        "format": FORMAT,
+        "runs": [{"checkpoint": member.path, "sha256": member.sha256} for member in settings.members],
+        "classes": list(settings.classes),
+        "rotations": settings.rotations,
+        "mc_samples": settings.mc_samples,
+        "overlap": settings.overlap,
+        "seed": settings.seed,
+        "rescale": settings.rescale,
+        "mosaic": settings.mosaic and [settings.mosaic, *_state(settings.mosaic)],
+        "images": len(sources),
+        "images_checksum": _checksum(sources),
+        "part_rows": part_rows,
+    }
+    return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
+
+
+def _checksum(sources: Sequence[Source]) -> str:
+    """Returns a checksum of the list of sources, and of the sizes and times of their files."""
+    found = hashlib.sha256()
+    for source in sources:
+        what = tuple(vars(source).values()) if isinstance(source, Position) else (source, *_state(source))
+        found.update(repr(what).encode("utf-8", "surrogateescape") + b"\n")
+    return found.hexdigest()
+
+
+def _state(path: str) -> tuple[int, int]:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return -1, -1
+    return state.st_size, state.st_mtime_ns
+
+
+def begin(job: Job, resume: bool) -> bool:
+    """Prepares the folder of parts; returns whether there is anything left to do.
+
+    Raises:
+        UserError: if parts are there and ``resume`` is not wanted, or they belong to another request.
+    """
+    record = job.folder / "request.json"
+    if not resume:
+        if job.folder.exists():
+            n_parts = len(list(job.folder.glob("part-*")))
+            raise UserError(
+                f"{job.folder} holds {n_parts} finished parts of a prediction that was interrupted: --resume goes on "
+                "with it; to start afresh remove that folder, or give another --out"
+            )
+    elif record.exists():
+        _compare(job, record, "the finished parts there")
+        return True
+    elif job.out.exists() and job.record.exists():
+        _compare(job, job.record, f"the finished catalog {job.out.name}")
+        return False
+    write_json(record, job.request)
+    return True
+
+
+def _compare(job: Job, record: Path, what: str) -> None:
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+        before = {key: before.get(key) for key in job.request}
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{record} cannot be read ({error}); remove it, or start without --resume") from None
+    differs = [key for key in job.request if before[key] != job.request[key]]
+    if differs:
+        changes = "; ".join(f"{key}: {_short(before[key])} then, {_short(job.request[key])} now" for key in differs)
+        raise UserError(
+            f"--resume: {what} ({record}) came of another request ({changes}); give the same runs, images and "
+            "options as before, or another --out"
+        )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def run_job(
+    job: Job,
+    build: Build,
+    *,
+    resume: bool = False,
+    bar: Callable[[int], AbstractContextManager] = lambda total: nullcontext(),
+    say: Callable[..., None] = print,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Summary:
+    """Makes the catalog, in this process or by dask workers; what is finished stays finished, whatever happens.
+
+    Args:
+        build: makes an untrained network from (config, classes, mean, std).
+        resume: whether to go on with what an earlier call left.
+        bar: makes a progress bar for so many images, with ``update``.
+        say: prints.
+        workers, scheduler: see :func:`radgal.schedule.run_tasks`; both None: this process.
+    """
+    begun = begin(job, resume)
+    summary = Summary()
+    if begun and (workers is not None or scheduler is not None):
+        tasks = [PartTask(job.settings, chunk, build) for chunk in job.chunks()]
+        run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part")
+        for task in tasks:
+            _notice(job, summary, read_part(Path(task.chunk.part), job.columns), say)
+        assemble(job, say)
+    elif begun:
+        with bar(len(job.sources)) as shown:
+            for chunk in job.chunks():
+                predict_chunk(job.settings, chunk, build, *([shown.update] if shown is not None else []))
+                _notice(job, summary, read_part(Path(chunk.part), job.columns), say)
+        assemble(job, say)
+    else:
+        say(f"{job.out} is finished already; nothing was done")
+    return summary
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """One part of a catalog, as a task for any worker."""
+
+    settings: Settings
+    chunk: Chunk
+    build: Build
+
+    def __str__(self) -> str:
+        return Path(self.chunk.part).name
+
+
+def run_part(task: PartTask) -> None:
+    """Makes one part, unless it is there."""
+    predict_chunk(task.settings, task.chunk, task.build)
+
+
+def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:
+    """Counts a part, and warns of the first image of another pixel scale."""
+    known = summary.scale is not None
+    summary.add(part)
+    if summary.scale is not None and not known:
+        scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
+        trained = " and ".join(f"{scale:g}" for scale in sorted(scales))
+        say(
+            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained}: a "
+            "source looks larger or smaller than those they know; --rescale resamples FITS images (flag pixel_scale)"
+        )
+
+
+def assemble(job: Job, say: Callable[..., None] = print) -> None:
+    """Writes the catalog from its parts, keeps a catalog that was there under a free name, and removes the parts.
+
+    Raises:
+        UserError: if a part is missing or damaged.
+    """
+    paths = [Path(chunk.part) for chunk in job.chunks()]
+    if missing := [path.name for path in paths if not path.exists()]:
+        raise UserError(f"{job.folder} lacks {len(missing)} of {len(paths)} parts, {missing[0]} first: use --resume")
+    if job.out.exists():
+        kept = free_name(job.out)
+        os.replace(job.out, kept)
+        if job.record.exists():
+            os.replace(job.record, kept.with_name(f"{kept.name}.json"))
+        say(f"the catalog that was there is now {kept}")
+    write_catalog(job.out, job.columns, lambda: (read_part(path, job.columns) for path in paths), len(job.sources))
+    write_json(job.record, job.request)
+    remove_parts(job.folder)
+
+
+def describe(job: Job, summary: Summary) -> str:
+    """Returns what came out as a few lines of text."""
+    counts = ", ".join(f"{summary.classes[name]} {name}" for name in job.settings.classes)
+    lines = [f"{summary.rows} rows: {counts}"]
+    if summary.errors:
+        lines.append(f"{summary.errors} without a prediction, see column error; the first: {summary.example}")
+    if summary.flags:
+        lines.append("flags: " + ", ".join(f"{flag} {n}" for flag, n in sorted(summary.flags.items())))
+    return "\n".join(lines)

@@ -1,0 +1,219 @@
+"""A folder of FITS images made what the published data sets hold: pixels, a table of them, and a sheet to look at."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from tqdm.auto import tqdm
+
+from radgal.images import FITS_NAME, find_images, read_image
+from radgal.mirabest import MiraBest_full, parse_source_name
+from radgal.plots import new_figure, save_figure
+from utils import UserError
+
+FORMATS = ("png", "npz", "hdf5")
+COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
+MAX_ON_SHEET = 100
+
+
+def prepare(
+    place: str | Path,
+    out: str | Path,
+    *,
+    recipe: str,
+    pixel_scale_arcsec: float,
+    image_format: str = "png",
+    side: int = 150,
+    rescale: bool = False,
+    show_bar: bool = False,
+) -> list[dict]:
+    """Writes table.csv, contact.png and the images (images/ID.png, images.npz or images.h5) to a new folder.
+
+    The folder appears when everything in it is written, or not at all.
+
+    Args:
+        place: folder, file or pattern of the images.
+        out: the folder; it must not exist, or be empty.
+        recipe: a key of ``fits.RECIPES``.
+        pixel_scale_arcsec: of the data set that has this recipe; other scales are flagged.
+        image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
+        side: pixels along each side.
+        rescale: whether images of another scale are resampled to ``pixel_scale_arcsec``.
+        show_bar: whether to show a progress bar.
+
+    Returns:
+        The rows of the table, see ``COLUMNS``. A file that cannot be read is a row with its ``error`` and no path.
+
+    Raises:
+        UserError: if there is something in ``out`` already, or no file can be read.
+    """
+    out = Path(out)
+    paths = find_images(place)
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror}; choose another folder") from None
+    try:
+        rows, images = [], {}
+        options = dict(recipe=recipe, native_size=side, expected_arcsec=pixel_scale_arcsec)
+        options["rescale_to_arcsec"] = pixel_scale_arcsec if rescale else None
+        sheet_step = -(-len(paths) // MAX_ON_SHEET)
+        for i, (path, name) in enumerate(
+            zip(tqdm(paths, "preparing", disable=not show_bar), _names(paths), strict=True)
+        ):
+            row, pixels = _prepare_one(path, name, out, options)
+            if pixels is not None and image_format == "png":
+                row["path"] = f"images/{name}.png"
+                (part / "images").mkdir(exist_ok=True)
+                PillowImage.fromarray(pixels).save(part / row["path"])
+            if pixels is not None and (image_format != "png" or i % sheet_step == 0):
+                images[name] = pixels
+            rows.append(row)
+        if all(row["error"] for row in rows):
+            raise UserError(f"no file of {place} can be read; the first: {rows[0]['error']}")
+        if image_format != "png":
+            _save_arrays(part, image_format, rows, images)
+        _save_table(part / "table.csv", rows)
+        save_contact_sheet(part / "contact.png", rows[::sheet_step], images, len(rows))
+        os.chmod(part, 0o755)
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    except OSError as error:
+        raise UserError(f"cannot write {out}: {error.strerror or error}; nothing is left there") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return rows
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Returns a name for every file, from its own; where some repeat, the folder's name and a number are added."""
+    stems = [re.sub(r"\.(png|jpe?g|npy)$", "", FITS_NAME.sub("", path.name), flags=re.IGNORECASE) for path in paths]
+    names, taken, counts = [], set(), Counter(stems)
+    for path, stem in zip(paths, stems, strict=True):
+        name = stem if counts[stem] == 1 else f"{path.parent.name}_{stem}"
+        candidate, k = name, 1
+        while candidate.lower() in taken:  # some file systems do not tell upper from lower case
+            k += 1
+            candidate = f"{name}_{k}"
+        taken.add(candidate.lower())
+        names.append(candidate)
+    return names
+
+
+def _prepare_one(path: Path, name: str, out: Path, options: dict) -> tuple[dict, np.ndarray | None]:
+    facts = parse_source_name(path.name)
+    source = _relative(path, out)
+    row = dict.fromkeys(COLUMNS, "") | {"id": name, "source": source}
+    if facts["class_code"] in MiraBest_full.classes:
+        row["label"] = facts["class_code"]
+    if np.isfinite(facts["las_arcsec"]):
+        row["las_arcsec"] = facts["las_arcsec"]
+    try:
+        image = read_image(path, **options)
+    except UserError as error:
+        return row | {"error": str(error)}, None
+    ra, dec = image.position or (facts["ra_deg"], facts["dec_deg"])
+    if np.isfinite([ra, dec]).all():
+        row |= {"ra": f"{ra:.6f}", "dec": f"{dec:.6f}"}
+    flags = list(image.flags)
+    scale = image.pixel_scale_arcsec
+    if scale is not None:
+        row["pixel_scale_arcsec"] = f"{scale:.4g}"
+        used = options["rescale_to_arcsec"] or scale
+        if facts["las_arcsec"] > options["native_size"] * used:
+            flags.append("too_large")
+    return row | {"path": source, "flags": " ".join(flags)}, image.pixels
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Returns the path as seen from ``folder``; as it is on the whole machine where there is no way between them."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()
+
+
+def _save_table(path: Path, rows: Iterable[dict]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _save_arrays(folder: Path, image_format: str, rows: list[dict], images: dict[str, np.ndarray]) -> None:
+    """Writes ``images`` (N, side, side) uint8 and texts ``id`` and ``label`` (N,), of the files that could be read."""
+    good = [row for row in rows if not row["error"]]
+    stack = np.stack([images[row["id"]] for row in good])
+    texts = {key: [row[key] for row in good] for key in ("id", "label")}
+    if image_format == "npz":
+        np.savez_compressed(folder / "images.npz", images=stack, **{key: np.array(v) for key, v in texts.items()})
+        return
+    try:
+        import h5py
+    except ImportError:
+        raise UserError("HDF5 needs a package: pip install h5py; or take --format npz") from None
+    with h5py.File(folder / "images.h5", "w") as file:
+        file.create_dataset("images", data=stack, compression="gzip", chunks=(1, *stack.shape[1:]))
+        for key, values in texts.items():
+            file.create_dataset(key, data=values, dtype=h5py.string_dtype())
+
+
+def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.ndarray], n_all: int) -> None:
+    """Draws images side by side with their names and flags; those that could not be read are crossed out.
+
+    Brightness is the square root of the pixel, so that faint lobes are seen. Row 0 is at the top, as in the PNGs: on
+    the sky of most FITS files that is upside down.
+
+    Args:
+        path: PNG file.
+        rows: those to show, with ``id``, ``flags`` and ``error``.
+        images: id -> uint8 (side, side).
+        n_all: how many there are, for the title.
+    """
+    n_columns = min(len(rows), 10)
+    n_rows = -(-len(rows) // n_columns)
+    figure = new_figure(max(4.0, 1.7 * n_columns), 0.5 + 2.0 * n_rows)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, row in zip(axes, rows, strict=False):
+        note = "cannot be read" if row["error"] else row["flags"].replace(" ", ", ")
+        axis.set_title(f"{_shortened(row['id'])}\n{note}", fontsize=6, color="firebrick" if note else "black")
+        if row["error"]:
+            axis.plot([0, 1, 0.5, 0, 1], [0, 1, 0.5, 1, 0], color="firebrick", linewidth=0.8)
+        else:
+            axis.imshow(np.sqrt(images[row["id"]] / 255.0), cmap="inferno", vmin=0, vmax=1)
+    count = f"{len(rows)} of {n_all} images" if len(rows) < n_all else f"{n_all} images"
+    figure.suptitle(f"{count}, square root of the pixels", fontsize=9)
+    save_figure(figure, path)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:19]}...{name[-4:]}"
+
+
+def describe(rows: list[dict]) -> str:
+    """Returns in a line how many images there are, with which flags and labels."""
+    good = [row for row in rows if not row["error"]]
+    flags = [flag for row in good for flag in row["flags"].split()]
+    parts = [f"{len(good)} images"]
+    parts += [f"{flags.count(flag)} {flag}" for flag in sorted(set(flags))]
+    if n_bad := len(rows) - len(good):
+        parts.append(f"{n_bad} unreadable (see the column error)")
+    labels = sorted({row["label"] for row in good if row["label"]})
+    n_unknown = sum(not row["label"] for row in good)
+    parts.append(f"labels from the names: {', '.join(labels) or 'none'}")
+    return ", ".join(parts) + (f", {n_unknown} to be filled in" if n_unknown else "")

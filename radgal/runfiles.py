@@ -1,0 +1,140 @@
+"""What the files of a run folder say, for the report: each read by itself, none of them trusted.
+
+A file that is missing leaves its part empty; one that cannot be read is named in ``problems``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radgal.gallery import FILE as GALLERY
+from radgal.gallery import read_gallery
+from radgal.ini import parse_literal, read_ini
+from utils import UserError
+
+MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
+Rows = list[dict[str, str]]
+
+
+@dataclass
+class RunFiles:
+    """The content of a run folder; tables are rows of text, as csv gives them."""
+
+    folder: Path
+    config: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    history: Rows = field(default_factory=list)
+    sources: Rows = field(default_factory=list)
+    images: dict[str, Any] = field(default_factory=dict)  # uint8 (S, S) by source name
+    rotation_sources: Rows = field(default_factory=list)
+    rotation_poses: Rows = field(default_factory=list)
+    rotation_compare: dict[str, Any] = field(default_factory=dict)
+    equivariance: Rows = field(default_factory=list)
+    equivariance_summary: Rows = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """What the run is called: after its config, else after its folder."""
+        return str(self.metrics.get("run") or self.folder.resolve().name)
+
+    def option(self, section: str, key: str) -> Any:
+        """Returns a value of the run's config, None if it is not known."""
+        return self.config.get(section, {}).get(key)
+
+
+def read_run(run: str | Path) -> RunFiles:
+    """Returns what there is of a run.
+
+    Args:
+        run: its folder, or a checkpoint in it.
+
+    Raises:
+        UserError: if this is no run at all.
+    """
+    folder = Path(run)
+    if folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"there is no run folder {run}")
+    if not any((folder / name).is_file() for name in ("history.csv", "metrics.json", "config.txt", "environment.json")):
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise UserError(f"{folder} is not the folder of a training run; it holds {there}")
+    found = RunFiles(folder)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "config.txt": _read_config,
+        "environment.json": _read_json,
+        "metrics.json": _read_json,
+        "sources.csv": read_csv,
+        GALLERY: read_gallery,
+        "rotation_sources.csv": read_csv,
+        "rotation_poses.csv": read_csv,
+        "rotation_compare.json": _read_json,
+        "equivariance.csv": read_csv,
+        "equivariance_summary.csv": read_csv,
+    }
+    for file, reader in readers.items():
+        attribute = "images" if file == GALLERY else file.split(".")[0]
+        _fill(found, attribute, folder / file, reader)
+    moved = found.option("output", "csvfile")
+    history = folder / "history.csv"
+    _fill(found, "history", Path(str(moved)) if moved and not history.is_file() else history, read_csv)
+    return found
+
+
+def _fill(found: RunFiles, attribute: str, path: Path, reader: Callable[[Path], Any]) -> None:
+    if not path.is_file():
+        return
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"is larger than {MAX_BYTES // 2**20} MiB")
+        setattr(found, attribute, reader(path))
+    except (OSError, ValueError, EOFError, csv.Error, zipfile.BadZipFile, RecursionError, UserError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        found.problems.append(f"{path.name} cannot be read: {reason}")
+
+
+def read_csv(path: Path) -> Rows:
+    """Returns the rows of a csv with a header; every row has every column."""
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has more or fewer cells than the header")
+    return rows
+
+
+def _read_json(path: Path) -> dict:
+    content = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    if not isinstance(content, dict):
+        raise ValueError("does not hold a JSON object")
+    return content
+
+
+def _read_config(path: Path) -> dict[str, dict[str, Any]]:
+    def literal(text: str, key: str) -> Any:
+        try:
+            return parse_literal(text, key)
+        except ValueError:
+            return text
+
+    return {
+        section: {key: literal(text, key) for key, text in entries.items()}
+        for section, entries in read_ini(path).sections.items()
+    }
+
+
+def to_float(text: Any) -> float | None:
+    """Returns a number of a csv or JSON, None for what is empty, no number, or not finite."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None

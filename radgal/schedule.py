@@ -1,0 +1,166 @@
+"""A list of independent tasks, run one after the other here or, with dask.distributed, by many workers.
+
+A task must be idempotent: whoever runs it finds finished results and leaves them alone, and results appear whole or
+not at all. A worker that dies then loses nothing but the task it had, which is tried again elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from utils import UserError, show_bars
+
+N_RETRIES = 3  # of a task whose worker died
+WAIT_SECONDS = 60  # for a scheduler to answer
+
+
+def run_tasks(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    unit: str = "task",
+    quiet: bool = False,
+) -> None:
+    """Runs ``function(task)`` for every task.
+
+    Args:
+        function: of a module, so that workers can import it, with results in files.
+        tasks: each picklable, and named by ``str(task)``.
+        workers: how many processes to start on this machine; each gets its share of the cores and, where there are
+            GPUs, one of them. None, without a ``scheduler``: everything in this process, one after the other.
+        scheduler: 'local' (the same as ``workers``), the address of a dask scheduler (tcp://host:port), or its
+            scheduler file; its workers must see the same files under the same paths as this process.
+        unit: what the progress bar counts.
+        quiet: no progress bar over the tasks, which is shown where there are workers.
+
+    Raises:
+        UserError: if dask is asked for and not installed, no scheduler answers, or tasks failed: the others are
+            finished first, and all failures are named.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: at least one is needed")
+    if workers is None and scheduler is None:
+        for task in tasks:
+            function(task)
+        return
+    failures: dict[str, BaseException] = {}
+    with _client(workers, scheduler) as client, tqdm(total=len(tasks), unit=unit, disable=not show_bars(quiet)) as bar:
+        packed = [pickle.dumps((function, task)) for task in tasks]
+        futures = client.map(_unpack_and_run(), packed, pure=False)
+        names = {future.key: str(task) for future, task in zip(futures, tasks, strict=True)}
+        for future in _as_completed(futures):
+            if (error := future.exception()) is not None:
+                failures[names[future.key]] = error
+            future.release()
+            bar.update()
+    if failures:
+        raise UserError(_describe(failures, len(tasks)))
+
+
+def _as_completed(futures: Iterable) -> Iterable:
+    from distributed import as_completed
+
+    return as_completed(futures, raise_errors=False)
+
+
+def _describe(failures: dict[str, BaseException], n_tasks: int) -> str:
+    from distributed import KilledWorker
+
+    lines = [f"{len(failures)} of {n_tasks} tasks failed; the same command tries only those again:"]
+    for name, error in failures.items():
+        if isinstance(error, KilledWorker):
+            why = f"{N_RETRIES + 1} workers died on it (out of memory?)"
+        else:
+            why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        lines.append(f"  {name}: {why}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _client(workers: int | None, scheduler: str | None):
+    """Yields a client of the cluster asked for, whose workers can import this program; closes what it started."""
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise UserError(
+            "--workers and --scheduler need dask: pip install -r requirements-scale.txt (without them everything "
+            "runs in this process)"
+        ) from None
+    dask.config.set({"distributed.scheduler.allowed-failures": N_RETRIES})
+    if scheduler in (None, "local"):
+        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        n_workers = workers or n_cores
+        threads = str(max(1, n_cores // n_workers))
+        with LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            memory_limit=0,  # a worker near some share of the memory must not be paused or killed
+            env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+        ) as cluster:
+            with Client(cluster) as client:
+                client.register_plugin(_share_gpus())
+                yield client
+        return
+    if workers is not None:
+        raise UserError("--workers is for workers started here; a --scheduler elsewhere has its own")
+    try:
+        where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+        client = Client(timeout=WAIT_SECONDS, **where)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(
+            f"--scheduler {scheduler}: no dask scheduler answers there ({error}); give 'local', tcp://host:port or a "
+            "scheduler file that exists"
+        ) from None
+    with client:
+        yield client
+
+
+def _unpack_and_run() -> Callable[[bytes], Any]:
+    """Returns a function that runs a pickled task on any worker that sees this program's folder.
+
+    Defined in here it travels by value: neither the scheduler nor the workers need to import this program before.
+    """
+    folder, cwd = str(Path(__file__).resolve().parent.parent), os.getcwd()
+
+    def unpack_and_run(packed: bytes) -> Any:
+        for path in (folder, cwd):
+            if not os.path.isdir(path):
+                raise RuntimeError(f"{path} is not there: the workers must share the file system with who asks")
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        os.chdir(cwd)
+        os.environ["TQDM_DISABLE"] = "1"  # one bar for the whole list, where it was asked for
+        function, task = pickle.loads(packed)
+        return function(task)
+
+    return unpack_and_run
+
+
+def _share_gpus():
+    """Returns a plugin that gives each local worker one GPU, in turn. Defined here, it travels by value."""
+    from distributed import WorkerPlugin
+
+    class ShareGpus(WorkerPlugin):
+        name = "radgal-share-gpus"
+
+        def setup(self, worker):
+            import torch
+
+            n_gpus = torch.cuda.device_count()
+            if n_gpus > 1:
+                torch.cuda.set_device(int(worker.name) % n_gpus)
+
+    return ShareGpus()

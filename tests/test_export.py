@@ -1,0 +1,253 @@
+"""Exported networks give the original's predictions, on real images, without this program."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import main
+import models
+from radgal import export
+from radgal.augment import to_input
+from radgal.checkpoint import FORMAT, TrainedRun, save
+from radgal.config import Config
+from radgal.data import crop_and_pad
+from radgal.firstgalaxy import FIRSTGalaxyData
+from tests.conftest import ROOT
+from utils import UserError
+
+MEAN, STD = 0.0019, 0.0281
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """Reading the real galaxies takes seconds: once for all tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = FIRSTGalaxyData.read
+        kept = {}
+
+        def read_cached(self, download, mirror):
+            if self.train not in kept:
+                kept[self.train] = read(self, download, mirror)
+            return kept[self.train]
+
+        patch.setattr(FIRSTGalaxyData, "read", read_cached)
+        yield
+
+
+@pytest.fixture(scope="module")
+def galaxies(tmp_path_factory) -> torch.Tensor:
+    """Eight real images, uint8 (8, 1, 150, 150)."""
+    return FIRSTGalaxyData(tmp_path_factory.mktemp("data"), train=False).data[::13, None].contiguous()
+
+
+def make_run(name: str, nrot: int | None = None, *, head="flatten", mask=True, engine="fast", pad=0) -> TrainedRun:
+    """A network of random weights and statistics, with logits that differ between images, as after training."""
+    config = Config.from_dict(
+        {
+            "model": {"base": name, "nrot": nrot, "head": head, "mask": mask},
+            "data": {"dataset": "FIRSTGalaxyData", "download": False, "pad": pad},
+            "training": {"imsize": 50},
+        }
+    )
+    torch.manual_seed(5)
+    model = models.build_model(
+        name,
+        n_classes=2,
+        side=50 + pad,
+        nrot=nrot,
+        mask=mask,
+        head=head,
+        background=-MEAN / STD,
+        engine=engine,
+    )
+    with torch.no_grad():
+        model.fc3.weight.mul_(30)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(std=0.1)
+                module.running_var.uniform_(0.5, 2)
+    content = {"config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": MEAN, "std": STD, "epoch": 7, "seed": 1}
+    content |= {"format": FORMAT, "model": model.state_dict(), "history": [], "dataset": "FIRSTGalaxyData"}
+    return TrainedRun(model.eval(), config, ("FRI", "FRII"), MEAN, STD, 7, 1, [], Path("."), content)
+
+
+def check(run: TrainedRun, form: str, galaxies: torch.Tensor, folder: Path) -> None:
+    """Holds a file against the original, image by image, for batches of 1, 2 and 5."""
+    write, load = export.FORMATS[form]
+    plain = export.from_run(run)
+    assert not [m for m in plain.modules() if type(m).__module__.startswith(("e2cnn", "radgal.s"))]
+    write(plain, export.describe(run, plain), folder / "net")
+    predict = load(folder / "net")
+    with torch.no_grad():
+        x = to_input(crop_and_pad(galaxies[:, 0], 50, run.config.data.pad), MEAN, STD)
+        expected = run.model(x)
+    spread = (expected.amax(0) - expected.amin(0)).max()
+    assert spread > 0.02, "logits that hardly differ would show nothing"
+    for batch, logits in zip(galaxies.split([1, 2, 5]), expected.split([1, 2, 5]), strict=True):
+        found, probs = predict(batch.numpy())
+        np.testing.assert_allclose(found, logits, rtol=0, atol=1e-4 * min(1.0, spread.item()))
+        np.testing.assert_allclose(probs, logits.softmax(1), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", export.FORMATS)
+@pytest.mark.parametrize(
+    ("name", "nrot", "options"),
+    [
+        ("VanillaLeNet", None, {"pad": 1}),
+        ("HMTNet", None, {"head": "invariant"}),
+        ("CNSteerableLeNet", 8, {"mask": False}),
+        ("DNSteerableLeNet", 4, {"head": "invariant"}),
+        ("DNSteerableLeNet", 4, {"engine": "e2cnn"}),
+        ("DNRestrictedLeNet", 4, {"pad": 2}),
+    ],
+)
+def test_files_agree_with_the_original(name, nrot, options, form, galaxies, tmp_path) -> None:
+    check(make_run(name, nrot, **options), form, galaxies, tmp_path)
+
+
+def every_network() -> Iterator[tuple]:
+    for name, model in models.MODELS.items():
+        for engine in ("fast", "e2cnn") if model.takes_nrot else ("fast",):
+            for nrot in (4, 8, 16) if model.takes_nrot else (None,):
+                for head in models.HEADS:
+                    for mask in (True, False):
+                        yield name, nrot, dict(engine=engine, head=head, mask=mask)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", export.FORMATS)
+@pytest.mark.parametrize(
+    ("name", "nrot", "options"),
+    list(every_network()),
+    ids=lambda v: "-".join(map(str, v.values())) if isinstance(v, dict) else None,
+)
+def test_every_network_agrees(name, nrot, options, form, galaxies, tmp_path) -> None:
+    check(make_run(name, nrot, **options), form, galaxies, tmp_path)
+
+
+def test_the_torch_file_takes_both_shapes_and_types_and_clipped_values(galaxies, tmp_path) -> None:
+    run = make_run("VanillaLeNet")
+    export.write_torch(export.from_run(run), {}, tmp_path / "net.pt")
+    net = torch.jit.load(tmp_path / "net.pt")
+    expected = net(galaxies)[0]
+    assert torch.equal(net(galaxies[:, 0])[0], expected) and torch.equal(net(galaxies.double())[0], expected)
+    assert not torch.equal(net(galaxies + torch.rand(galaxies.shape))[0], expected)
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        net(galaxies[..., :100])
+
+
+def test_the_original_is_left_as_it_was(galaxies) -> None:
+    run = make_run("DNSteerableLeNet", 4)
+    before = {key: value.clone() for key, value in run.model.state_dict().items()}
+    plain = export.from_run(run)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.zero_()
+    for key, value in run.model.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("form", export.FORMATS)
+def test_a_file_that_differs_is_not_kept(form, tmp_path, monkeypatch) -> None:
+    plainly = export.to_plain
+
+    def wrongly(module):
+        plain = plainly(module)
+        if type(module).__name__ == "SteerableConv":
+            plain.weight.data *= 1.01
+        return plain
+
+    monkeypatch.setattr(export, "to_plain", wrongly)
+    (tmp_path / "net").write_text("earlier")
+    with pytest.raises(UserError, match=r"not kept: on 40 real images it differs by .*1e-04 is allowed"):
+        export.export(make_run("CNSteerableLeNet", 4), tmp_path / "net", form)
+    assert (tmp_path / "net").read_text() == "earlier" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_difference_that_is_not_a_number_is_one(galaxies) -> None:
+    run = make_run("VanillaLeNet")
+    nothing = np.full((1, 2), np.nan, np.float32)
+    assert export.largest_difference(run, galaxies[:1], lambda images: (nothing, nothing)) == float("inf")
+
+
+def save_run(run: TrainedRun, folder: Path) -> Path:
+    save(folder / "best.pt", run.checkpoint)
+    return folder
+
+
+def test_the_command_with_the_docs_examples(galaxies, tmp_path, capsys) -> None:
+    """As documented, in processes that cannot import this program, with both formats and their class names."""
+    save_run(make_run("DNSteerableLeNet", 4), tmp_path)
+    np.save(tmp_path / "images.npy", galaxies[:, 0].numpy())
+    assert len(BLOCKS) == 2 and "onnxruntime" in BLOCKS[0]
+    for block, form, name in ((BLOCKS[0], "onnx", "exported.onnx"), (BLOCKS[1], "torch", "exported.pt")):
+        main.main(["export", str(tmp_path), "--format", form])
+        printed = capsys.readouterr().out
+        assert f"written to {tmp_path / name}" in printed
+        assert float(re.search(r"40 real images: (\S+) ", printed)[1]) < 1e-5
+        assert len(block.strip().splitlines()) <= 13
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", block.replace("runs/config_first_lenet/", "")],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "FRI" in done.stdout
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_the_onnx_file_says_of_itself(tmp_path) -> None:
+    import onnx
+
+    run = make_run("CNSteerableLeNet", 4, pad=1)
+    plain = export.from_run(run)
+    export.write_onnx(plain, export.describe(run, plain), tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    about = {item.key: item.value for item in model.metadata_props}
+    assert json.loads(about["classes"]) == ["FRI", "FRII"] and about["model"] == "CNSteerableLeNet"
+    assert about["preprocessing"].startswith("in the network: central 50 pixels, 1 of padding, (pixel / 255 - 0.0019)")
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [export.OPSET]
+    sizes = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert sizes == ["N", 1, 150, 150]
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="ONNX needs onnxruntime: pip install -r requirements-export.txt"):
+        export.export(make_run("VanillaLeNet"), tmp_path / "net.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_onnx_file_runs_where_there_is_only_onnxruntime_and_numpy(galaxies, tmp_path) -> None:
+    save_run(make_run("DNSteerableLeNet", 8), tmp_path)
+    main.main(["export", str(tmp_path), "--format", "onnx"])
+    np.save(tmp_path / "images.npy", galaxies[:, 0].numpy())
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = next(path for path in tmp_path.glob("venv/*/python*") if path.stem == "python")
+    installed = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "onnxruntime", "numpy"], capture_output=True, text=True
+    )
+    if installed.returncode:
+        pytest.skip(f"pip cannot install onnxruntime here: {installed.stderr.strip().splitlines()[-1]}")
+    script = BLOCKS[0].replace("runs/config_first_lenet/", "")
+    script += "\nimport importlib.util as u\nassert not u.find_spec('torch') and not u.find_spec('e2cnn')\n"
+    script += "np.save('probs.npy', probs)\n"
+    done = subprocess.run([python, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = make_run("DNSteerableLeNet", 8)
+    with torch.no_grad():
+        expected = run.model(to_input(crop_and_pad(galaxies[:, 0], 50), MEAN, STD)).softmax(1)
+    np.testing.assert_allclose(np.load(tmp_path / "probs.npy"), expected, rtol=0, atol=1e-4)

@@ -1,0 +1,121 @@
+"""``prepare``: FITS in, images with a table and a contact sheet out, nothing overwritten."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+import main
+from radgal.data import DATASETS
+from radgal.images import read_image
+from radgal.imagetable import ImageTable
+from tests.test_fits import SKY, a_field, write
+from utils import UserError
+
+NAMES = ("100_150.000+020.000_0.1000_0010.00", "200_151.000+020.000_0.1000_9999.00", "mine")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three images, one of them below, one with no word on its class, and a file that is none."""
+    (tmp_path / "fits" / "more").mkdir(parents=True)
+    for i, name in enumerate(NAMES):
+        write(tmp_path / "fits" / ("more" if i == 1 else ".") / f"{name}.fits", a_field((60, 60), seed=i), **SKY)
+    (tmp_path / "fits" / "broken.fits").write_text("no image")
+    return tmp_path / "fits"
+
+
+def prepare(folder: Path, out: Path, *more: str) -> list[dict]:
+    main.main(["prepare", str(folder), str(out), "--like", "mirabest_v1", "--side", "40", *more])
+    with (out / "table.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_folder_becomes_images_and_a_table_that_is_used_as_it_is(folder, tmp_path, capsys) -> None:
+    out = tmp_path / "deep" / "out"
+    rows = {row["id"]: row for row in prepare(folder, out)}
+    assert set(rows) == {*NAMES, "broken"}
+    for name in NAMES:
+        source = next(folder.rglob(f"{name}.fits"))
+        pixels = np.asarray(PillowImage.open(out / rows[name]["path"]))
+        assert np.array_equal(pixels, read_image(source, recipe="mirabest_v1", native_size=40).pixels)
+        assert (out / rows[name]["source"]).resolve() == source.resolve()
+    assert [rows[name]["label"] for name in NAMES] == ["100", "200", ""]
+    assert [rows[name]["flags"] for name in NAMES] == ["", "too_large", ""]
+    assert (rows["mine"]["pixel_scale_arcsec"], float(rows["mine"]["ra"])) == ("1.8", pytest.approx(150, abs=0.03))
+    assert rows["broken"]["path"] == "" and "cannot be read as a FITS image" in rows["broken"]["error"]
+    assert PillowImage.open(out / "contact.png").size[0] > 400
+    said = capsys.readouterr().out.splitlines()
+    assert "3 images, 1 too_large, 1 unreadable" in said[0] and "1 to be filled in" in said[0]
+    assert "fill in the column label" in said[-1] and f"data.table={out.as_posix()}/table.csv" in said[-1]
+
+    table = out / "table.csv"
+    with pytest.raises(UserError, match="1 rows have no label: images/mine.png"):
+        ImageTable(table)
+    table.write_text(table.read_text().replace("mine.png,,", "mine.png,100,"))
+    data = ImageTable(table, native_size=40)
+    assert len(data) == 3 and data.classes == ("100", "200") and "1 of 4 rows are left out" in data.notes[0]
+
+
+@pytest.mark.parametrize("image_format", ["npz", "hdf5"])
+def test_one_array_holds_what_the_pngs_hold(folder, tmp_path, image_format) -> None:
+    rows = prepare(folder, tmp_path / "out", "--format", image_format)
+    if image_format == "npz":
+        content = np.load(tmp_path / "out" / "images.npz", allow_pickle=False)
+        names = content["id"].tolist()
+    else:
+        content = h5py.File(tmp_path / "out" / "images.h5")
+        names = content["id"].asstr()[:].tolist()
+    good = [row for row in rows if not row["error"]]
+    assert names == [row["id"] for row in good] and len(content["label"]) == 3
+    for row, pixels in zip(good, content["images"], strict=True):
+        image = read_image(tmp_path / "out" / row["path"], recipe="mirabest_v1", native_size=40)
+        assert np.array_equal(image.pixels, pixels)
+
+
+def test_what_is_there_is_never_overwritten_and_nothing_is_left_of_a_failure(folder, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="out is there already, and is left as it is"):
+        prepare(folder, out)
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.fits").touch()
+    with pytest.raises(UserError, match="no file of .*bad can be read; the first: .*a.fits"):
+        prepare(tmp_path / "bad", tmp_path / "other")
+    assert {path.name for path in tmp_path.iterdir()} == {"fits", "out", "bad"}
+    with pytest.raises(UserError, match="10 to 4096 pixels"):
+        prepare(folder, tmp_path / "other", "--side", "9")
+
+
+def test_files_of_one_name_in_two_folders_stay_apart(tmp_path) -> None:
+    for part in ("a", "b"):
+        (tmp_path / "fits" / part).mkdir(parents=True)
+        write(tmp_path / "fits" / part / "x.fits", a_field((60, 60)), **SKY)
+    assert [row["path"] for row in prepare(tmp_path / "fits", tmp_path / "out")] == ["images/a_x.png", "images/b_x.png"]
+
+
+def test_rescaled_images_have_the_data_set_s_pixel_scale(folder, tmp_path) -> None:
+    write(folder / "coarse.fits", a_field((60, 60)), **dict(SKY, CDELT1=-0.001, CDELT2=0.001))
+    flags = [{r["id"]: r["flags"] for r in prepare(folder, tmp_path / f"out{i}", *o)} for i, o in
+             enumerate([(), ("--rescale",)])]  # fmt: skip
+    assert (flags[0]["coarse"], flags[1]["coarse"]) == ("pixel_scale", "")
+
+
+@pytest.mark.real_data
+def test_real_cutouts_become_the_published_images(real_data, tmp_path) -> None:
+    main.main(["prepare", f"{real_data / 'fits'}/200_2*.fits.gz", str(tmp_path / "out"), "--like", "mirabest_v2"])
+    published = {}
+    for train in (True, False):
+        data = DATASETS["MiraBest_full_v2"](tmp_path / "data", train=train, mirror=real_data)
+        published |= dict(zip(data.names, data.data.numpy(), strict=True))
+    made = sorted((tmp_path / "out" / "images").iterdir())
+    assert len(made) == 2
+    for path in made:
+        assert np.array_equal(np.asarray(PillowImage.open(path)), published[path.name.removesuffix(".png")])

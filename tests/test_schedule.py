@@ -1,0 +1,119 @@
+"""Lists of tasks: in this process, and on dask workers of which one is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from radgal.schedule import run_tasks
+from tests.conftest import ROOT
+from utils import UserError, atomic_write
+
+
+@dataclass(frozen=True)
+class Task:
+    number: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"task {self.number}"
+
+
+def work(task: Task) -> None:
+    """Writes a number; task 3 kills its worker the first time; every start is noted."""
+    with (task.folder / f"started_{task.number}").open("a") as stream:
+        stream.write("x")
+    killed = task.folder / "killed"
+    if task.number == 3 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    with atomic_write(task.folder / f"result_{task.number}") as temporary:
+        temporary.write_text(str(task.number**2))
+
+
+def fail(task: Task) -> None:
+    if task.number == 2:
+        raise UserError("the file is not there")
+    (task.folder / f"result_{task.number}").touch()
+
+
+def results(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("result_*"))
+
+
+def test_without_workers_tasks_run_here_in_order(tmp_path: Path) -> None:
+    done = []
+    run_tasks(done.append, [3, 1, 2])
+    assert done == [3, 1, 2]
+
+
+def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    tasks = [Task(i, tmp_path) for i in range(8)]
+    run_tasks(work, tasks, workers=2)
+    assert results(tmp_path) == [f"result_{i}" for i in range(8)]
+    assert [(tmp_path / f"result_{i}").read_text() for i in range(8)] == [str(i**2) for i in range(8)]
+    assert len((tmp_path / "started_3").read_text()) == 2
+    assert sum(len(path.read_text()) for path in tmp_path.glob("started_*")) <= 10  # the killed worker's queue at most
+
+
+def test_failures_are_named_after_the_others_are_done(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    with pytest.raises(UserError, match=r"1 of 4 tasks failed[^\n]*\n  task 2: the file is not there$"):
+        run_tasks(fail, [Task(i, tmp_path) for i in range(4)], workers=1)
+    assert results(tmp_path) == ["result_0", "result_1", "result_3"]
+
+
+def test_a_scheduler_of_ones_own(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    file = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    start += ["--scheduler-file", str(file), "--port", "0", "--no-dashboard", "--host", "127.0.0.1"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-dashboard"]
+    worker += ["--nthreads", "1", "--local-directory", str(tmp_path)]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    running = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for command in (start, worker)
+    ]
+    try:
+        deadline = time.monotonic() + 60
+        while not file.is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run_tasks(fail, [Task(i, tmp_path) for i in (0, 1)], scheduler=str(file))
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(timeout=30)
+    assert results(tmp_path) == ["result_0", "result_1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "--workers 0"),
+        ({"scheduler": "tcp://127.0.0.1:1"}, "no dask scheduler answers there"),
+        ({"scheduler": "tcp://127.0.0.1:1", "workers": 2}, "has its own"),
+        ({"scheduler": "nowhere.json"}, "no dask scheduler answers there"),
+    ],
+)
+def test_schedulers_that_cannot_be_used(options: dict, message: str, monkeypatch) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    monkeypatch.setattr("radgal.schedule.WAIT_SECONDS", 1)
+    with pytest.raises(UserError, match=message):
+        run_tasks(print, [1], **options)
+
+
+def test_without_dask_the_pip_line_is_named(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match="pip install -r requirements-scale.txt"):
+        run_tasks(print, [1], workers=2)
+    assert (ROOT / "requirements-scale.txt").is_file()
