@@ -178,84 +178,10 @@ class ReluMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""
-<<<<<<< HEAD
         if not runs_eagerly_on_cpu(x) or not len(x):
             return blurred(F.max_pool2d(F.relu(x), 2, stride=1), self.blur.to(x.dtype))
         with full_precision(x.device):
             return ReluMaxBlur.apply(x, self.blur)
-=======
-        if x.device.type != "cpu" or not len(x) or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return _blur(F.max_pool2d(F.relu(x), 2, stride=1), self.blur)
-        return _ReluMaxBlur.apply(x, self.blur)
-
-
-def _blur(x: Tensor, blur: Tensor) -> Tensor:
-    return F.conv2d(x, blur.expand(x.shape[-3], 1, -1, -1), stride=2, padding=2, groups=x.shape[-3])
-
-
-class _ReluMaxBlur(torch.autograd.Function):
-    """ReLU, 2 x 2 maximum at stride 1 (by rows and then by columns) and blur at stride 2.
-
-    Only the input is kept for the gradient (stock operators keep the maxima, and indices of eight bytes, as well);
-    what was largest is found again. It is done for a few maps at a time, which then stay in the processor's cache.
-    The gradient goes to the first of equal maxima, as in ``max_pool2d``.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, blur: Tensor) -> Tensor:
-        blur = blur.to(x.dtype)  # autocast, which would see to that, does not reach the backward pass
-        ctx.save_for_backward(x, blur)
-        height, width = x.shape[-2:]
-        out = x.new_empty(*x.shape[:2], height // 2, width // 2)
-        for maps, result in _few_maps(x, out):
-            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
-            largest = torch.maximum(rows[..., 1:], rows[..., :-1]).clamp_(min=0)
-            result.copy_(_blur(largest, blur))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        x, blur = ctx.saved_tensors
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-        even = [size % 2 for size in x.shape[-2:]]  # an even side of the maxima has a last row of its own
-        for maps, grad_out, result in _few_maps(x, grad, grad_x):
-            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
-            largest = torch.maximum(rows[..., 1:], rows[..., :-1])
-            grad_rows = torch.empty_like(rows)
-            grad_largest = F.conv_transpose2d(
-                grad_out,
-                blur.expand(len(maps), 1, -1, -1),
-                stride=2,
-                padding=2,
-                output_padding=even,
-                groups=len(maps),
-            )
-            grad_largest = _where_positive(grad_largest, largest)
-            _split(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
-            _split(grad_rows, maps[:, 1:] - maps[:, :-1], result, 1)
-        return grad_x, None
-
-
-def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yields the same few maps (n, H, W) of each (N, C, H, W): about four megabytes."""
-    n_maps = max(1, 1_000_000 // tensors[0].shape[-2:].numel())
-    return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
-
-
-def _where_positive(grad: Tensor, x: Tensor) -> Tensor:
-    """Returns ``grad`` where x > 0 and 0 elsewhere, in one pass (a product with a bool takes two)."""
-    return torch.ops.aten.threshold_backward(grad, x, 0.0)
-
-
-def _split(grad: Tensor, second_minus_first: Tensor, out: Tensor, dim: int) -> None:
-    """Writes the gradient of the maximum of neighbors along ``dim`` into ``out``, which is one longer there."""
-    size = grad.shape[dim]
-    to_second = _where_positive(grad, second_minus_first)
-    torch.sub(grad, to_second, out=out.narrow(dim, 0, size))
-    out.select(dim, size).zero_()
-    out.narrow(dim, 1, size).add_(to_second)
->>>>>>> main
 
 
 def gaussian_blur(sigma: float = 0.6) -> Tensor:
