@@ -64,10 +64,6 @@ class SteerableConv(e2nn.R2Conv):
         """Returns the convolved fields, shape (N, out_channels, H', W')."""
         return super().forward(e2nn.GeometricTensor(x, self.in_type)).tensor
 
-    def pooled(self, x: Tensor, pool: ReluMaxPool) -> Tensor:
-        """Returns ``pool(self(x))``."""
-        return pool(self(x))
-
     def train(self, mode: bool = True) -> SteerableConv:
         with torch.no_grad():
             super().train(mode)
