@@ -96,6 +96,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         UserError: if the catalog cannot be written in that format, or the mosaic cannot be used.
     """
     check_suffix(out)
+    if not sources:
+        raise UserError("there are no images to predict")
     if part_rows < 1:
         raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
     if settings.mosaic is not None:
@@ -238,9 +240,10 @@ def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) ->
     known = summary.scale is not None
     summary.add(part)
     if summary.scale is not None and not known:
-        trained = job.settings.members[0].preparation.pixel_scale_arcsec
+        scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
+        trained = " and ".join(f"{scale:g}" for scale in sorted(scales))
         say(
-            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained:g}: a "
+            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained}: a "
             "source looks larger or smaller than those they know; --rescale resamples FITS images (flag pixel_scale)"
         )
 

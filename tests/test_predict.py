@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import json
 import os
 import pickle
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from astropy.coordinates import SkyCoord
 from astropy.io import fits as pyfits
 from astropy.table import Table
 from astropy.wcs import WCS
@@ -23,9 +25,10 @@ from astropy.wcs import WCS
 import main
 import models
 from radgal import checkpoint, predict, predictjob
-from radgal.config import load_config
+from radgal.config import Config, load_config
 from radgal.data import MiraBest_full, Split, crop_and_pad
 from radgal.evaluate import predict_logits, sample_dropout
+from radgal.inputs import Preparation, preparation_of
 from radgal.metrics import log_softmax
 from radgal.rotation import sample_rotations
 from tests.conftest import ROOT
@@ -464,6 +467,23 @@ def test_positions_on_and_off_the_mosaic(run_folder, tmp_path) -> None:
         assert "no position on the sky" in rows[name]["error"] and rows[name]["prob_FRI"] == ""
 
 
+def test_packed_mosaics_and_other_coordinates_give_the_same(run_folder, tmp_path) -> None:
+    plain = make_mosaic(tmp_path, sky(199.5, 199.5))
+    data, header = pyfits.getdata(plain, header=True)
+    (tmp_path / "packed.fits.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    tiled = pyfits.CompImageHDU(data, header, compression_type="GZIP_1", quantize_level=0)
+    pyfits.HDUList([pyfits.PrimaryHDU(), tiled]).writeto(tmp_path / "tiled.fits.fz")
+    center = SkyCoord(150, 20, unit="deg").galactic
+    turned = sky(199.5, 199.5, ctype=["GLON-TAN", "GLAT-TAN"], crval=[center.l.deg, center.b.deg])
+    pyfits.PrimaryHDU(data[None], turned.to_header()).writeto(tmp_path / "galactic.fits")
+    (tmp_path / "p.csv").write_text("ra,dec\n150,20\n")
+    found = [
+        go(run_folder, "--mosaic", path, "--catalog", tmp_path / "p.csv", "--mc-samples", 2, out=tmp_path / f"{i}.csv")
+        for i, path in enumerate([plain, *sorted(tmp_path.glob("[pgt]*.fits*"))])
+    ]
+    assert len(found) == 4 and all(rows == found[0] and rows[0]["error"] == "" for rows in found)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".ecsv", ".fits", ".vot"])
 def test_positions_are_read_from_every_table_with_its_units(run_folder, tmp_path, suffix) -> None:
     mosaic = make_mosaic(tmp_path, sky(199.5, 199.5))
@@ -541,6 +561,13 @@ def test_another_pixel_scale_is_warned_of_once_and_resampled_when_asked(run_fold
     words = ("--mosaic", mosaic, "--catalog", tmp_path / "p.csv", "--mc-samples", 0)
     assert go(run_folder, *words, out=tmp_path / "e.csv")[0]["flags"] == "pixel_scale"
     assert go(run_folder, *words, "--rescale", out=tmp_path / "f.csv")[0]["flags"] == ""
+
+
+def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
+    own = load_config(make_run(tmp_path / "r") / "small.txt").to_dict()
+    own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
+    own["training"] |= {"imsize": 200}
+    assert preparation_of(Config.from_dict(own)) == Preparation("mirabest_v2", 200, 5.0, 200, 0)
 
 
 def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
