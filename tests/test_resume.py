@@ -23,6 +23,7 @@ def toy(monkeypatch) -> None:
     monkeypatch.setattr(data, "load_training_data", toy_data)
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: None)
     monkeypatch.setattr(command, "environment", dict)
+    monkeypatch.setattr(command, "make_report", lambda *_: None)
 
 
 @pytest.fixture
