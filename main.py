@@ -71,7 +71,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(
-            "interrupted: every finished epoch is on disk; the same command with --resume goes on",
+            "interrupted: what is finished is on disk; the same command, with --resume where it has that, goes on",
             file=sys.stderr,
         )
         sys.exit(130)
