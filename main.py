@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser
 from importlib import import_module
 
 from radgal.commands import train
 from utils import UserError
+
+# Read when torch is loaded: threads that wait for one another sleep instead of spinning. On a busy machine a
+# training step is several times as fast so (docs/benchmarks.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = (
     "fine-tune",

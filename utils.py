@@ -91,6 +91,38 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def random_states(device=None) -> dict:
+    """Returns the states of Python's, numpy's and torch's (CPU and GPU) generators, in plain types and tensors."""
+    import random
+
+    import numpy as np
+    import torch
+
+    legacy = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (legacy[0], torch.from_numpy(legacy[1].astype("int64")), *legacy[2:]),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device is not None and device.type == "cuda" else None,
+    }
+
+
+def set_random_states(states: dict, device=None) -> None:
+    """Puts the generators back to what :func:`random_states` returned; a GPU's only if it was on one, and is."""
+    import random
+
+    import numpy as np
+    import torch
+
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and device is not None and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
 def pick_device(name: str):
     """Returns the torch.device for 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'; 'auto' takes the fastest there is.
 

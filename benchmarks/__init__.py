@@ -1,1 +1,5 @@
-"""Speed and memory, measured as ratios within one run; never part of the tests."""
+"""Speed and memory of this program against the published pipeline: ``python -m benchmarks``."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in main.py, for both paths, and before torch is loaded

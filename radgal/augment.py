@@ -37,9 +37,10 @@ def rotate(images: Tensor, angles_deg: Tensor, flip: Tensor | None = None, fill:
     Returns:
         (N, C, H, W), same type and device as ``images``.
     """
-    angles = torch.deg2rad(angles_deg.to(images.device, torch.float64))
+    where = images.device if images.device.type == "cuda" else torch.device("cpu")  # not every device has float64
+    angles = torch.deg2rad(angles_deg.to(where, torch.float64))
     cos, sin = angles.cos(), angles.sin()
-    mirror = torch.ones_like(cos) if flip is None else 1.0 - 2.0 * flip.to(images.device, torch.float64)
+    mirror = torch.ones_like(cos) if flip is None else 1.0 - 2.0 * flip.to(where, torch.float64)
     # From a position in the output to the one in the input that it shows (x right, y down, from the center).
     inverse = torch.stack([mirror * cos, -mirror * sin, sin, cos])
     above = images if fill == 0.0 else images - fill
@@ -62,7 +63,7 @@ def _few_pixels(images: Tensor) -> Tensor | None:
 def _sample(images: Tensor, inverse: Tensor) -> Tensor:
     """Returns the turned images; each pixel of the output is interpolated between four of the input."""
     n, _, height, width = images.shape
-    a, b, c, d = inverse.to(images.dtype)
+    a, b, c, d = inverse.to(images.dtype).to(images.device)
     x = torch.arange(width, device=images.device, dtype=images.dtype) - (width - 1) / 2
     y = torch.arange(height, device=images.device, dtype=images.dtype) - (height - 1) / 2
     grid = images.new_empty(n, height, width, 2)

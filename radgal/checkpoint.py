@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from radgal.data import TrainingData
 from radgal.precision import Precision
 from radgal.safeload import check_archive
 from radgal.train import Progress
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, random_states
 
 FORMAT = "e2cnn-radgal-1"
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
@@ -67,7 +68,7 @@ def pack(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
-        "rng_state": torch.get_rng_state(),
+        "random": random_states(data.train.images.device),
         "precision": precision.name,
         "scaler": None if precision.scaler is None else precision.scaler.state_dict(),
     }
@@ -75,11 +76,10 @@ def pack(
 
 def save(path: Path, content: Any) -> None:
     """Writes ``content`` with torch.save; a file that was there stays whole if this is cut off."""
+    whole = io.BytesIO()  # since torch, writing to a full disk itself, does not say what is wrong
+    torch.save(content, whole)
     with atomic_write(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # torch's own word for a full disk
-            raise UserError(f"cannot write {path}: {str(error).splitlines()[0]}") from None
+        temporary.write_bytes(whole.getbuffer())
 
 
 def read(path: Path) -> dict[str, Any]:

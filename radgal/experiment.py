@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,26 +18,13 @@ from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.finetune import freeze_trunk
 from radgal.modelinfo import count_parameters
+from radgal.parallel import Team
 from radgal.precision import Precision, choose_precision, compile_for_training
+from radgal.resume import begin, restore
 from radgal.runfolder import RunFolder
-from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler
+from radgal.stopping import StopSignals
+from radgal.train import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
 from utils import UserError, format_duration, show_bars
-
-# What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
-# The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
-MAY_CHANGE = {
-    "training.epochs",
-    "training.patience",
-    "training.device",
-    "training.precision",
-    "training.compile",
-    "model.engine",
-    "model.quiet",
-    "data.datadir",
-    "data.download",
-    "data.mirror",
-    "data.table",
-}
 
 
 def run_epochs(
@@ -45,122 +35,107 @@ def run_epochs(
     *,
     resume: bool,
     say: Callable[..., None],
+    force: bool = False,
+    team: Team | None = None,
     started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
+    Args:
+        resume: whether to go on with the run in the folder; or else what is there is put aside.
+        force: whether to go on with a changed config, too.
+        team: the processes that share the work; None: this one alone.
+        started_from: facts of the run that the first weights are from.
+
     Raises:
-        NonFiniteLoss: with the checkpoint that is still good in its message.
-        KeyboardInterrupt: on Ctrl-C; all finished epochs are on disk by then.
+        UserError: with the checkpoint that is still good in its message.
+        Interrupted: on SIGTERM or SIGINT, after the batch, with everything on disk.
     """
+    team = team or Team()
     precision = choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    progress = Progress(started_from=started_from)
-    if resume:
-        progress = restore(folder, config, data, model, optimizer, scheduler, precision)
-        say(f"resumed after epoch {progress.epoch}")
-    else:
-        for moved in folder.keep_earlier():
-            say(moved)
-    folder.start_csv(progress.history)
+    state = team.from_first(lambda: begin(folder, config, data, precision, resume=resume, force=force, say=say))
+    progress, part = Progress(started_from=started_from), None
+    if state is not None:
+        progress, part = restore(state, config, model, optimizer, scheduler, precision)
+        inside = f", {len(part.losses)} batches into the next" if part else ""
+        say(f"resumed after epoch {progress.epoch}{inside}")
+    team.share_model(model, compiled=config.training.compile)
     freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
         compile_for_training(model, to_input(images, data.mean, data.std), precision)
-    curves = live.Curves(config, progress.epoch)
+    bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
 
+    def content(**more: Any) -> dict:
+        return checkpoint.pack(model, optimizer, scheduler, progress, config, data, precision) | more
+
+    def record(is_kept: bool) -> None:
+        folder.save_epoch(content(), is_kept)
+        curves.add(progress.history[-1])
+
+    with StopSignals() as signals, bar, ExitStack() as stack:
+        if team.is_first:
+            curves = stack.enter_context(closing(live.Curves(config, progress.epoch)))
+        try:
+            for _, is_best in fit(
+                model,
+                data,
+                config.training,
+                augment=config.data.augment,
+                seed=config.training.seed,
+                optimizer=optimizer,
+                scheduler=scheduler,
+                progress=progress,
+                precision=precision,
+                on_batch=bar.update,
+                team=team,
+                part=part,
+                stop=lambda: team.any(signals.asked),
+            ):
+                is_kept = is_best or not config.model.early_stopping
+                team.from_first(partial(record, is_kept))
+                _report_epoch(progress, config.training.epochs, bar, say)
+        except Stopped as stopped:
+            part = stopped.part
+            if len(part.losses):
+                team.from_first(lambda: folder.save_unfinished(content(unfinished=vars(part))))
+            raise Interrupted(signals.name, signals.exit_code, progress.epoch, len(part.losses)) from None
+        except UserError as error:
+            raise UserError(f"{error}; {_what_is_left(folder)}") from None
+    return progress
+
+
+class Interrupted(Exception):
+    """A signal ended the run, which is on disk up to the last batch; ``exit_code`` is the code to leave with."""
+
+    def __init__(self, signal_name: str, exit_code: int, epoch: int, n_batches: int):
+        inside = f" and {n_batches} batches of the next" if n_batches else ""
+        super().__init__(f"stopped by {signal_name} after epoch {epoch}{inside}")
+        self.exit_code, self.has_state = exit_code, bool(epoch or n_batches)
+
+
+def _make_bar(config: Config, data: TrainingData, progress: Progress, part: Part | None, *, visible: bool) -> tqdm:
+    """Returns the bar over all batches of all epochs."""
     n_batches = -(-len(data.train) // config.training.batch_size)
-    bar = tqdm(
+    return tqdm(
         total=config.training.epochs * n_batches,
-        initial=progress.epoch * n_batches,
-        disable=not show_bars(config.model.quiet),
+        initial=progress.epoch * n_batches + (len(part.losses) if part else 0),
+        disable=not visible,
         unit="batch",
         dynamic_ncols=True,
         bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
     )
-    keep_best = config.model.early_stopping
+
+
+def _what_is_left(folder: RunFolder) -> str:
+    """Returns in words which checkpoint is still good."""
     try:
-        for now, is_best in fit(
-            model,
-            data,
-            config.training,
-            augment=config.data.augment,
-            seed=config.training.seed,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            progress=progress,
-            precision=precision,
-            on_batch=bar.update,
-        ):
-            content = checkpoint.pack(model, optimizer, scheduler, now, config, data, precision)
-            folder.save_epoch(content, is_kept=is_best or not keep_best)
-            folder.add_row(now.history[-1])
-            curves.add(now.history[-1])
-            _report_epoch(now, config.training.epochs, bar, say)
-    except NonFiniteLoss as error:
-        good = f"{folder.last} (epoch {progress.epoch}) is intact" if progress.epoch else "no epoch was finished"
-        raise UserError(f"{error}; {good}") from None
-    finally:
-        bar.close()
-        curves.close()
-    return progress
-
-
-def restore(
-    folder: RunFolder,
-    config: Config,
-    data: TrainingData,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler,
-    precision: Precision,
-) -> Progress:
-    """Puts the run in ``folder`` back to the end of its last finished epoch.
-
-    Raises:
-        UserError: if there is nothing to go on with, or the config has changed in a way that matters.
-    """
-    content = checkpoint.read(folder.last)
-    before, now = Config.from_dict(content["config"]).to_dict(), config.to_dict()
-    changed = [
-        f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
-        for section in before
-        if section not in ("name", "output", "metrics")
-        for key in before[section]
-        if before[section][key] != now[section][key] and f"{section}.{key}" not in MAY_CHANGE
-    ]
-    if changed:
-        raise UserError(
-            f"{folder.last} cannot be resumed with a changed config:\n  "
-            + "\n  ".join(changed)
-            + "\nundo the changes, or start anew without --resume (the earlier files are kept)"
-        )
-    if content.get("checksum", data.checksum) != data.checksum:
-        raise UserError(
-            f"{folder.last} was trained on other images ({content['checksum']}) than [data] gives now "
-            f"({data.checksum}): bring them back, or start anew without --resume (the earlier files are kept)"
-        )
-    trained_in = content.get("precision", "fp32")  # of checkpoints that are older than the choice
-    if trained_in != precision.name:
-        raise UserError(
-            f"{folder.last} was trained in {trained_in}, but [training] precision: {config.training.precision!r} is "
-            f"{precision.name} here; --set training.precision={trained_in} goes on as before"
-        )
-    try:
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        if scheduler is not None:
-            scheduler.load_state_dict(content["scheduler"])
-        if precision.scaler is not None:
-            precision.scaler.load_state_dict(content["scaler"])
-        torch.set_rng_state(content["rng_state"])
-        history = [dict(row) for row in content["history"]]
-        best = int(content["best_epoch"]), tuple(content["best_score"])
-        return Progress(history, *best, content.get("started_from"))
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{folder.last} cannot be resumed: {error}; start anew without --resume") from None
+        return f"{folder.last} (epoch {checkpoint.read(folder.last)['epoch']}) is intact, and --resume goes on from it"
+    except UserError:
+        return f"there is no {folder.last} to go on from"
 
 
 def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]) -> None:

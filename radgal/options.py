@@ -106,6 +106,10 @@ class TrainingSection(Section):
         "plateau",
         description="learning rate: times 0.9 when validation loss stalls, half a cosine, or constant",
     )
+    resume: Literal["auto", "never"] = Field(
+        "never",
+        description="'auto' goes on with what is in the output folder, and starts anew if there is nothing",
+    )
     device: Text = Field(
         "auto",
         pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
-from radgal import checkpoint
+from radgal import checkpoint, runlock
 from radgal.config import Config
 from utils import UserError, atomic_write, free_name
 
@@ -22,6 +24,7 @@ class RunFolder:
         self.path = config.output_dir
         self.csv = config.csv_path
         self.weights = config.model_path
+        self.lock: runlock.RunLock | None = None
 
     @property
     def last(self) -> Path:
@@ -30,6 +33,38 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.path / "best.pt"
+
+    @property
+    def unfinished(self) -> Path:
+        """The epoch that a stopped run was in; of no use once last.pt has that epoch."""
+        return self.path / "unfinished.pt"
+
+    def take(self, stack: ExitStack, say: Callable[..., None]) -> None:
+        """Holds the folder's lock until ``stack`` is closed, and removes what a killed run left half written.
+
+        Raises:
+            UserError: if another run is in the folder, or it cannot be written.
+        """
+        self.lock = stack.enter_context(runlock.hold(self.path))
+        if dead := self.lock.left_by:
+            say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
+        left = [self.path.glob(".*.part")]
+        left += [path.parent.glob(f".{path.name}.*.part") for path in (self.csv, self.weights)]
+        for part in chain(*left):
+            part.unlink(missing_ok=True)
+
+    def state(self) -> dict | None:
+        """Returns the furthest point that the run in the folder can be gone on from, None if there is no run.
+
+        Raises:
+            UserError: if there is one, but it cannot be read.
+        """
+        last = checkpoint.read(self.last) if self.last.is_file() else None
+        if self.unfinished.is_file():
+            part = checkpoint.read(self.unfinished)
+            if part["epoch"] == (last["epoch"] if last else 0):
+                return part
+        return last
 
     def keep_earlier(self) -> list[str]:
         """Moves what an earlier run wrote here to numbered names; returns what was moved, in words.
@@ -47,7 +82,7 @@ class RunFolder:
                     path.rename(kept / path.name)
                 moved.append(f"the earlier run's files are kept in {kept}")
             for path in (self.csv, self.weights):
-                if path.exists():
+                if path.exists() and path not in self._without_rows():
                     kept = free_name(path)
                     path.rename(kept)
                     moved.append(f"the earlier {path} is kept as {kept}")
@@ -59,13 +94,18 @@ class RunFolder:
         return moved
 
     def _own_files(self) -> Iterable[Path]:
-        names = ("last.pt", "best.pt", "config.txt", "environment.json", "metrics.json", "gallery.npz", "report.html")
+        names = "unfinished.pt last.pt best.pt config.txt environment.json metrics.json gallery.npz report.html".split()
         found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
         # What the other commands made of the earlier run must not be taken for results of the new one.
         for pattern in ("sources.*", "rotation_*", "equivariance*.csv"):
             found += sorted(self.path.glob(pattern))
         found += [p for p in (self.csv, self.weights) if p.parent == self.path]
-        return [p for p in found if p.is_file() or p.name == "rotation_figures"]
+        found = [p for p in found if p.is_file() or p.name == "rotation_figures"]
+        return [p for p in found if p not in self._without_rows()]
+
+    def _without_rows(self) -> list[Path]:
+        """Returns the csv if it is there but holds no epoch, as after a run that was killed in its first."""
+        return [self.csv] if self.csv.is_file() and self.csv.read_bytes().count(b"\n") < 2 else []
 
     def start_csv(self, history: Iterable[dict] = ()) -> None:
         """Writes the csv anew, with the rows there are so far."""
@@ -87,11 +127,46 @@ class RunFolder:
             ) from None
 
     def save_epoch(self, content: dict, is_kept: bool) -> None:
-        """Writes last.pt and, for the epoch to keep so far, best.pt and the plain weights."""
+        """Writes last.pt and, for the epoch to keep so far, best.pt and the plain weights; then the csv's row.
+
+        last.pt comes first and has it all: whatever a kill leaves undone after it, ``repair`` does on resume.
+        """
+        self._check_held()
         checkpoint.save(self.last, content)
         if is_kept:
-            checkpoint.save(self.best, content)
-            checkpoint.save(self.weights, content["model"])
+            self._save_kept(content)
+        self.add_row(content["history"][-1])
+        self.unfinished.unlink(missing_ok=True)
+
+    def _save_kept(self, content: dict) -> None:
+        checkpoint.save(self.best, content)
+        checkpoint.save(self.weights, content["model"])
+
+    def save_unfinished(self, content: dict) -> None:
+        """Writes the state within an epoch."""
+        self._check_held()
+        checkpoint.save(self.unfinished, content)
+
+    def repair(self, is_kept: bool, is_unfinished: bool) -> None:
+        """Brings the files after last.pt up to it, where the run was killed between them.
+
+        Args:
+            is_kept: whether the epoch of last.pt is the one to keep so far.
+            is_unfinished: whether unfinished.pt is what the run goes on from.
+        """
+        if not is_unfinished:
+            self.unfinished.unlink(missing_ok=True)
+        if is_kept and self.last.is_file():
+            self._save_kept(checkpoint.read(self.last))
+        elif self.best.is_file() and not self.weights.is_file():
+            checkpoint.save(self.weights, checkpoint.read(self.best)["model"])
+
+    def _check_held(self) -> None:
+        if self.lock is not None and not self.lock.is_held:
+            raise UserError(
+                f"{self.path} has vanished, or was taken away from this run: its {runlock.NAME} is no longer there; "
+                "put the folder back, or choose another [metrics] outputdir"
+            )
 
     def write_config(self, config: Config) -> None:
         """Writes the resolved config, which ``--config`` reads again."""

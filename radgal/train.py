@@ -4,7 +4,8 @@ The engine knows nothing of files or arguments. It is handed a network, tensors 
 numbers as each epoch ends; what is written where is the caller's business.
 
 All that is random in an epoch (order, poses, dropout) is a function of (seed, epoch) alone, so a run that is
-resumed after any epoch is the same run.
+resumed after any epoch is the same run; one that was stopped inside an epoch goes on from the batch it came to.
+Where several processes train one network (``parallel``), each takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 
 from radgal.augment import random_poses, to_input
 from radgal.data import Split, TrainingData
+from radgal.parallel import Team
 from radgal.precision import Precision
-from utils import UserError
+from utils import UserError, random_states, set_random_states
 
 LARGEST_SEED = 2**63 - 1
 
@@ -43,6 +45,22 @@ class Progress:
     @property
     def epochs_since_best(self) -> int:
         return self.epoch - self.best_epoch
+
+
+@dataclass
+class Part:
+    """How far the current epoch has come: what is needed to go on with it after a stop."""
+
+    losses: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))  # of the batches done
+    n_correct: int = 0
+    seconds: float = 0.0
+    random: dict | None = None  # of all generators, after the last batch
+
+
+class Stopped(Exception):
+    """Training was asked to stop, and did so between two batches; ``part`` is what was done of the epoch."""
+
+    part: Part
 
 
 class NonFiniteLoss(UserError):
@@ -91,46 +109,67 @@ def train_epoch(
     std: float,
     precision: Precision | None = None,
     on_batch: Callable[[], None] = lambda: None,
+    team: Team | None = None,
+    part: Part | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[float, float]:
     """Trains on every image once, in random order and pose; in float32 unless ``precision`` says otherwise.
 
     Nothing is read back from the device before the epoch ends, so a GPU is never made to wait.
+
+    Args:
+        team: the processes that share the work; None: this one alone.
+        part: of the epoch that is done already; changed in place.
+        stop: asked before every batch whether to stop.
 
     Returns:
         (loss, accuracy): means over the epoch, of the network as it was at each batch and with dropout on.
 
     Raises:
         NonFiniteLoss: names the first batch whose loss is NaN or infinite.
+        Stopped: with ``part`` brought up to date.
     """
     model.train()
-    precision = precision or Precision()
+    precision, team, part = precision or Precision(), team or Team(), part or Part()
     generator = epoch_generator(seed, epoch)
     torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
     device = split.images.device
     order = torch.randperm(len(split), generator=generator)
     poses = (_rows(values, order) for values in random_poses(len(split), augment, generator))
     batches = _batches(batch_size, device, order, *poses)
+    done = len(part.losses)
+    if part.random is not None:
+        set_random_states(part.random, device)
     losses = torch.zeros(len(batches), device=device)
     n_correct = torch.zeros((), dtype=torch.int64, device=device)
-    for i, (rows, angles, flip) in enumerate(batches):
-        labels = split.labels[rows]
-        x = to_input(split.images[rows], mean, std, angles, flip)
+    stopped = False
+    for rows, angles, flip in batches[done:]:
+        if stopped := stop():
+            break
+        own, weight = team.share(len(rows))
+        labels = split.labels[rows[own]]
+        x = to_input(split.images[rows[own]], mean, std, _rows(angles, own), _rows(flip, own))
         with precision.autocast():
-            logits = model(x)
-            loss = F.cross_entropy(logits.float(), labels)
+            logits = team.forward(model, x)
+            loss = F.cross_entropy(logits.float(), labels) * weight
         precision.step(loss, optimizer)
-        losses[i] = loss.detach()
-        n_correct += (logits.detach().argmax(1) == labels).sum()
+        losses[done] = loss.detach() / team.size
+        n_correct += (logits.detach().argmax(1) == labels).sum() * (weight > 0)
+        done += 1
         on_batch()
-    losses = losses.double().cpu()
+    new = team.sum(losses[len(part.losses) : done].cpu().double())
+    part.losses = losses = torch.cat([part.losses, new])
+    part.n_correct += int(team.sum(n_correct.cpu()))
+    if stopped:
+        raise Stopped
     if not torch.isfinite(losses).all():
         first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
         raise NonFiniteLoss(epoch, first, optimizer.param_groups[0]["lr"])
     sizes = torch.tensor([len(rows) for rows, _, _ in batches], dtype=torch.float64)
-    return float((losses * sizes).sum() / sizes.sum()), int(n_correct) / len(split)
+    return float((losses * sizes).sum() / sizes.sum()), part.n_correct / len(split)
 
 
-def _rows(values: Tensor | None, rows: Tensor) -> Tensor | None:
+def _rows(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:
     return None if values is None else values[rows]
 
 
@@ -151,23 +190,33 @@ def validate(
     std: float,
     poses: tuple[Tensor | None, Tensor | None] = (None, None),
     precision: Precision | None = None,
+    team: Team | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[float, float]:
     """Returns (loss, accuracy) in evaluation mode; upright images unless ``poses`` (angles_deg, flip) turns them.
 
     In float32 unless ``precision`` says otherwise. As in training, the device is read once, at the end.
 
     Differs from the published program, which turns the validation images at random in every epoch.
+
+    Raises:
+        Stopped: if ``stop``, asked before every batch, says so.
     """
     model.eval()
-    precision = precision or Precision()
+    precision, team = precision or Precision(), team or Team()
     device = split.images.device
     losses, n_correct = [], torch.zeros((), dtype=torch.int64, device=device)
     for images, labels, angles, flip in _batches(batch_size, device, split.images, split.labels, *poses):
+        if stop():
+            raise Stopped
+        own, weight = team.share(len(labels))
+        x = to_input(images[own], mean, std, _rows(angles, own), _rows(flip, own))
         with precision.autocast():
-            logits = model(to_input(images, mean, std, angles, flip)).float()
-        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
-        n_correct += (logits.argmax(1) == labels).sum()
-    return sum(torch.stack(losses).tolist()) / len(split), int(n_correct) / len(split)
+            logits = model(x).float()
+        losses.append(F.cross_entropy(logits, labels[own], reduction="sum") * (weight > 0))
+        n_correct += (logits.argmax(1) == labels[own]).sum() * (weight > 0)
+    total = team.sum(torch.stack(losses).cpu().double()).tolist()
+    return sum(total) / len(split), int(team.sum(n_correct.cpu())) / len(split)
 
 
 def fit(
@@ -182,6 +231,9 @@ def fit(
     progress: Progress,
     precision: Precision | None = None,
     on_batch: Callable[[], None] = lambda: None,
+    team: Team | None = None,
+    part: Part | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Progress, bool]]:
     """Trains to the last epoch, or until ``training.patience`` epochs brought nothing better.
 
@@ -190,23 +242,38 @@ def fit(
         training: the [training] section of the config.
         progress: of a run to go on with, or a new one; changed in place.
         precision: of forward passes and losses; None: float32.
+        team: the processes that share the work; None: this one alone.
+        part: of the next epoch that an earlier run has done.
+        stop: asked before every batch whether to stop.
 
     Yields:
         (progress, is_best) after every epoch, to be saved by the caller. Without validation images the last
         epoch is always the best so far.
+
+    Raises:
+        Stopped: with the part of the epoch that is done, to be saved by the caller.
     """
     common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std, precision=precision)
+    common |= dict(team=team, stop=stop)
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
-        started, epoch = time.perf_counter(), progress.epoch + 1
+        part = part or Part()
+        started, epoch = time.perf_counter() - part.seconds, progress.epoch + 1
         lr = optimizer.param_groups[0]["lr"]
-        train_loss, train_accuracy = train_epoch(
-            model, data.train, optimizer, epoch=epoch, seed=seed, augment=augment, on_batch=on_batch, **common
-        )
         val_loss = val_accuracy = None
-        if data.val is not None:
-            pose_source = augment if training.val_augment else "none"
-            poses = random_poses(len(data.val), pose_source, epoch_generator(seed, epoch, stream=2))
-            val_loss, val_accuracy = validate(model, data.val, poses=poses, **common)
+        try:
+            train_loss, train_accuracy = train_epoch(
+                model, data.train, optimizer, epoch=epoch, seed=seed, augment=augment, on_batch=on_batch, part=part,
+                **common,
+            )  # fmt: skip
+            if data.val is not None:
+                pose_source = augment if training.val_augment else "none"
+                poses = random_poses(len(data.val), pose_source, epoch_generator(seed, epoch, stream=2))
+                val_loss, val_accuracy = validate(model, data.val, poses=poses, **common)
+        except Stopped as stopped:
+            part.seconds, part.random = time.perf_counter() - started, random_states(data.train.images.device)
+            stopped.part = part
+            raise
+        part = None
         if scheduler is not None:
             by_loss = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
             scheduler.step(*([train_loss if val_loss is None else val_loss] if by_loss else []))

@@ -207,6 +207,7 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
         "1 images are smaller than imsize, 25 px, and padded: 1",
         "1 pairs of rows in one split have the same pixels: 0 and 3 (train)",
         "no row of the split test has the label FRII",
+        "test rows: FRII 0, bent 1, compact 1",
         "fewer than 10 training sources",
     ):
         assert words in notes, notes

@@ -10,8 +10,8 @@ from utils import UserError, nearest, show_bars
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
-    "demo --both --out demo.gif; python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif; "
-    "python main.py demo --conventional --image galaxy.png --out strip.png"
+    "demo --both --out demo.gif; python main.py demo --conventional --image galaxy.png --out strip.png; "
+    "python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif"
 )
 
 SOURCE = "159.868_5.604_1_MiraBest"  # FIRSTGalaxyData: an FR II with two lobes, a core and a jet
@@ -67,7 +67,16 @@ def run(args) -> None:
     print(f"{name}: relative change of the stabilized view")
     for result in demos:
         print(f"  {result.label}: {demofigure.exact_text(result)}, {demofigure.percent(result.change.max())} at most")
-    print(f"written to {out} ({out.stat().st_size / 1e6:.2f} MB, {args.size} pixels wide); {next_step(args)}")
+    print(f"written to {out} ({size_text(out)}); {next_step(args)}")
+
+
+def size_text(path: Path) -> str:
+    """Returns the size of a file, and for a GIF that loads slowly in a web page what makes it smaller."""
+    from radgal.demofigure import MAX_GIF_BYTES
+
+    n_bytes = path.stat().st_size
+    large = path.suffix.lower() == ".gif" and n_bytes > MAX_GIF_BYTES
+    return f"{n_bytes / 1e6:.2f} MB" + (", less with a smaller --size or fewer --frames" if large else "")
 
 
 def bar(items, desc: str):

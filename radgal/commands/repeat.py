@@ -83,14 +83,15 @@ def train_task(task: Task) -> None:
 
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
-    again = (task.folder / "last.pt").is_file()
+    again = any((task.folder / name).is_file() for name in ("last.pt", "unfinished.pt"))
     print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
     with ExitStack() as stack:
         if task.to_log:
             task.folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
-        done = train.run(Namespace(config=task.config, set=task.overrides, dry_run=False, resume=again, no_test=False))
+        options = dict(dry_run=False, resume=again, force=False, no_test=False)
+        done = train.run(Namespace(config=task.config, set=task.overrides, **options))
     if done.metrics is None:
         raise UserError(
             f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "

@@ -1,0 +1,126 @@
+"""``python -m benchmarks``: see ``--help`` and docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+from benchmarks import gpu, growth, table
+from benchmarks.equality import check_equality
+from benchmarks.measure import Bench, seconds_per_image
+from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
+from radgal.augment import to_input
+from radgal.data import DATASETS, crop_and_pad
+from radgal.precision import choose_precision, runnable
+from utils import UserError, atomic_write, environment, pick_device, write_json
+
+EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
+GPU_STEPS = 10
+
+
+def main(argv: list[str]) -> dict:
+    """Measures, prints, and writes what was found as JSON and Markdown; returns it."""
+    args = parse(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    device = pick_device(args.device)
+    if args.dataset not in DATASETS:
+        raise UserError(f"--dataset {args.dataset}: use one of {', '.join(DATASETS)}")
+    if args.full_run and device.type != "cuda":
+        raise UserError("--full-run takes days on a CPU: it needs a CUDA device")
+    if args.precision is None:
+        args.precision = ["fp32", "bf16"] if device.type == "cuda" and "bf16" in runnable(device) else ["fp32"]
+    for name in args.precision:
+        choose_precision(name, device)
+    images = DATASETS[args.dataset](args.datadir, train=True, download=True, mirror=args.mirror)
+    result = {
+        "command": command_text(argv),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "device": str(device),
+        "cores": os.cpu_count(),
+        "load_before": _load(),
+        "environment": environment(),
+        "dataset": args.dataset,
+        "side": args.imsize + (args.pad if args.what == "all" else 0),
+    }
+    result |= (_growth if args.what == "growth" else _all)(images, args, device)
+    result["load_after"] = _load()
+    _write(result, args)
+    return result
+
+
+def _load() -> list[float]:
+    return list(os.getloadavg()) if hasattr(os, "getloadavg") else [0.0]
+
+
+def _all(images, args: Namespace, device: torch.device) -> dict:
+    """Returns equality and then the rows of every network, batch size and precision."""
+    side, n = args.imsize + args.pad, 4
+    step = max(1, len(images) // n)
+    x = to_input(crop_and_pad(images.data[::step][:n], args.imsize, args.pad), images.mean, images.std).to(device)
+    labels = images.targets[::step][:n].to(device)
+    equality = {}
+    for name in args.models:
+        equality[name] = check_equality(name, side, x, labels)
+        print(f"{name}: as stock, relative " + ", ".join(f"{k} {v:.1e}" for k, v in equality[name].items()), flush=True)
+    rows: list[dict] = []
+    for name in args.models:
+        for batch_size in batch_sizes(args, name, device.type):
+            budget = QUICK_EPOCH_SECONDS if args.quick else EPOCH_SECONDS
+            n_images = args.epoch_images or int(budget / seconds_per_image(name, side, x, labels))
+            for precision in args.precision:
+                bench = Bench(
+                    name,
+                    batch_size,
+                    images,
+                    args.imsize,
+                    args.pad,
+                    device,
+                    precision,
+                    args.repeats,
+                    max(n_images, batch_size + 1),
+                    GPU_STEPS if device.type == "cuda" else 1,
+                    args.compile,
+                )
+                rows += bench.measure(say=lambda text: print(text, flush=True))
+    result = {"equality": equality, "rows": rows}
+    if device.type == "cuda":
+        result["convolution_rate"] = gpu.convolution_rate(device, args.repeats)
+        gpu.add_shares(rows, side, result["convolution_rate"])
+    if args.full_run:
+        overrides = [f"data.datadir='{args.datadir}'", *([f"data.mirror='{args.mirror}'"] if args.mirror else [])]
+        result["full_runs"] = gpu.full_runs(FULL_RUN_CONFIG, overrides, Path(args.out), str(device))
+    return result
+
+
+def _growth(images, args: Namespace, device: torch.device) -> dict:
+    return growth.measure(images, args, device, say=lambda text: print(text, flush=True))
+
+
+def _write(result: dict, args: Namespace) -> None:
+    out, stem = Path(args.out), "growth" if args.what == "growth" else "benchmarks"
+    write_json(out / f"{stem}.json", result)
+    if args.what == "growth":
+        text = table.growth_caption(result)
+        growth.save_growth(result, out / "growth.png")
+        if args.update:
+            growth.save_growth(result, Path(args.update).parent / "figures" / "growth.png")
+    else:
+        text = table.markdown(result)
+    with atomic_write(out / f"{stem}.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    if args.update:
+        table.update_section(Path(args.update), table.section_name(result), text)
+    print(f"\n{text}\nwritten to {out / stem}.json and {out / stem}.md" + f", and to {args.update}" * bool(args.update))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,71 @@
+"""Construction time and peak memory, each in a process of its own: ``python -m benchmarks.fresh`` prints them as JSON.
+
+Usage: python -m benchmarks.fresh NAME stock|ours SIDE BATCH_SIZE DEVICE PRECISION THREADS
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def in_fresh_process(name: str, path: str, side: int, batch_size: int, device: str, precision: str, threads: int):
+    """Returns what ``main`` prints in a new process: seconds to build the network, and bytes to train it."""
+    words = [name, path, side, batch_size, device, precision, threads]
+    command = [sys.executable, "-m", "benchmarks.fresh", *map(str, words)]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(name: str, path: str, side: str, batch_size: str, device: str, precision: str, threads: str) -> None:
+    """Builds the network, makes two training steps, and prints what both cost."""
+    import torch
+
+    from benchmarks.measure import Trainer
+    from benchmarks.published import build, parse_name
+    from radgal.precision import choose_precision
+    from utils import pick_device
+
+    torch.set_num_threads(int(threads))
+    if parse_name(name)[1] is not None:  # imports are no part of the construction
+        import radgal.steerable  # noqa: F401
+    before = peak_memory()
+    started = time.perf_counter()
+    model = build(name, int(side), stock=path == "stock")
+    build_s = time.perf_counter() - started
+
+    where = pick_device(device)
+    x = torch.zeros(int(batch_size), 1, int(side), int(side), device=where)
+    labels = torch.zeros(int(batch_size), dtype=torch.int64, device=where)
+    trainer = Trainer(model.to(where), path, choose_precision(precision, where))
+    for _ in range(2):
+        trainer.step(x, labels)
+    if where.type == "cuda":
+        before, peak = 0, torch.cuda.max_memory_allocated(where)
+    else:
+        peak = peak_memory()
+    print(json.dumps({"build_s": build_s, "peak_bytes": peak, "beyond_imports_bytes": peak - before}))
+
+
+def peak_memory() -> int:
+    """Returns the largest resident memory of this process so far, bytes.
+
+    Not ``ru_maxrss`` where it can be helped: on Linux that begins with the memory of the process that started this.
+    """
+    try:
+        for text in Path("/proc/self/status").read_text().splitlines():
+            if text.startswith("VmHWM:"):
+                return 1024 * int(text.split()[1])
+    except OSError:
+        pass
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,79 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+EXAMPLES = """examples:
+  python -m benchmarks --quick                       a first look, in under a minute
+  python -m benchmarks --update docs/benchmarks.md   all networks; the tables of that page made anew
+  python -m benchmarks growth                        cost against N and against the size of the image
+  python -m benchmarks --device cuda --dataset MBFRConfident --mirror FOLDER --full-run"""
+BATCH_SIZES = {"LeNet": 50, "C4": 50, "C8": 20, "C16": 10, "D4": 20, "D8": 10, "D16": 10}
+GPU_BATCH_SIZE = 50
+FULL_RUN_CONFIG = "configs/config_mb_dn16lenet.txt"
+PATHS = ("--out", "--update", "--mirror", "--datadir")
+
+
+def parse(argv: list[str]) -> Namespace:
+    """Returns the arguments, with the defaults that depend on others filled in."""
+    parser = ArgumentParser(
+        prog="python -m benchmarks",
+        description="Speed and memory against the published pipeline, measured in one run and in turn.",
+        epilog=EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("what", nargs="?", choices=("all", "growth"), default="all", help="what to measure (default: all)")
+    add("--quick", action="store_true", help="few networks, small images, few repeats")
+    add("--models", nargs="+", metavar="NAME", help="LeNet, C<N> or D<N> (default: LeNet to D16)")
+    add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 2")
+    add("--imsize", type=int, metavar="PX", help="central pixels that are used (default: 150, with --quick 50)")
+    add("--pad", type=int, default=1, metavar="PX", help="rows and columns added (default: 1, as published)")
+    add("--threads", type=int, metavar="N", help="of both paths (default: torch's choice)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--precision", nargs="+", metavar="NAME", help="of this program (default: fp32, and bf16 on a GPU)")
+    add("--compile", action="store_true", help="compile this program's networks with torch.compile")
+    add("--repeats", type=int, metavar="N", help="readings of the clock (default: 5, with --quick 3)")
+    add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 8 s, at most all)")
+    add("--dataset", default="FIRSTGalaxyData", help="default: FIRSTGalaxyData, which pip brings")
+    add("--datadir", default="data", metavar="FOLDER", help="of the data (default: data)")
+    add("--mirror", metavar="FOLDER", help="where the archives lie")
+    add("--full-run", action="store_true", help=f"train {FULL_RUN_CONFIG} to its end, in bf16 and in fp32 (GPU)")
+    add("--out", default="runs/benchmarks", metavar="FOLDER", help="for JSON and Markdown (default: runs/benchmarks)")
+    add("--update", metavar="FILE", help="put the tables, or the figure, into this Markdown page too")
+    args = parser.parse_args(argv)
+    for key, usual, quick in (("imsize", 150, 50), ("repeats", 5, 3)):
+        if getattr(args, key) is None:
+            setattr(args, key, quick if args.quick else usual)
+    args.models = args.models or (["LeNet", "C4"] if args.quick else list(BATCH_SIZES))
+    for name in args.models:
+        if not re.fullmatch(r"LeNet|[CD][1-9]\d?", name):
+            parser.error(f"--models {name}: use LeNet, C<N> or D<N>, such as C8 or D16")
+    for key in ("imsize", "repeats", "threads", "epoch_images", "batch_size"):
+        values = getattr(args, key)
+        if any(value < 1 for value in (values if isinstance(values, list) else [1 if values is None else values])):
+            parser.error(f"--{key.replace('_', '-')}: at least 1")
+    return args
+
+
+def batch_sizes(args: Namespace, name: str, device_type: str) -> list[int]:
+    """Returns the batch sizes to measure a network at."""
+    if args.batch_size:
+        return args.batch_size
+    return [GPU_BATCH_SIZE if device_type == "cuda" else min(BATCH_SIZES.get(name, 10), 10 if args.quick else 50)]
+
+
+def command_text(argv: list[str]) -> str:
+    """Returns the command that was given, without the folders of this machine."""
+    words, hide = ["python -m benchmarks"], False
+    for word in argv:
+        if hide:
+            hide = False
+        elif word in PATHS:
+            hide = True
+        elif not word.startswith(tuple(f"{path}=" for path in PATHS)):
+            words.append(word)
+    return " ".join(words)

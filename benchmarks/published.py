@@ -1,0 +1,86 @@
+"""The published pipeline rebuilt from stock parts: torchvision transforms on PIL images, stock modules, float32."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+import models
+from radgal.basis import Symmetry
+from radgal.batches import GalaxyImages
+
+
+class StockLeNet(models.VanillaLeNet):
+    """The plain LeNet of ``nn.Conv2d``, ReLU and ``max_pool2d``; parameters and keys are those of VanillaLeNet."""
+
+    def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
+        self.conv1 = nn.Conv2d(in_chan, 6, kernel_size, padding=1)
+        self.conv2 = nn.Conv2d(6, 16, kernel_size, padding=1)
+        self._build_head(out_chan, kernel_size)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(self.prepare(x))), 2)
+        return F.max_pool2d(F.relu(self.conv2(x)), 2)
+
+
+def parse_name(name: str) -> tuple[str, int | None]:
+    """Returns (class name, N) of 'LeNet', 'C16' or 'D4'."""
+    if name == "LeNet":
+        return "VanillaLeNet", None
+    return f"{name[0]}NSteerableLeNet", int(name[1:])
+
+
+def build(name: str, side: int, *, stock: bool, dropout: float = 0.5) -> nn.Module:
+    """Returns the network called 'LeNet', 'C16', 'D4', ...: of stock modules, or of this program's."""
+    base, nrot = parse_name(name)
+    if stock and nrot is None:
+        return StockLeNet(1, 2, side, dropout=dropout)
+    engine = "e2cnn" if stock else "fast"
+    return models.build_model(base, n_classes=2, side=side, nrot=nrot, dropout=dropout, engine=engine)
+
+
+def pil_loader(images: GalaxyImages, rows: list[int], batch_size: int, imsize: int, pad: int) -> DataLoader:
+    """Returns the published loader: crop, pad, rotate, to tensor and normalize, image by image, in this process."""
+    images.transform = transforms.Compose(
+        [
+            transforms.CenterCrop(imsize),
+            transforms.Pad((0, 0, pad, pad)),
+            transforms.RandomRotation(360, interpolation=InterpolationMode.BILINEAR),
+            transforms.ToTensor(),
+            transforms.Normalize([images.mean], [images.std]),
+        ]
+    )
+    return DataLoader(Subset(images, rows), batch_size=batch_size, shuffle=True)
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> Tensor:
+    """Returns the loss of one step of training."""
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x), labels)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def run_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    training: DataLoader,
+    validation: DataLoader,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Returns the training and validation loss of one epoch; each batch's is read as the published loop does."""
+    model.train()
+    train_loss = val_loss = 0.0
+    for x, labels in training:
+        train_loss += train_step(model, optimizer, x.to(device), labels.to(device)).item() * len(x)
+    model.eval()
+    with torch.no_grad():
+        for x, labels in validation:
+            logits = model(x.to(device))
+            val_loss += F.cross_entropy(logits, labels.to(device)).item() * len(x)
+    return train_loss / len(training.dataset), val_loss / len(validation.dataset)

@@ -1,0 +1,150 @@
+"""The numbers of a benchmark as Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils import UserError, atomic_write
+
+# What, of which network, must be how many times as good as the published pipeline; and the goal.
+TARGETS = (
+    ("cpu", "LeNet", "epoch", 2, 4),
+    ("cpu", "D16", "training step", 2, 5),
+    ("cpu", "C16", "training step", 1.5, 4),
+    ("cpu", "D8", "training step", 1.5, 4),
+    ("cpu", "D4", "training step", 1.5, 4),
+    ("cpu", "D16", "peak memory", 2, 4),
+    ("cpu", "D16", "peak memory beyond imports", 2, 4),
+    ("cpu", "D16", "construction", 5, 20),
+    ("cuda", "D16", "epoch", 5, 20),
+)
+LOGITS_MUST, LOGITS_GOAL = 1e-4, 1e-5
+MARKS = ("<!-- {}: begin -->", "<!-- {}: end -->")
+
+
+def markdown(result: dict) -> str:
+    """Returns all of a benchmark: on what machine, equality, targets, and a table of what was measured."""
+    parts = [_machine(result), _targets(result), _equality(result), _rows(result), _gpu(result)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def growth_caption(result: dict) -> str:
+    """Returns the figure and what it shows, for the page that it is in."""
+    return (
+        "![Time of a training step against N of C_N and D_N, and against the side of the image](figures/growth.png)\n\n"
+        f"{_machine(result)}\n"
+    )
+
+
+def section_name(result: dict) -> str:
+    """Returns the name of the section that a result belongs to: 'growth', 'cpu' or 'cuda'."""
+    return "growth" if "by_group" in result else result["device"].split(":")[0]
+
+
+def _machine(result: dict) -> str:
+    where = result["environment"]
+    packages = ", ".join(f"{name} {where['packages'][name]}" for name in ("torch", "torchvision", "e2cnn", "numpy"))
+    device = where["cuda_device"] if result["device"].startswith("cuda") else where["processor"]
+    before, after = (f"{load[0]:.1f}" for load in (result["load_before"], result["load_after"]))
+    return (
+        f"`{result['command']}`, {result['date']}: {device}, {where['threads']} of {result['cores']} cores, "
+        f"Python {where['python']}, {packages}; {result['dataset']}, {result['side']} x {result['side']} px. "
+        f"Load average {before} before and {after} after: above the number of threads, other programs were running, "
+        "and ratios say more than times."
+    )
+
+
+def _targets(result: dict) -> str:
+    device = result["device"].split(":")[0]
+    lines = [
+        "| target | must | goal | measured | must | goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, model, what, must, goal in TARGETS:
+        found = [row for row in result["rows"] if kind == device and (row["model"], row["what"]) == (model, what)]
+        for row in found:
+            name = f"{model}, {what}, batch {row['batch_size']}, {row['precision']}"
+            verdicts = " | ".join(_verdict(row["ratio"] >= bound) for bound in (must, goal))
+            lines.append(f"| {name} | {must}x | {goal}x | {row['ratio']:.2f}x | {verdicts} |")
+    worst = max(max(e["logits_train_mode"], e["logits_eval_mode"]) for e in result["equality"].values())
+    verdicts = f"{_verdict(worst <= LOGITS_MUST)} | {_verdict(worst <= LOGITS_GOAL)}"
+    lines.append(f"| logits, same weights, fp32, relative | {LOGITS_MUST} | {LOGITS_GOAL} | {worst:.1e} | {verdicts} |")
+    return "\n".join(lines)
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**not met**"
+
+
+def _equality(result: dict) -> str:
+    lines = ["| fp32, relative difference | logits, train mode | logits, eval mode | gradients |", "|---|---|---|---|"]
+    for name, found in result["equality"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{value:.1e}" for value in found.values()) + " |")
+    return "\n".join(lines)
+
+
+def _rows(result: dict) -> str:
+    lines = [
+        "| network | batch | what | precision | unit | published | here | ratio | ratio of processor time |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        processor = row["ratio_processor_time"]
+        cells = [row["model"], row["batch_size"], _what(row), row["precision"], row["unit"]]
+        cells += [_spread(row[path]) for path in ("stock", "ours")]
+        cells += [f"{row['ratio']:.2f}", "" if processor is None else f"{processor:.2f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n\nMedians, with the quartiles in brackets."
+
+
+def _what(row: dict) -> str:
+    if row["what"] == "epoch":
+        return f"epoch ({row['training_images']} + {row['validation_images']} images)"
+    return row["what"]
+
+
+def _spread(values: dict) -> str:
+    return f"{values['median']:.3g} ({values['low']:.3g} to {values['high']:.3g})"
+
+
+def _gpu(result: dict) -> str:
+    if result["device"] == "cpu":
+        return ""
+    rate = result["convolution_rate"]
+    lines = [f"bf16 convolutions of this card, channels last: {rate['best_tflops']:.0f} TFLOP/s at best."]
+    for row in result["rows"]:
+        if "share_of_conv_rate" in row:
+            share = 100 * row["share_of_conv_rate"]
+            lines.append(
+                f"- {row['model']}, batch {row['batch_size']}: the training step computes at {row['dense_tflops']:.1f} "
+                f"TFLOP/s counted as dense convolutions, {share:.1f} % of that."
+            )
+        if row["what"] == "epoch":
+            images = row["training_images"] + row["validation_images"]
+            minutes = 600 * images * row["ours"]["median"] / 6e4
+            lines.append(
+                f"- {row['model']}, batch {row['batch_size']}, {row['precision']}: 600 epochs of {images} images take "
+                f"{minutes:.1f} min, from one epoch."
+            )
+    for run in result.get("full_runs", ()):
+        lines.append(
+            f"- {run['config']}, {run['precision']}: {run['epochs']} epochs in {run['seconds'] / 60:.1f} min, test "
+            f"error {100 * run['test_error_upright']:.2f} % ({run['n_test']} sources)."
+        )
+    return "\n".join(lines)
+
+
+def update_section(path: Path, name: str, text: str) -> None:
+    """Puts ``text`` between the marks of section ``name`` in a Markdown file, in place of what was there.
+
+    Raises:
+        UserError: if the file, or its marks, are not there.
+    """
+    begin, end = (mark.format(name) for mark in MARKS)
+    try:
+        before, rest = path.read_text(encoding="utf-8").split(f"{begin}\n", 1)
+        _, after = rest.split(end, 1)
+    except (OSError, ValueError):
+        raise UserError(f"{path} has no section between {begin} and {end}") from None
+    with atomic_write(path) as temporary:
+        temporary.write_text(f"{before}{begin}\n{text}{end}{after}", encoding="utf-8")

@@ -1,0 +1,166 @@
+"""Going on with a run: from where, whether the config allows it, and everything put back as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from radgal.config import Config
+from radgal.data import TrainingData
+from radgal.precision import Precision
+from radgal.runfolder import RunFolder
+from radgal.train import Part, Progress
+from utils import UserError, set_random_states
+
+# What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.
+# The precision is compared as it comes out on the device, since 'auto' says nothing by itself.
+MAY_CHANGE = {
+    "training.epochs",
+    "training.patience",
+    "training.device",
+    "training.precision",
+    "training.compile",
+    "training.resume",
+    "model.engine",
+    "model.quiet",
+    "data.datadir",
+    "data.download",
+    "data.mirror",
+    "data.table",
+}
+
+
+def begin(
+    folder: RunFolder,
+    config: Config,
+    data: TrainingData,
+    precision: Precision,
+    *,
+    resume: bool,
+    force: bool,
+    say: Callable[..., None],
+) -> dict[str, Any] | None:
+    """Makes the folder ready; returns the state to go on from, or None for a new run, which puts the old one aside.
+
+    Raises:
+        UserError: if there is nothing to go on with, or the config has changed in a way that matters.
+    """
+    state = folder.state() if resume else None
+    if not resume:
+        for moved in folder.keep_earlier():
+            say(moved)
+    elif state is None:
+        raise UserError(f"there is no checkpoint {folder.last} to go on from; start without --resume")
+    elif changed := differences(state, config, data, precision):
+        if not force:
+            raise UserError(
+                f"{folder.last} cannot be resumed with a changed config:\n  "
+                + "\n  ".join(changed)
+                + "\nundo the changes, or go on all the same with --force, or start anew without --resume "
+                "(the earlier files are kept)"
+            )
+        say("going on in spite of what has changed:\n  " + "\n  ".join(changed))
+        if state.pop("unfinished", None) is not None:
+            if not folder.last.is_file():
+                raise UserError(f"{folder.path} has no finished epoch to go on from with a changed config")
+            folder.unfinished.unlink()
+            state = folder.state()
+    if state is not None:
+        is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
+        folder.repair(is_kept, is_unfinished="unfinished" in state)
+    folder.start_csv(state["history"] if state else [])
+    return state
+
+
+def differences(state: dict[str, Any], config: Config, data: TrainingData, precision: Precision) -> list[str]:
+    """Returns what differs between a stored run and now, of what may not, a line each."""
+    before, now = Config.from_dict(state["config"]).to_dict(), config.to_dict()
+    # Half a cosine ends with the last epoch, so with another number of epochs every one would be another.
+    fixed = {"training.epochs"} if config.training.scheduler == "cosine" else set()
+    changed = [
+        f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
+        for section in before
+        if section not in ("name", "output", "metrics")
+        for key in before[section]
+        if before[section][key] != now[section][key] and f"{section}.{key}" not in MAY_CHANGE - fixed
+    ]
+    if state.get("checksum", data.checksum) != data.checksum:
+        changed.append(
+            f"images: were {state.get('version')} ({state['checksum']}), are {data.version} ({data.checksum})"
+        )
+    trained_in = state.get("precision", "fp32")  # of checkpoints that are older than the choice
+    if trained_in != precision.name:
+        changed.append(
+            f"[training] precision: was trained in {trained_in}, {config.training.precision!r} is {precision.name} "
+            f"here; --set training.precision={trained_in} goes on as before"
+        )
+    return changed
+
+
+def restore(
+    state: dict[str, Any],
+    config: Config,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    precision: Precision,
+) -> tuple[Progress, Part | None]:
+    """Puts everything back to how it was; returns where the run stands, and the part of an epoch that is done.
+
+    Raises:
+        UserError: if the state does not fit the network of the config.
+    """
+    before = Config.from_dict(state["config"]).training
+    try:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        if scheduler is not None and before.scheduler == config.training.scheduler:
+            scheduler.load_state_dict(state["scheduler"])
+        if precision.scaler is not None and state.get("scaler"):
+            precision.scaler.load_state_dict(state["scaler"])
+        if "random" in state:
+            set_random_states(state["random"], next(model.parameters()).device)
+        progress = Progress(
+            [dict(row) for row in state["history"]],
+            int(state["best_epoch"]),
+            tuple(state["best_score"]),
+            state.get("started_from"),
+        )
+        part = Part(**state["unfinished"]) if "unfinished" in state else None
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the run of {config.output_dir} cannot be resumed: {reason}; start anew without --resume"
+        ) from None
+    _apply_changes(before, config, optimizer, scheduler, progress.epoch)
+    return progress, part
+
+
+def _apply_changes(before: Any, config: Config, optimizer: torch.optim.Optimizer, scheduler: Any, epoch: int) -> None:
+    """Lets a changed learning rate, decay or schedule count from now on; stored states would undo it."""
+    now = config.training
+    if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR):
+        scheduler.T_max, scheduler.base_lrs, scheduler.last_epoch = now.epochs, [now.lr0], epoch
+    for group in optimizer.param_groups:
+        group["weight_decay"] = now.decay
+        if before.lr0 != now.lr0:
+            group["lr"] *= now.lr0 / before.lr0
+        if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR) and (
+            (before.scheduler, before.epochs, before.lr0) != (now.scheduler, now.epochs, now.lr0)
+        ):
+            group["lr"] = now.lr0 * (1 + math.cos(math.pi * min(epoch / now.epochs, 1))) / 2
+        if scheduler is None:
+            group["lr"] = now.lr0
+
+
+def is_finished(state: dict[str, Any], config: Config, has_val: bool) -> bool:
+    """Returns whether a stored run has nothing more to train."""
+    if "unfinished" in state:
+        return False
+    patience = config.training.patience
+    waited = state["epoch"] - state["best_epoch"]
+    return state["epoch"] >= config.training.epochs or (has_val and patience is not None and waited >= patience)

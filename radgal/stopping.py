@@ -1,0 +1,57 @@
+"""SIGTERM and SIGINT, as batch systems, notebooks and Ctrl-C send them: end the batch, save, leave with a code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType
+
+EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
+"""75 is EX_TEMPFAIL, "try again", of sysexits.h; 130 is what shells give for Ctrl-C."""
+
+
+class StopSignals:
+    """While entered, the first SIGTERM or SIGINT is kept until it can be obeyed; a second one works as ever.
+
+    Under torchrun a second one is ignored: it sends its own after the batch system's, and kills after 30 s anyway.
+    Outside the main thread nothing can be, and nothing is, changed.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, object] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self.received is not None
+
+    @property
+    def exit_code(self) -> int:
+        """The code to leave with; where another process of the team got the signal, that of SIGTERM."""
+        return EXIT_CODES[self.received or signal.SIGTERM]
+
+    @property
+    def name(self) -> str:
+        """Name of the signal."""
+        return signal.Signals(self.received or signal.SIGTERM).name
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in EXIT_CODES}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            return
+        self.received = number
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            self.__exit__()
+        print(f"\n{self.name}: stopping after this batch; a second one stops at once", file=sys.stderr, flush=True)

@@ -1,0 +1,121 @@
+"""The benchmarks run, refuse to time different functions, and write what they found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import equality, gpu, table
+from benchmarks.__main__ import main
+from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
+from benchmarks.published import build
+from benchmarks.timing import compare, interleave
+from main import build_parser
+from radgal.config import load_config
+from tests.conftest import ROOT
+from utils import UserError
+
+SMALL = "--quick --models C4 --imsize 50 --pad 0 --batch-size 2 --repeats 2 --epoch-images 6 --device cpu".split()
+
+
+def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- cpu: begin -->\nold\n<!-- cpu: end -->\nafter\n")
+    main([*SMALL, "--out", str(tmp_path), "--update", str(page)])
+    result = json.loads((tmp_path / "benchmarks.json").read_text())
+    measured = {row["what"]: row for row in result["rows"]}
+    assert list(measured) == [
+        "training step",
+        "evaluation step",
+        "data loading",
+        "epoch",
+        "construction",
+        "peak memory",
+        "peak memory beyond imports",
+    ]
+    for row in result["rows"]:
+        assert row["model"] == "C4" and row["ratio"] > 0
+        assert 0 < row["ours"]["low"] <= row["ours"]["median"] <= row["ours"]["high"]
+    assert measured["epoch"]["training_images"] + measured["epoch"]["validation_images"] == 6
+    assert 1e-2 < measured["peak memory"]["ours"]["median"] < 10  # GB
+    assert all(value < 1e-4 for value in result["equality"]["C4"].values())
+    assert result["environment"]["packages"]["torch"] and str(tmp_path) not in result["command"]
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| C4 | 2 | training step | fp32 | ms/image |" in text and "not met" not in text.split("| logits")[0]
+    assert page.read_text() == f"before\n<!-- cpu: begin -->\n{text}<!-- cpu: end -->\nafter\n"
+    printed = capsys.readouterr().out
+    assert printed.index("C4: as stock") < printed.index("training step: stock")
+
+    rate = {"best_tflops": 500.0, "by_shape": {}}
+    full = dict(config="c.txt", precision="bf16", epochs=600, seconds=120.0, test_error_upright=0.05, n_test=104)
+    rows = [row | {"precision": "bf16"} for row in result["rows"]]
+    gpu.add_shares(rows, 50, rate)
+    assert 0 < rows[0]["share_of_conv_rate"] < 1 and "share_of_conv_rate" not in rows[1]
+    text = table.markdown(result | {"device": "cuda", "convolution_rate": rate, "full_runs": [full], "rows": rows})
+    assert "500 TFLOP/s" in text and "% of that" in text and "600 epochs in 2.0 min, test error 5.00 %" in text
+
+
+def test_the_rate_of_convolutions_is_measured(monkeypatch) -> None:
+    monkeypatch.setattr(gpu, "SHAPES", ((2, 8, 8, 3, 10),))
+    rate = gpu.convolution_rate(torch.device("cpu"), 2)
+    assert list(rate["by_shape"]) == ["2 x 8 -> 8, 3 x 3, 10 px"] and 0 < rate["best_tflops"] < 10
+
+
+def test_full_runs_are_commands_that_main_understands(tmp_path: Path, monkeypatch) -> None:
+    def run(command: list[str], cwd: Path, check: bool) -> None:
+        args = build_parser().parse_args(command[2:])
+        config = load_config(ROOT / args.config, args.set)
+        assert config.training.device == "cuda" and config.training.epochs == 600 and config.data.mirror == "m"
+        config.output_dir.mkdir()
+        config.csv_path.write_text("epoch,seconds\n1,2.5\n2,0.5\n")
+        metrics = {"upright": {"error": {"value": 0.1}}, "rotated": {"accuracy": {"mean": 0.9}}, "n_test": 104}
+        (config.output_dir / "metrics.json").write_text(json.dumps(metrics))
+
+    monkeypatch.setattr(gpu.subprocess, "run", run)
+    runs = gpu.full_runs(FULL_RUN_CONFIG, ["data.mirror='m'"], tmp_path, "cuda")
+    assert [(r["precision"], r["epochs"], r["seconds"]) for r in runs] == [("bf16", 2, 3.0), ("fp32", 2, 3.0)]
+
+
+def test_growth_is_drawn(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("benchmarks.growth.QUICK_SIDES", (34, 50))
+    main(["growth", "--quick", "--imsize", "34", "--repeats", "1", "--batch-size", "1", "--out", str(tmp_path)])
+    result = json.loads((tmp_path / "growth.json").read_text())
+    assert [row["model"] for row in result["by_group"]] == ["C1", "C2", "C4", "D1", "D2", "D4"]
+    assert {row["side"] for row in result["by_side"]} == {34, 50}
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_timed_if_the_paths_differ(tmp_path: Path, monkeypatch, capsys) -> None:
+    def other(name: str, side: int, *, stock: bool, dropout: float = 0.5):
+        model = build(name, side, stock=stock, dropout=dropout)
+        if not stock:
+            model.forward = lambda x: 1.001 * type(model).forward(model, x)
+        return model
+
+    monkeypatch.setattr(equality, "build", other)
+    with pytest.raises(UserError, match="not the same function, so nothing was timed"):
+        main([*SMALL, "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir()) and "training step" not in capsys.readouterr().out
+
+
+def test_paths_take_turns_and_the_warm_up_does_not_count() -> None:
+    calls: list[str] = []
+    paths = {name: lambda name=name: calls.append(name) for name in ("stock", "ours")}
+    times = interleave(paths, 2, torch.device("cpu"))
+    assert calls == ["stock", "ours", "ours", "stock", "stock", "ours"]
+    assert {name: len(pairs) for name, pairs in times.items()} == {"stock": 2, "ours": 2}
+    assert compare({"stock": [(4.0, 8.0)] * 3, "ours": [(2.0, 2.0)] * 3})["ratio"] == 2.0
+
+
+def test_folders_are_not_told_and_mistakes_are(tmp_path: Path, capsys) -> None:
+    assert command_text(["--out", "/a/b", "--quick", "--mirror=/c"]) == "python -m benchmarks --quick"
+    for wrong in (["--models", "E8"], ["--repeats", "0"], ["--bogus"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)
+    with pytest.raises(UserError, match="no section"):
+        table.update_section(tmp_path / "none.md", "cpu", "")
+    with pytest.raises(UserError, match="CUDA"):
+        main(["--full-run", "--device", "cpu"])

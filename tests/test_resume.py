@@ -1,0 +1,210 @@
+"""What ends a run early, and going on with it: signals, changed configs, full disks, folders that vanish."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import main
+import radgal.commands.train as command
+from radgal import checkpoint, data, plots, train
+from tests.kill_driver import CONFIG, differing, outcome, toy_data
+from utils import UserError
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch) -> None:
+    monkeypatch.setattr(data, "load_training_data", toy_data)
+    monkeypatch.setattr(plots, "save_training_curves", lambda *_: None)
+    monkeypatch.setattr(command, "environment", dict)
+    monkeypatch.setattr(command, "make_report", lambda *_: None)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.txt"
+    path.write_text(CONFIG.replace("resume: 'auto'", ""))
+    return path
+
+
+def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> command.Run:
+    """Trains in ``out`` beside the config."""
+    options = ["--no-test", *[word for word in words if word.startswith("--")]]
+    sets = [f"metrics.outputdir={config.parent / out}", f"training.epochs={epochs}"]
+    return main.main(["--config", str(config), *options, "--set", *sets, *[w for w in words if "=" in w]])
+
+
+def at_input(monkeypatch, count: int, happens) -> None:
+    """Lets something happen before the ``count``-th batch, training (5 an epoch) and validation (2) alike."""
+    to_input, left = train.to_input, [count]
+
+    def counted(*args):
+        left[0] -= 1
+        if left[0] == 0:
+            happens()
+        return to_input(*args)
+
+    monkeypatch.setattr(train, "to_input", counted)
+
+
+def untouched(config: Path) -> tuple:
+    go(config, out="untouched")
+    return outcome(config.parent / "untouched")
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("batch, epoch", [(3, 0), (6, 0), (7, 1), (9, 1)])
+def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
+    number: int, code: int, batch: int, epoch: int, config: Path, monkeypatch, capsys
+) -> None:
+    expected = untouched(config)
+    with monkeypatch.context() as patch:
+        at_input(patch, batch, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(SystemExit) as end:
+            go(config)
+    assert end.value.code == code
+    said = capsys.readouterr().err
+    assert f"after epoch {epoch}" in said and "--no-test --resume" in said and f"main.py --config {config}" in said
+    assert not (config.parent / "out" / "run.lock").exists()
+    go(config, "--resume")
+    assert differing(expected, outcome(config.parent / "out")) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    at_input(monkeypatch, 3, twice)
+    with pytest.raises(KeyboardInterrupt):
+        go(config)
+
+
+def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, capsys) -> None:
+    expected = untouched(config)
+    with monkeypatch.context() as patch:
+        at_input(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            go(config, "training.resume=auto")
+    go(config, "training.resume=auto")
+    assert "resumed after epoch 1, 2 batches into the next" in capsys.readouterr().out
+    rows, files, _ = outcome(config.parent / "out")
+    assert (rows, files) == expected[:2]
+    run = go(config, "training.resume=auto")
+    assert "is finished" in capsys.readouterr().out and len(run.history) == 3
+    assert len(go(config, "training.resume=auto", epochs=4).history) == 4
+    with pytest.raises(UserError, match="lr0: was 0.001, is 0.01"):
+        go(config, "training.resume=auto", "training.lr0=0.01")
+
+
+def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None:
+    go(config, epochs=1)
+    changes = ["training.lr0=0.01", "training.decay=0.1", "training.batch_size=7"]
+    with pytest.raises(UserError) as refused:
+        go(config, "--resume", *changes)
+    for part in ("lr0: was 0.001, is 0.01", "decay: was 1e-06, is 0.1", "batch_size: was 5, is 7", "--force"):
+        assert part in str(refused.value)
+    run = go(config, "--resume", "--force", *changes)
+    assert "in spite of" in capsys.readouterr().out
+    assert [row["lr"] for row in run.history] == pytest.approx([0.001, 0.01, 0.01])
+    assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["weight_decay"] == 0.1
+
+
+def test_other_images_are_refused(config: Path, monkeypatch) -> None:
+    from dataclasses import replace
+
+    go(config, epochs=1)
+    monkeypatch.setattr(data, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
+    with pytest.raises(UserError, match="images: were v1"):
+        go(config, "--resume")
+
+
+def test_half_a_cosine_has_a_fixed_number_of_epochs(config: Path) -> None:
+    whole = go(config, "training.scheduler=cosine", epochs=4, out="whole")
+    go(config, "training.scheduler=cosine", epochs=2)
+    with pytest.raises(UserError, match="epochs: was 2, is 4"):
+        go(config, "training.scheduler=cosine", "--resume", epochs=4)
+    run = go(config, "training.scheduler=cosine", "--resume", "--force", epochs=4)
+    assert [row["lr"] for row in run.history[2:]] == pytest.approx([row["lr"] for row in whole.history[2:]])
+
+
+def test_every_random_state_is_stored_and_put_back(config: Path) -> None:
+    import random
+
+    import numpy as np
+
+    from utils import random_states, set_random_states, set_seed
+
+    set_seed(5)
+    states = random_states()
+    drawn = [
+        (random.random(), np.random.rand(), float(torch.rand(()))) for _ in range(2) if not set_random_states(states)
+    ]
+    assert drawn[0] == drawn[1]
+    assert set(checkpoint.read(go(config, epochs=1).folder / "last.pt")["random"]) == set(states)
+
+
+def fill_the_disk(patch) -> None:
+    """From now on, every write of a checkpoint finds no space after half of it."""
+    write = Path.write_bytes
+
+    def write_bytes(path, content):
+        write(path, bytes(content)[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(Path, "write_bytes", write_bytes)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(config: Path, monkeypatch) -> None:
+    expected = untouched(config)
+    with monkeypatch.context() as patch:
+        at_input(patch, 9, lambda: fill_the_disk(patch))
+        with pytest.raises(
+            UserError, match=r"last\.pt: No space left on device.*last\.pt \(epoch 1\) is intact.*--resume"
+        ):
+            go(config)
+    assert not list((config.parent / "out").glob(".*"))
+    go(config, "--resume")
+    assert differing(expected, outcome(config.parent / "out")) == []
+
+
+def test_a_limit_of_the_system_is_met_like_a_full_disk(config: Path, monkeypatch) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+
+    at_input(monkeypatch, 9, limit)
+    try:
+        with pytest.raises(UserError, match=r"cannot write .*last\.pt: .*epoch 1\) is intact"):
+            go(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_folder_that_vanishes_is_said(config: Path, monkeypatch) -> None:
+    at_input(monkeypatch, 9, lambda: shutil.rmtree(config.parent / "out"))
+    with pytest.raises(UserError, match="has vanished"):
+        go(config)
+    assert not (config.parent / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_training(config: Path) -> None:
+    (config.parent / "out").write_text("a file is in the way")
+    with pytest.raises(UserError, match="cannot write in .*outputdir"):
+        go(config)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_said_before_training(config: Path) -> None:
+    (config.parent / "out").mkdir(mode=0o500)
+    with pytest.raises(UserError, match="Permission denied; nothing was begun"):
+        go(config)
