@@ -15,7 +15,7 @@ ORDER = (
     "imagetable data augment e2cnn_compat basis stock layers harmonic steerable modelinfo precision train checkpoint "
     "finetune runfolder live experiment metrics sources gallery plots evaluate testing overlap rotation equivariance "
     "tables repeat runfiles charts views resultviews report schedule catalog mosaic inputs predict predictjob export "
-    "prepare demo demofigure"
+    "prepare fields demo demofigure"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",
