@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import models
-from radgal import demo, demofigure
+from radgal import demo, demofigure, fields
 from radgal.basis import Symmetry
 from radgal.checkpoint import FORMAT
 from radgal.commands import demo as command
@@ -42,16 +42,16 @@ def quarter_turn(vectors: torch.Tensor) -> torch.Tensor:
     return torch.stack([-moved[:, 1], moved[:, 0]], dim=1)
 
 
-def trained(name: str, nrot: int | None) -> demo.FieldNetwork:
+def trained(name: str, nrot: int | None) -> fields.FieldNetwork:
     torch.manual_seed(1)
     model = models.build_model(name, n_classes=2, side=SIDE, nrot=nrot, background=-0.07).eval()
-    return demo.trained_network(model, 0.0019, 0.0281, name)
+    return fields.trained_network(model, 0.0019, 0.0281, name)
 
 
 STEERABLE = {
-    "C4": lambda: demo.steerable_network(C4),
-    "D4": lambda: demo.steerable_network(D4),
-    "D3": lambda: demo.steerable_network(Symmetry("D", 3)),
+    "C4": lambda: fields.steerable_network(C4),
+    "D4": lambda: fields.steerable_network(D4),
+    "D3": lambda: fields.steerable_network(Symmetry("D", 3)),
     "a D4 run": lambda: trained("DNSteerableLeNet", 4),
     "a C8 run": lambda: trained("CNSteerableLeNet", 8),
 }
@@ -80,8 +80,8 @@ def test_arrows_are_mirrored_with_the_image(name: str, lopsided: torch.Tensor) -
 
 @pytest.mark.parametrize("group", [C4, D4, Symmetry("C", 8), Symmetry("D", 5)], ids=str)
 def test_the_group_fourier_transform_gives_a_scalar_and_a_vector(group: Symmetry) -> None:
-    to_scalar, to_vector = demo.group_fourier(group)
-    irrep = demo.frequency_one(group)
+    to_scalar, to_vector = fields.group_fourier(group)
+    irrep = fields.frequency_one(group)
     regular = irrep.group.regular_representation
     for element in irrep.group.elements:
         matrix = torch.from_numpy(regular(element)).float()
@@ -90,9 +90,9 @@ def test_the_group_fourier_transform_gives_a_scalar_and_a_vector(group: Symmetry
 
 
 def test_an_arrow_to_the_right_turns_to_an_arrow_up() -> None:
-    fields = torch.zeros(1, 3, 5, 5)
-    fields[0, :2, 2, 4] = torch.tensor([2.0, 1.0])  # at the right edge, to the right
-    turned = demo.turn(fields, 90)
+    arrow = torch.zeros(1, 3, 5, 5)
+    arrow[0, :2, 2, 4] = torch.tensor([2.0, 1.0])  # at the right edge, to the right
+    turned = demo.turn(arrow, 90)
     torch.testing.assert_close(turned[0, :, 0, 2], torch.tensor([2.0, 0.0, 1.0]))  # at the top, up
     assert int((turned.abs() > 1e-6).sum()) == 2
 
@@ -117,7 +117,7 @@ def test_stabilized_fields_stand_still_but_for_the_grid(name: str, lopsided: tor
 
 
 CONVENTIONAL = {
-    "untrained": lambda: demo.plain_network(D4),
+    "untrained": lambda: fields.plain_network(D4),
     "a run": lambda: trained("VanillaLeNet", None),
     "a run with one steerable layer": lambda: trained("DNRestrictedLeNet", 4),
 }
@@ -133,7 +133,7 @@ def test_the_maps_of_a_conventional_network_change(name: str, lopsided: torch.Te
 
 def test_conventional_and_steerable_network_have_the_same_layers() -> None:
     x = torch.zeros(1, 1, SIDE, SIDE)
-    shapes = [[t.shape for t in network(D4).fields(x)] for network in (demo.steerable_network, demo.plain_network)]
+    shapes = [[t.shape for t in network(D4).fields(x)] for network in (fields.steerable_network, fields.plain_network)]
     assert shapes[0] == shapes[1]
 
 
@@ -175,7 +175,7 @@ def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, ca
     assert (tmp_path / "a.gif").stat().st_size < demofigure.MAX_GIF_BYTES
     printed = capsys.readouterr().out
     image = demo.prepare_image(np.asarray(Image.open("galaxy.png")), SIDE, command.CROP)
-    again = demo.run_demo(demo.steerable_network(C4, 3), image, [45.0 * i for i in range(8)])
+    again = demo.run_demo(fields.steerable_network(C4, 3), image, [45.0 * i for i in range(8)])
     said = re.search(r"untrained: (\S+) at 90°, (\S+) at 180°, (\S+) % at most", printed).groups()
     assert [float(text) for text in said[:2]] == [
         float(f"{again.exact_change[angle]:.0e}") for angle in demo.QUARTER_TURNS
@@ -186,7 +186,7 @@ def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, ca
 
 
 def test_the_drawn_numbers_are_the_computed_ones(lopsided: torch.Tensor) -> None:
-    result = demo.run_demo(demo.plain_network(C4), lopsided, [0.0, 90.0])
+    result = demo.run_demo(fields.plain_network(C4), lopsided, [0.0, 90.0])
     text = demofigure.exact_text(result)
     assert text == " at 90°, ".join(
         [f"{100 * result.exact_change[90.0]:.0f} %", f"{100 * result.exact_change[180.0]:.0f} % at 180°"]
@@ -208,7 +208,7 @@ def test_png_strip_of_both_networks(small, tmp_path: Path, capsys) -> None:
 
 
 def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
-    result = demo.run_demo(demo.steerable_network(D4), lopsided, [0.0, 90.0])
+    result = demo.run_demo(fields.steerable_network(D4), lopsided, [0.0, 90.0])
     frames = demofigure.make_frames([result], width_px=300, cmap="magma")
     upright, turned = (frames.draw(i)[:100].astype(int) for i in (0, 1))  # without the text below
     third = upright.shape[1] // 3
@@ -250,6 +250,8 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--step", "0"], "--step 0 is not from 0.5"),
         (["--size", "10"], "--size 10 is not from 240"),
         (["--duration", "0"], "--duration 0 is not"),
+        (["--seed", "-1"], "--seed -1 is not"),
+        (["--angles", "0", "nan"], "--angles nan is not from -360 to 360"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )

@@ -15,7 +15,7 @@ ORDER = (
     "imagetable data augment e2cnn_compat basis stock layers harmonic pooling steerable modelinfo precision parallel "
     "train checkpoint finetune runlock runfolder resume stopping live experiment metrics sources gallery plots "
     "evaluate testing overlap rotation equivariance tables repeat runfiles charts views resultviews report "
-    "schedule catalog mosaic inputs predict predictjob export prepare demo demofigure"
+    "schedule catalog mosaic inputs predict predictjob export prepare fields demo demofigure"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",

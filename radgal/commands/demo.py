@@ -45,19 +45,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Computes the fields at every angle, draws them, and prints what the figure says in numbers."""
-    from radgal import demo, demofigure
+    from radgal import demo, demofigure, fields
 
     check_arguments(args)
     angles, out = frame_angles(args), Path(args.out)
-    group = demo.parse_group(args.group or "D16")
+    group = fields.parse_group(args.group or "D16")
     runs = open_runs(args)
     pixels, name = choose_image(args, runs)
     if runs:
-        networks = [demo.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
+        networks = [fields.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
         image = demo.prepare_image(pixels, runs[0].model.imsize)
     else:
-        networks = [] if args.conventional else [demo.steerable_network(group, args.seed)]
-        networks += [demo.plain_network(group, args.seed)] if args.conventional or args.both else []
+        networks = [] if args.conventional else [fields.steerable_network(group, args.seed)]
+        networks += [fields.plain_network(group, args.seed)] if args.conventional or args.both else []
         image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP)
     demos = [demo.run_demo(network, image, angles, partial(bar, desc=network.label)) for network in networks]
     frames = demofigure.make_frames(demos, width_px=args.size, cmap=args.cmap)
@@ -107,6 +107,8 @@ def check_arguments(args) -> None:
         ("--step", 5 if args.step is None else args.step, 0.5, 180),
         ("--size", args.size, 240, 2400),
         ("--duration", args.duration, 0.1, 600),
+        ("--seed", args.seed, 0, 2**32 - 1),
+        *(("--angles", angle, -360, 360) for angle in args.angles),
     ):
         if not low <= value <= high:
             raise UserError(f"{option} {value:g} is not from {low:g} to {high:g}")
