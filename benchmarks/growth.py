@@ -11,7 +11,7 @@ from benchmarks.measure import Trainer
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from radgal.data import crop_and_pad
-from radgal.plots import color_of, new_figure, save_figure, style
+from radgal.plots import GRAY, color_of, new_figure, save_figure, style
 from radgal.precision import choose_precision
 
 ORDERS, QUICK_ORDERS = range(1, 21), (1, 2, 4)
@@ -56,6 +56,7 @@ def save_growth(result: dict, path: Path) -> None:
     style(right, f"against the size of the image, {where}", "side of the image, px", cost)
     by_kind = {f"${kind}_N$": [row for row in result["by_group"] if row["model"][0] == kind] for kind in "CD"}
     _draw(left, by_kind, lambda row: int(row["model"][1:]))
+    left.set_xticks(range(0, 21, 4))
     names = dict.fromkeys(row["model"] for row in result["by_side"])
     by_name = {name: [row for row in result["by_side"] if row["model"] == name] for name in names}
     _draw(right, by_name, lambda row: row["side"])
@@ -68,9 +69,11 @@ def save_growth(result: dict, path: Path) -> None:
 
 def _draw(axes, groups: dict[str, list[dict]], place: Callable[[dict], int]) -> None:
     for k, (label, rows) in enumerate(groups.items()):
-        for path, line, fill in (("stock", "--", "none"), ("ours", "-", color_of(k))):
-            x, y = [place(row) for row in rows], [row[path]["median"] for row in rows]
-            name = f"{label}, {'stock e2cnn' if path == 'stock' else 'here'}"
-            axes.plot(x, y, line, color=color_of(k), marker="o", markersize=4, markerfacecolor=fill, label=name)
+        x = [place(row) for row in rows]
+        common = dict(color=color_of(k), marker="o", markersize=4)
+        axes.plot(x, [row["stock"]["median"] for row in rows], "--", markerfacecolor="none", **common)
+        axes.plot(x, [row["ours"]["median"] for row in rows], "-", label=label, **common)
+    for line, label in (("--", "dashed: stock modules"), ("-", "solid: this program")):
+        axes.plot([], [], line, color=GRAY, label=label)
     axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=8)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from benchmarks import published
 from benchmarks.fresh import in_fresh_process
@@ -19,6 +20,7 @@ from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.train import make_optimizer, train_epoch, validate
 
 LR, DECAY = 1e-4, 1e-6
+LOADED_IMAGES = 500  # by which loading alone is measured: it is quick, whatever the network
 
 
 class Trainer:
@@ -78,6 +80,7 @@ class Bench:
         pixels = crop_and_pad(self.images.data, self.imsize, self.pad)
         rows, val_rows = split_indices(self.images.targets, 0.2)
         self.all = Split(pixels, self.images.targets, self.images.names)
+        self.loaded_rows = _every(rows, LOADED_IMAGES)
         n_val = max(1, self.epoch_images // 5)
         self.rows, self.val_rows = _every(rows, self.epoch_images - n_val), _every(val_rows, n_val)
         self.on_device = self.all.to(self.device)
@@ -109,7 +112,7 @@ class Bench:
         for what, paths, n_images in (
             ("training step", steps, batch * self.n_steps),
             ("evaluation step", passes, batch * self.n_steps),
-            ("data loading", loading, n_train),
+            ("data loading", loading, len(self.loaded_rows)),
             ("epoch", epochs, n_train + n_val),
         ):
             times = interleave(paths, self.repeats, self.device)
@@ -134,24 +137,25 @@ class Bench:
             "precision": precision + (", compiled" if self.compile else ""),
         }
 
-    def _loaders(self):
-        common = (self.batch_size, self.imsize, self.pad)
-        return [published.pil_loader(self.images, rows, *common) for rows in (self.rows, self.val_rows)]
+    def _loader(self, rows: list[int]) -> DataLoader:
+        return published.pil_loader(self.images, rows, self.batch_size, self.imsize, self.pad)
 
     def _load_pil(self) -> None:
-        for x, labels in self._loaders()[0]:
+        for x, labels in self._loader(self.loaded_rows):
             x.to(self.device), labels.to(self.device)
 
     def _load(self) -> None:
         generator = torch.Generator().manual_seed(0)
-        angles, _ = random_poses(len(self.rows), "rotate", generator)
-        order = torch.tensor(self.rows)[torch.randperm(len(self.rows), generator=generator)].to(self.device)
+        n = len(self.loaded_rows)
+        angles, _ = random_poses(n, "rotate", generator)
+        order = torch.tensor(self.loaded_rows)[torch.randperm(n, generator=generator)].to(self.device)
         parts = zip(order.split(self.batch_size), angles.to(self.device).split(self.batch_size), strict=True)
         for rows, poses in parts:
             to_input(self.on_device.images[rows], self.images.mean, self.images.std, poses)
 
     def _stock_epoch(self, trainer: Trainer) -> None:
-        published.run_epoch(trainer.model, trainer.optimizer, *self._loaders(), self.device)
+        loaders = (self._loader(rows) for rows in (self.rows, self.val_rows))
+        published.run_epoch(trainer.model, trainer.optimizer, *loaders, self.device)
 
     def _epoch(self, trainer: Trainer) -> None:
         training, validation = (self.on_device.take(rows) for rows in (self.rows, self.val_rows))

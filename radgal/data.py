@@ -177,7 +177,12 @@ def load_test_data(cfg: Any) -> Split:
     return _rows(cfg, train=False)[0]
 
 
-def _open(cfg: Any, train: bool) -> GalaxyImages:
+def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
+    """Returns the training or test part of the data set that a config names, at its native size.
+
+    Raises:
+        UserError: if the data cannot be had or do not fit the config.
+    """
     name, n_classes = cfg.data.dataset, cfg.training.num_classes
     if name == IMAGE_TABLE:
         return ImageTable(
@@ -211,10 +216,10 @@ def _open(cfg: Any, train: bool) -> GalaxyImages:
 def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
     """Returns the sources to train on or those to test on, and the data set that they come from."""
     if cfg.data.fold is None:
-        dataset = _open(cfg, train)
+        dataset = open_dataset(cfg, train)
         return _as_split(dataset, cfg), dataset
-    dataset = _open(cfg, train=True)
-    parts = [_as_split(_open(cfg, part), cfg) for part in ((True, False) if dataset.has_test else (True,))]
+    dataset = open_dataset(cfg, train=True)
+    parts = [_as_split(open_dataset(cfg, part), cfg) for part in ((True, False) if dataset.has_test else (True,))]
     everything = Split(
         torch.cat([part.images for part in parts]),
         torch.cat([part.labels for part in parts]),

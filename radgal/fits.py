@@ -9,7 +9,7 @@ import gzip
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,32 +104,28 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     from astropy.io import fits
 
     limit = 8 * max_pixels + (64 << 20)
-    with quiet():
+    with quiet(), ExitStack() as stack:
         try:
-            with path.open("rb") as file:
-                start = file.read(6)
+            file = stack.enter_context(path.open("rb"))
+            start = file.read(6)
             packed = start.startswith(b"\x1f\x8b")
             if start.startswith(OTHER_PACKINGS):
                 check_packing(path)
+            file.seek(0)
             if packed:
-                with gzip.open(path) as file:
-                    content = file.read(limit + 1)
-                size = len(content)
-            else:
-                size = path.stat().st_size
-            if size > limit:
+                with gzip.open(file) as unpacked:
+                    file = io.BytesIO(unpacked.read(limit + 1))
+            if file.seek(0, io.SEEK_END) > limit:
                 raise UserError(f"{path} has more than {limit:,} bytes, too many for an image of {max_pixels:,} pixels")
-            hdus = fits.open(io.BytesIO(content) if packed else path, memmap=False, lazy_load_hdus=True)
-        except OSError as error:
-            if error.strerror:
-                raise UserError(f"{path} cannot be read: {error.strerror}") from None
-            raise _damaged(path, error) from None
+            file.seek(0)
+            hdus = stack.enter_context(fits.open(file, memmap=False, lazy_load_hdus=True))
         except UserError:
             raise
-        except Exception as error:
+        except Exception as error:  # astropy and gzip raise many kinds on files that are none
+            if isinstance(error, OSError) and error.strerror:
+                raise UserError(f"{path} cannot be read: {error.strerror}") from None
             raise _damaged(path, error) from None
-        with hdus:
-            yield hdus
+        yield hdus
 
 
 def check_packing(path: Path) -> None:

@@ -91,14 +91,11 @@ def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
     """Returns the harmonic form of the convolution from regular to regular fields; ``kernel_size`` must be odd."""
     n_rot, flips = symmetry.n, symmetry.order // symmetry.n
     transform = real_fourier(n_rot)
-    sampled = make_basis(symmetry, True, kernel_size).sampled.double()
-    sampled = sampled.reshape(-1, flips, n_rot, flips, n_rot, kernel_size**2)
-    kernels = torch.einsum("pm,bsmtnx,qn->bsptqx", transform, sampled, transform)
-    n = transform.shape[0] // 2
-    kernels = kernels.reshape(-1, flips, n, 2, flips, n, 2, kernel_size**2)
-    kernels = kernels.permute(0, 2, 5, 1, 3, 4, 6, 7).flatten(-2)  # (B, k', k, s', part', s, part x pixel)
     filters = angular_filters(kernel_size)
-    coordinates = kernels @ torch.linalg.pinv(torch.cat(filters).flatten(1))
+    to_filters = torch.linalg.pinv(torch.cat(filters).flatten(1))
+    sampled = make_basis(symmetry, True, kernel_size).sampled
+    sampled = sampled.view(-1, flips, n_rot, flips, n_rot, kernel_size**2)
+    coordinates = torch.cat([_coordinates(some.double(), transform, to_filters) for some in sampled.split(32)])
     sets = []
     for members, part in zip(filters, coordinates.split([len(f) for f in filters], dim=-1), strict=True):
         coupled = part.abs().amax((0, 3, 4, 5, 6)) > 1e-5
@@ -109,6 +106,19 @@ def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
         phased = F.pixel_unshuffle(phased.flatten(0, 1), 2)
         sets.append(FilterSet(phased.float(), _runs(pairs), basis.float(), len(members)))
     return HarmonicPlan(transform.float(), tuple(sets), flips, kernel_size)
+
+
+def _coordinates(sampled: Tensor, transform: Tensor, to_filters: Tensor) -> Tensor:
+    """Returns kernels between frequencies as sums of fixed filters, float32 (B, k', k, s', part', s, filter).
+
+    Args:
+        sampled: kernels between group elements, (B, s', N, s, N, pixel); a few at a time, for the sake of memory.
+        transform: the Fourier transform, (2 n, N).
+        to_filters: (part x pixel, filter).
+    """
+    kernels = torch.einsum("pm,bsmtnx,qn->bsptqx", transform, sampled, transform)
+    kernels = kernels.unflatten(4, (-1, 2)).unflatten(2, (-1, 2))  # (B, s', k', part', s, k, part, pixel)
+    return (kernels.permute(0, 2, 5, 1, 3, 4, 6, 7).flatten(-2) @ to_filters).float()
 
 
 def _runs(pairs: list[list[int]]) -> tuple[tuple[int, int, int], ...]:

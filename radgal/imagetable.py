@@ -183,6 +183,8 @@ def _near_pairs(rows: list[Row]) -> list[tuple[int, int]]:
 def _check_classes(rows: list[Row], classes: tuple[str, ...], drawn_validation: bool, findings: Findings) -> None:
     """Finds classes that a split lacks, or that have too few sources."""
     counts = {split: Counter(row.label for row in rows if row.split == split) for split in ("train", "val", "test")}
+    if counts["test"]:
+        findings.notes.append("test rows: " + ", ".join(f"{name} {counts['test'][name]}" for name in classes))
     if len(classes) < 2:
         findings.problems.append("  - there is only one class; a classifier needs two or more")
     if absent := [name for name in classes if not counts["train"][name]]:

@@ -63,8 +63,11 @@ class Mosaic:
                 self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
                 hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
                 self._pixels = hdu.data if packed else hdu.section
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be read as a mosaic: {error.strerror or error}") from None
+        except UserError:
+            raise
+        except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UserError(f"{self.path} cannot be read as a mosaic: {reason[:150]}") from None
         self._shape = tuple(hdu.shape)
         self.height, self.width = (side for side in self._shape if side > 1)
         if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
@@ -107,8 +110,12 @@ class Mosaic:
         if rows.start < rows.stop and columns.start < columns.stop:
             long = iter((rows, columns))
             index = tuple(next(long) if length > 1 else 0 for length in self._shape)
-            with self._lock:
-                inside = np.array(self._pixels[index], dtype=np.float64)
+            try:
+                with self._lock:
+                    inside = np.array(self._pixels[index], dtype=np.float64)
+            except Exception as error:  # as above: the pixels are read here for the first time
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                raise UserError(f"{self.path} is damaged: {reason[:150]}") from None
             cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
         return cutout
 
@@ -142,6 +149,8 @@ def read_cutout(
     if rescale_to_arcsec is not None:
         factor = mosaic.pixel_scale_arcsec / rescale_to_arcsec
     side = max(1, round(CUTOUT_SIDES * native_size / factor))
+    if side**2 > fits.MAX_PIXELS:
+        raise UserError(f"{mosaic.path} has pixels of {mosaic.pixel_scale_arcsec:g} arcsec, too small to be resampled")
     data = mosaic.cut(x, y, side)
     nan_fraction = float((~np.isfinite(data)).mean())
     if rescale_to_arcsec is not None:

@@ -6,15 +6,15 @@ element, which G permutes. See Weiler & Cesa 2019, arXiv:1911.08251.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from radgal.basis import KernelBasis, Symmetry, make_basis
 from radgal.harmonic import HarmonicConv, make_plan, mixing_matrices
+from radgal.pooling import ConvReluMaxBlur, ReluMaxBlur, blurred, full_precision, runs_eagerly_on_cpu
 
 HARMONIC_FROM_ORDER = 16
 
@@ -53,7 +53,7 @@ class SteerableConv(nn.Module):
         self.out_channels = out_fields * basis.sampled.shape[1]
         self.register_buffer("basis", basis.sampled, persistent=False)
         self.weights = nn.Parameter(torch.empty(out_fields * in_fields * len(basis)))
-        self._cached: tuple[Tensor, list[Tensor]] | None = None
+        self._cached: tuple[str, Tensor, list[Tensor]] | None = None
         self.reset_parameters(basis)
 
     def reset_parameters(self, basis: KernelBasis) -> None:
@@ -80,41 +80,68 @@ class SteerableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the convolved fields, shape (N, out_channels, H', W')."""
-        if self._harmonic_pays(x):
+        if not self._harmonic_pays(x):
+            return F.conv2d(x, self._reuse("dense", self._dense)[0], padding=self.padding)
+        matrices = self._reuse("harmonic", self._matrices)
+        with full_precision(x.device):
             plan = make_plan(self.symmetry, self.kernel_size)
-            matrices = self._reuse(lambda: mixing_matrices(plan, self.weights, self.in_fields, self.out_fields))
-            return HarmonicConv.apply(x, plan, self.padding, *matrices)
-        return F.conv2d(x, self._reuse(lambda: [self.expand()])[0], padding=self.padding)
+            return HarmonicConv.apply(x.to(self.weights.dtype), plan, self.padding, *matrices)
+
+    def pooled(self, x: Tensor, pool: ReluMaxPool) -> Tensor:
+        """Returns ``pool(self(x))``; on a CPU with trivial input without ever holding the convolved fields.
+
+        Hooks of either module need what is between them, so with hooks the modules are called in turn.
+        """
+        hooked = self._forward_hooks or self._forward_pre_hooks or pool._forward_hooks or pool._forward_pre_hooks
+        if self.regular_input or hooked or not runs_eagerly_on_cpu(x) or not self._same_precision(x):
+            return pool(self(x))
+        weight = self._reuse("dense", self._dense)[0]
+        with full_precision(x.device):
+            return ConvReluMaxBlur.apply(x.to(weight.dtype), weight, pool.blur, self.padding)
 
     def _harmonic_pays(self, x: Tensor) -> bool:
         """Returns whether the harmonic form is the faster one: on a CPU, for large groups.
 
         Measured on a CPU core with AVX-512 (6 to 16 fields, forward and backward): C_8 0.7, D_8 1.2, C_16 1.5,
-        D_16 2.5 times as fast as the dense form. In float64 the rounding of the basis to float32 would show.
+        D_16 2.5 times as fast as the dense form. In float64 the rounding of the basis to float32 would show. Under
+        autocast it computes in float32 nevertheless.
         """
         return (
             self.regular_input
             and self.symmetry.order >= HARMONIC_FROM_ORDER
             and self.kernel_size % 2 == 1
-            and x.device.type == "cpu"
-            and x.dtype == self.weights.dtype == torch.float32
-            and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and self.weights.dtype == torch.float32
+            and runs_eagerly_on_cpu(x)
+            and self._same_precision(x)
         )
 
-    def _reuse(self, make: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """Returns ``make()``; in eval mode without gradients, its last result while the weights are the same."""
-        if self.training or torch.is_grad_enabled() and self.weights.requires_grad:
+    def _same_precision(self, x: Tensor) -> bool:
+        return x.dtype == self.weights.dtype or torch.is_autocast_enabled("cpu")
+
+    def _dense(self) -> list[Tensor]:
+        return [self.expand()]
+
+    def _matrices(self) -> list[Tensor]:
+        plan = make_plan(self.symmetry, self.kernel_size)
+        return mixing_matrices(plan, self.weights, self.in_fields, self.out_fields)
+
+    def _reuse(self, form: str, make: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """Returns ``make()``, in full precision; on a CPU in eval mode, its last result while the weights are the same.
+
+        The values of the weights are compared, in a few microseconds. Their version counter and address would not
+        do: a write through ``weights.data`` changes neither. On other devices comparing would make the host wait for
+        the device, and ``make()`` is one small product there, so nothing is kept.
+        """
+        learning = self.training or torch.is_grad_enabled() and self.weights.requires_grad
+        if learning or not runs_eagerly_on_cpu(self.weights):
             self._cached = None
-            return make()
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return make()
+            with full_precision(self.weights.device):
+                return make()
         now = self.weights.detach()
-        if self._cached is None or not _same(self._cached[0], now):
-            with torch.inference_mode(False), torch.no_grad():
-                self._cached = now.clone(), make()
-        return self._cached[1]
+        if self._cached is None or self._cached[0] != form or not _same(self._cached[1], now):
+            with torch.inference_mode(False), torch.no_grad(), full_precision(now.device):
+                self._cached = form, now.clone(), make()
+        return self._cached[2]
 
     def train(self, mode: bool = True) -> SteerableConv:
         self._cached = None
@@ -151,77 +178,10 @@ class ReluMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""
-        if x.device.type != "cpu" or not len(x) or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return _blur(F.max_pool2d(F.relu(x), 2, stride=1), self.blur)
-        return _ReluMaxBlur.apply(x, self.blur)
-
-
-def _blur(x: Tensor, blur: Tensor) -> Tensor:
-    return F.conv2d(x, blur.expand(x.shape[-3], 1, -1, -1), stride=2, padding=2, groups=x.shape[-3])
-
-
-class _ReluMaxBlur(torch.autograd.Function):
-    """ReLU, 2 x 2 maximum at stride 1 (by rows and then by columns) and blur at stride 2.
-
-    Only the input is kept for the gradient (stock operators keep the maxima, and indices of eight bytes, as well);
-    what was largest is found again. It is done for a few maps at a time, which then stay in the processor's cache.
-    The gradient goes to the first of equal maxima, as in ``max_pool2d``.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, blur: Tensor) -> Tensor:
-        blur = blur.to(x.dtype)  # autocast, which would see to that, does not reach the backward pass
-        ctx.save_for_backward(x, blur)
-        height, width = x.shape[-2:]
-        out = x.new_empty(*x.shape[:2], height // 2, width // 2)
-        for maps, result in _few_maps(x, out):
-            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
-            largest = torch.maximum(rows[..., 1:], rows[..., :-1]).clamp_(min=0)
-            result.copy_(_blur(largest, blur))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        x, blur = ctx.saved_tensors
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-        even = [size % 2 for size in x.shape[-2:]]  # an even side of the maxima has a last row of its own
-        for maps, grad_out, result in _few_maps(x, grad, grad_x):
-            rows = torch.maximum(maps[:, 1:], maps[:, :-1])
-            largest = torch.maximum(rows[..., 1:], rows[..., :-1])
-            grad_rows = torch.empty_like(rows)
-            grad_largest = F.conv_transpose2d(
-                grad_out,
-                blur.expand(len(maps), 1, -1, -1),
-                stride=2,
-                padding=2,
-                output_padding=even,
-                groups=len(maps),
-            )
-            grad_largest = _where_positive(grad_largest, largest)
-            _split(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
-            _split(grad_rows, maps[:, 1:] - maps[:, :-1], result, 1)
-        return grad_x, None
-
-
-def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yields the same few maps (n, H, W) of each (N, C, H, W): about four megabytes."""
-    n_maps = max(1, 1_000_000 // tensors[0].shape[-2:].numel())
-    return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
-
-
-def _where_positive(grad: Tensor, x: Tensor) -> Tensor:
-    """Returns ``grad`` where x > 0 and 0 elsewhere, in one pass (a product with a bool takes two)."""
-    return torch.ops.aten.threshold_backward(grad, x, 0.0)
-
-
-def _split(grad: Tensor, second_minus_first: Tensor, out: Tensor, dim: int) -> None:
-    """Writes the gradient of the maximum of neighbors along ``dim`` into ``out``, which is one longer there."""
-    size = grad.shape[dim]
-    to_second = _where_positive(grad, second_minus_first)
-    torch.sub(grad, to_second, out=out.narrow(dim, 0, size))
-    out.select(dim, size).zero_()
-    out.narrow(dim, 1, size).add_(to_second)
+        if not runs_eagerly_on_cpu(x) or not len(x):
+            return blurred(F.max_pool2d(F.relu(x), 2, stride=1), self.blur.to(x.dtype))
+        with full_precision(x.device):
+            return ReluMaxBlur.apply(x, self.blur)
 
 
 def gaussian_blur(sigma: float = 0.6) -> Tensor:

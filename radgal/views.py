@@ -63,7 +63,7 @@ def kept_row(run: RunFiles) -> dict[str, str] | None:
 def network(run: RunFiles) -> str:
     """Returns the network in words."""
     base, nrot = run.option("model", "base"), run.option("model", "nrot")
-    return clean(base or "unknown network") + (f", N = {clean(nrot)}" if nrot is not None else "")
+    return clean(base or "unknown network") + (f", N\u00a0=\u00a0{clean(nrot)}" if nrot is not None else "")
 
 
 def dataset(run: RunFiles) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,31 +12,106 @@ import torch.nn.functional as F
 import models
 from radgal import steerable
 from radgal.basis import Symmetry
+from radgal.data import Split, TrainingData
+from radgal.e2cnn_compat import quick_einsum
 from radgal.harmonic import HarmonicConv, make_plan, mixing_matrices, real_fourier
 from radgal.steerable import ReluMaxPool, SteerableConv
+from radgal.train import Progress, fit, make_optimizer, make_scheduler
 from tests.published import PublishedSteerable
 
-GROUPS = [Symmetry("C", n) for n in (1, 2, 3, 4, 5, 6, 8, 12, 16, 20)]
-GROUPS += [Symmetry("D", n) for n in (1, 2, 3, 4, 5, 6, 8, 12, 16)]
+USUAL = [Symmetry("C", n) for n in (1, 3, 4, 6, 16)] + [Symmetry("D", n) for n in (1, 3, 4, 5, 8)]
+OTHERS = [Symmetry("C", n) for n in (2, 5, 8, 12, 20)] + [
+    Symmetry("D", n) for n in range(1, 21) if n not in (1, 3, 4, 5, 8)
+]
+GROUPS = USUAL + [pytest.param(symmetry, marks=pytest.mark.slow) for symmetry in OTHERS]
 
 
 def relative(got: torch.Tensor, expected: torch.Tensor) -> float:
     return ((got - expected).abs().max() / expected.abs().max()).item()
 
 
+def stock_layer(symmetry: Symmetry, regular_input: bool, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
+    """e2cnn's layer with 2 input and 3 output fields; without its initialization, which takes seconds for D_20."""
+    from radgal import stock
+
+    with monkeypatch.context() as patch, quick_einsum():
+        patch.setattr("e2cnn.nn.init.generalized_he_init", lambda weights, basis: None)
+        return stock.SteerableConv(symmetry, 2, 3, 5, padding=1, regular_input=regular_input)
+
+
+def gradients(conv: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns the output, and the gradients of weights and input from a fixed random one."""
+    out = conv(x)
+    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out)
+    return out.detach(), *torch.autograd.grad(out, (conv.weights, x), grad)
+
+
+@pytest.mark.parametrize("regular_input", [False, True], ids=["trivial", "regular"])
 @pytest.mark.parametrize("symmetry", GROUPS, ids=str)
-def test_harmonic_form_is_the_dense_convolution(symmetry: Symmetry) -> None:
+def test_outputs_and_gradients_are_those_of_stock_e2cnn(
+    symmetry: Symmetry, regular_input: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dense and harmonic form in float32, to 1e-4; in float64, where the dense form is always used, to 1e-10."""
     torch.manual_seed(0)
-    conv = SteerableConv(symmetry, 2, 3, 5, padding=1)
-    x = torch.randn(2, conv.in_channels, 13, 12, requires_grad=True)
-    expected = F.conv2d(x, conv.expand(), padding=1)
-    plan = make_plan(symmetry, 5)
-    got = HarmonicConv.apply(x, plan, 1, *mixing_matrices(plan, conv.weights, 2, 3))
-    assert relative(got, expected) < 1e-5
-    grad = torch.randn_like(expected)
+    stock = stock_layer(symmetry, regular_input, monkeypatch)
+    fast = SteerableConv(symmetry, 2, 3, 5, padding=1, regular_input=regular_input)
+    with torch.no_grad():
+        stock.weights.copy_(fast.weights)
+    x = torch.randn(1, fast.in_channels, 20, 19)
+    forms = [(torch.float32, 1000, 1e-4), (torch.float32, 1, 1e-4), (torch.float64, 1, 1e-10)]
+    for dtype, from_order, largest in forms:
+        monkeypatch.setattr(steerable, "HARMONIC_FROM_ORDER", from_order)
+        theirs = gradients(stock.to(dtype), x.to(dtype).requires_grad_())
+        input = x.to(dtype).requires_grad_()
+        harmonic = regular_input and from_order == 1 and dtype == torch.float32
+        assert fast.to(dtype)._harmonic_pays(input) == harmonic
+        for ours, right in zip(gradients(fast, input), theirs, strict=True):
+            assert relative(ours, right) < largest
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 20, 20), (1, 2, 13, 18), (0, 1, 12, 12)])
+@pytest.mark.parametrize(("kernel_size", "padding"), [(5, 1), (3, 0), (4, 2)])
+def test_first_layer_and_pooling_in_one_are_those_in_turn(
+    shape: tuple[int, ...], kernel_size: int, padding: int
+) -> None:
+    torch.manual_seed(0)
+    symmetry = Symmetry("D", 4)
+    conv = SteerableConv(symmetry, shape[1], 6, kernel_size, padding, regular_input=False).double()
+    pool = ReluMaxPool(symmetry, 6).double()
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    expected, got = pool(conv(x)), conv.pooled(x, pool)
+    torch.testing.assert_close(got, expected)
+    grad = torch.randn_like(got)
     theirs = torch.autograd.grad(expected, (x, conv.weights), grad)
-    for ours, right in zip(torch.autograd.grad(got, (x, conv.weights), grad), theirs, strict=True):
-        assert relative(ours, right) < 1e-5
+    torch.testing.assert_close(torch.autograd.grad(got, (x, conv.weights), grad), theirs)
+
+
+def test_hooks_see_the_maps_between_the_first_layer_and_its_pooling() -> None:
+    symmetry, seen = Symmetry("C", 4), []
+    conv, pool = SteerableConv(symmetry, 1, 2, 5, 1, regular_input=False), ReluMaxPool(symmetry, 2)
+    x = torch.randn(1, 1, 14, 14)
+    without = conv.pooled(x, pool)
+    conv.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    torch.testing.assert_close(conv.pooled(x, pool), without)
+    torch.testing.assert_close(pool(seen[0]), without)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("nrot", [4, 16], ids=["dense", "harmonic"])
+def test_bfloat16_autocast_on_a_cpu_is_as_exact_as_bfloat16(nrot: int, training: bool) -> None:
+    torch.manual_seed(0)
+    model = models.build_model("CNSteerableLeNet", n_classes=2, side=50, nrot=nrot, dropout=0.0).train(training)
+    x, found = torch.randn(2, 1, 50, 50), []
+    for enabled in (False, True, False):  # the last: autocast must leave nothing behind in eval mode
+        with torch.set_grad_enabled(training), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            logits = model(x)
+        assert logits.dtype == (torch.bfloat16 if enabled else torch.float32)
+        found.append([logits.detach().float()])
+        if training:
+            found[-1] += torch.autograd.grad(logits.float().square().sum(), (model.conv1.weights, model.conv2.weights))
+    for exact, ours, again in zip(*found, strict=True):
+        assert 0 < (ours - exact).norm() / exact.norm() < 0.1
+        torch.testing.assert_close(again, exact)
 
 
 @pytest.mark.parametrize(("kernel_size", "padding"), [(3, 1), (5, 0), (7, 2)])
@@ -85,13 +163,79 @@ def test_large_groups_use_the_harmonic_form_on_a_cpu_only_where_it_pays(monkeypa
     assert len(called) == 1
 
 
-def test_no_stale_matrices_in_eval_mode() -> None:
-    conv = SteerableConv(Symmetry("C", 16), 1, 1, 5, padding=1).eval()
-    x = torch.randn(1, 16, 9, 9)
+def write_by_data(conv: SteerableConv, x: torch.Tensor) -> None:
+    conv.weights.data.mul_(2)  # changes neither the version nor the address of the weights
+
+
+def write_in_place(conv: SteerableConv, x: torch.Tensor) -> None:
+    with torch.no_grad():
+        conv.weights.mul_(2)
+
+
+def take_new_storage(conv: SteerableConv, x: torch.Tensor) -> None:
+    conv.weights.data = 2 * conv.weights.data
+
+
+def load(conv: SteerableConv, x: torch.Tensor) -> None:
+    conv.load_state_dict({"weights": 2 * conv.weights})
+
+
+def step(conv: SteerableConv, x: torch.Tensor) -> None:
+    before = conv.weights.detach().clone()
+    conv.weights.grad = -before
+    torch.optim.SGD([conv.weights], lr=1.0).step()
+
+
+def there_and_back(conv: SteerableConv, x: torch.Tensor) -> None:
+    write_by_data(conv, x)
+    conv.double()
+    conv(x.double())
+    conv.float()
+
+
+@pytest.mark.parametrize("order", [4, 16], ids=["dense", "harmonic"])
+@pytest.mark.parametrize("change", [write_by_data, write_in_place, take_new_storage, load, step, there_and_back])
+def test_what_eval_mode_keeps_is_never_stale(order: int, change) -> None:
+    conv = SteerableConv(Symmetry("C", order), 1, 1, 5, padding=1).eval()
+    x = torch.randn(1, order, 9, 9)
     with torch.no_grad():
         before = conv(x)
-        conv.weights.mul_(2)
+        kept = conv._cached
+        assert torch.equal(conv(x), before) and conv._cached is kept  # so something is kept
+        twin = copy.deepcopy(conv)
+        change(conv, x)
         torch.testing.assert_close(conv(x), 2 * before)
+        torch.testing.assert_close(twin(x), before)
+
+
+@pytest.mark.parametrize("nrot", [4, 8], ids=["dense", "harmonic"])
+def test_training_with_either_engine_gives_the_same_curves(nrot: int) -> None:
+    """Two epochs with dropout, rotation, validation and the learning-rate schedule."""
+    curves = {}
+    for engine in models.ENGINES:
+        torch.manual_seed(3)
+        model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=nrot, engine=engine)
+        optimizer, progress = make_optimizer(model, 1e-3, 1e-6), Progress()
+        training = SimpleNamespace(batch_size=4, epochs=2, patience=None, monitor="val_accuracy", val_augment=False)
+        scheduler = make_scheduler(optimizer, "plateau", 2)
+        state = dict(optimizer=optimizer, scheduler=scheduler, progress=progress)
+        list(fit(model, galaxies(), training, augment="rotate", seed=1, **state))
+        curves[engine] = [row[key] for row in progress.history for key in ("train_loss", "test_loss")]
+    assert curves["fast"] == pytest.approx(curves["e2cnn"], rel=1e-3)
+    assert len(set(curves["fast"])) == 4
+
+
+def galaxies(n: int = 8, n_val: int = 4) -> TrainingData:
+    """One or two blobs on an empty background, uint8."""
+    grid = torch.arange(50.0) - 24.5
+    images = []
+    for i in range(n + n_val):
+        spots = ((-8 - i, 0.0), (8 + i, 3.0)) if i % 2 else ((0.0, i - 5.0),)
+        blobs = [torch.exp(-((grid[:, None] - y) ** 2 + (grid - x) ** 2) / 8) for y, x in spots]
+        images.append((255 * sum(blobs)).to(torch.uint8)[None])
+    whole = Split(torch.stack(images), torch.arange(n + n_val) % 2, tuple(map(str, range(n + n_val))))
+    val = whole.take(list(range(n, n + n_val)))
+    return TrainingData(whole.take(list(range(n))), val, ("FRI", "FRII"), 0.02, 0.1, "blobs", "v1", "none")
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 40, 91, 90), (0, 3, 8, 8)])

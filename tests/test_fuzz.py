@@ -320,6 +320,8 @@ def check_image(path: Path) -> None:
 def check_mosaic(path: Path) -> None:
     found = mosaic.Mosaic(path)
     place = mosaic.Position("a", 180.0, 30.0, float("nan"))
+    image = mosaic.read_cutout(found, place, recipe="mirabest_v1", native_size=10, rescale_to_arcsec=1.8)
+    assert image.pixels.shape == (10, 10)
     image = mosaic.read_cutout(found, place, recipe="mirabest_v1", native_size=10)
     assert image.pixels.dtype == np.uint8 and image.pixels.shape == (10, 10)
 

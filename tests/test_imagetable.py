@@ -16,6 +16,7 @@ from radgal.data import load_test_data, load_training_data, measure_normalizatio
 from radgal.frdeep import FRDEEPF
 from radgal.imagetable import ImageTable
 from radgal.labels import read_labels
+from tests.conftest import ROOT
 from tests.test_fits import a_field, write
 from utils import UserError
 
@@ -206,6 +207,7 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
         "1 images are smaller than imsize, 25 px, and padded: 1",
         "1 pairs of rows in one split have the same pixels: 0 and 3 (train)",
         "no row of the split test has the label FRII",
+        "test rows: FRII 0, bent 1, compact 1",
         "fewer than 10 training sources",
     ):
         assert words in notes, notes
@@ -279,3 +281,22 @@ def test_new_images_are_prepared_as_those_of_the_run(tmp_path) -> None:
     assert preprocessing(cfg) == dict(recipe="mirabest_v2", native_size=200, expected_arcsec=2.5)
     cfg = load(table, tmp_path, "data.dataset=FRDEEPN", "data.table=None")
     assert preprocessing(cfg) == dict(recipe="frdeep", native_size=150, expected_arcsec=15.0)
+
+
+def test_the_guide_s_config_and_python_run(tmp_path, monkeypatch) -> None:
+    from radgal.config import load_config
+
+    guide = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "mine.txt").write_text(text)
+    rows = labeled(30, split="train", id="", ra="", dec="")
+    make_table(tmp_path / "prepared", rows, "table.csv")
+    (tmp_path / "my_cutouts").mkdir()
+    write(tmp_path / "my_cutouts" / "a.fits", a_field((300, 300)))
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
+        exec(code, found)
+    assert found["pixels"].shape == (150, 150) and len(found["images"]) == 24
+    data = load_training_data(load_config(tmp_path / "mine.txt", models={"DNSteerableLeNet": True}))
+    assert len(data.classes) == 3 and data.has_test

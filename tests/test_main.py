@@ -124,6 +124,14 @@ def test_quiet_prints_one_line(config: Path, capsys) -> None:
     assert len(capsys.readouterr().out.strip().splitlines()) == 1
 
 
+def test_bars_are_shown_on_a_terminal_only_and_never_when_quiet(monkeypatch) -> None:
+    import utils
+
+    assert utils.progress([1], "x", quiet=False).disable  # under pytest, nobody is watching
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert not utils.progress([1], "x", quiet=False).disable and utils.progress([1], "x", quiet=True).disable
+
+
 def test_without_validation_the_last_epoch_is_kept_and_said(config: Path, capsys) -> None:
     run = train(config, "--set", "training.frac_val=0", "training.epochs=2")
     assert "no validation images" in capsys.readouterr().out.strip().splitlines()[-1]

@@ -497,10 +497,13 @@ def test_in_a_browser_nothing_that_files_hold_is_run(copy: Path, browser) -> Non
         return [row | {"name": f"<img src=x onerror=\"document.title='hacked'\">{i}"} for i, row in enumerate(rows)]
 
     rewrite(copy / "sources.csv", spoil)
-    page = browser.new_page()
+    rewrite(copy / "equivariance.csv", lambda rows: [row | {"model": HOSTILE} for row in rows])
+    rewrite(copy / "environment.json", lambda content: {**content, "dataset": HOSTILE})
+    page = browser.new_page(viewport={"width": 400, "height": 900})
     said = []
     page.on("console", lambda message: said.append(message.text))
     page.goto(report(copy).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
     page.locator("button.source").first.click()
     assert page.title() == "small – run report" and said == []
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=https://example.org/x.png>')")

@@ -10,8 +10,8 @@ from utils import UserError, nearest, show_bars
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
-    "demo --both --out demo.gif; python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif; "
-    "python main.py demo --conventional --image galaxy.png --out strip.png"
+    "demo --both --out demo.gif; python main.py demo --conventional --image galaxy.png --out strip.png; "
+    "python main.py demo runs/config_first_dn4lenet --source 202.155_63.488_1_MiraBest --out run.gif"
 )
 
 SOURCE = "159.868_5.604_1_MiraBest"  # FIRSTGalaxyData: an FR II with two lobes, a core and a jet
@@ -67,7 +67,16 @@ def run(args) -> None:
     print(f"{name}: relative change of the stabilized view")
     for result in demos:
         print(f"  {result.label}: {demofigure.exact_text(result)}, {demofigure.percent(result.change.max())} at most")
-    print(f"written to {out} ({out.stat().st_size / 1e6:.2f} MB, {args.size} pixels wide); {next_step(args)}")
+    print(f"written to {out} ({size_text(out)}); {next_step(args)}")
+
+
+def size_text(path: Path) -> str:
+    """Returns the size of a file, and for a GIF that loads slowly in a web page what makes it smaller."""
+    from radgal.demofigure import MAX_GIF_BYTES
+
+    n_bytes = path.stat().st_size
+    large = path.suffix.lower() == ".gif" and n_bytes > MAX_GIF_BYTES
+    return f"{n_bytes / 1e6:.2f} MB" + (", less with a smaller --size or fewer --frames" if large else "")
 
 
 def bar(items, desc: str):
@@ -156,25 +165,28 @@ def choose_image(args, runs: list):
     Raises:
         UserError: if there is no such source or file.
     """
-    from radgal.data import DATASETS
+    from radgal.data import open_dataset, preprocessing
     from radgal.firstgalaxy import FIRSTGalaxyData
 
     if args.image:
         from radgal.images import read_image
 
-        kind = DATASETS[runs[0].config.data.dataset] if runs else FIRSTGalaxyData
-        return read_image(args.image, recipe=kind.recipe).pixels, Path(args.image).name
-    kind, datadir = FIRSTGalaxyData, "data"
-    if runs and args.source:
-        kind, datadir = DATASETS[runs[0].config.data.dataset], runs[0].config.data.datadir
-    wanted, known = args.source or SOURCE, []
+        how = preprocessing(runs[0].config) if runs else {"recipe": FIRSTGalaxyData.recipe}
+        return read_image(args.image, **how).pixels, Path(args.image).name
+    wanted, known, name = args.source or SOURCE, [], FIRSTGalaxyData.__name__
     for train in (True, False):
-        images = kind(datadir, train=train)
+        if runs and args.source:
+            name = runs[0].config.data.dataset
+            images = open_dataset(runs[0].config, train)
+        else:
+            images = FIRSTGalaxyData("data", train=train)
         if wanted in images.names:
             return images.data[images.names.index(wanted)].numpy(), wanted
         known += images.names
+        if not images.has_test:
+            break
     like = nearest(wanted, known)
-    raise UserError(f"--source {wanted}: {kind.__name__} has no such source" + (f"; nearest: {like}" if like else ""))
+    raise UserError(f"--source {wanted}: {name} has no such source" + (f"; nearest: {like}" if like else ""))
 
 
 def next_step(args) -> str:

@@ -91,7 +91,12 @@ def train_task(task: Task) -> None:
             log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
         options = dict(dry_run=False, resume=again, force=False, no_test=False)
-        train.run(Namespace(config=task.config, set=task.overrides, **options))
+        done = train.run(Namespace(config=task.config, set=task.overrides, **options))
+    if done.metrics is None:
+        raise UserError(
+            f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "
+            "[data] table, or cross-validate with --folds 5"
+        )
 
 
 def collect(task: Task) -> dict:
