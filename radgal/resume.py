@@ -131,7 +131,7 @@ def restore(
             state.get("started_from"),
         )
         part = Part(**state["unfinished"]) if "unfinished" in state else None
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"the run of {config.output_dir} cannot be resumed: {reason}; start anew without --resume"

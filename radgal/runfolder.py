@@ -59,12 +59,19 @@ class RunFolder:
         Raises:
             UserError: if there is one, but it cannot be read.
         """
-        last = checkpoint.read(self.last) if self.last.is_file() else None
+        last = self._read_state(self.last) if self.last.is_file() else None
         if self.unfinished.is_file():
-            part = checkpoint.read(self.unfinished)
+            part = self._read_state(self.unfinished)
             if part["epoch"] == (last["epoch"] if last else 0):
                 return part
         return last
+
+    @staticmethod
+    def _read_state(path: Path) -> dict:
+        content = checkpoint.read(path)
+        if missing := {"best_epoch", "best_score", "optimizer", "scheduler"} - content.keys():
+            raise UserError(f"{path} can be used, but not gone on with: it lacks {', '.join(sorted(missing))}")
+        return content
 
     def keep_earlier(self) -> list[str]:
         """Moves what an earlier run wrote here to numbered names; returns what was moved, in words.

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
@@ -55,3 +57,23 @@ class StopSignals:
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             self.__exit__()
         print(f"\n{self.name}: stopping after this batch; a second one stops at once", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def leaving_on_sigterm() -> Iterator[None]:
+    """While entered, SIGTERM ends the program at once with its exit code: for what is before and after the training."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        print(
+            "stopped by SIGTERM; what was trained is on disk, and --resume goes on with it", file=sys.stderr, flush=True
+        )
+        raise SystemExit(EXIT_CODES[signal.SIGTERM])
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -77,6 +77,24 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_sigterm_while_testing_has_the_exit_code_too(config: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plots, "save_training_curves", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as end:
+        go(config, epochs=1)
+    assert end.value.code == 75 and (config.parent / "out" / "best.pt").is_file()
+
+
+def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) -> None:
+    path = go(config, epochs=1).folder / "last.pt"
+    content = checkpoint.read(path)
+    checkpoint.save(path, content | {"random": {"python": 1, "numpy": 2, "torch": 3, "cuda": None}})
+    with pytest.raises(UserError, match="cannot be resumed"):
+        go(config, "--resume")
+    checkpoint.save(path, {key: value for key, value in content.items() if key != "optimizer"})
+    with pytest.raises(UserError, match="lacks optimizer"):
+        go(config, "--resume")
+
+
 def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)

@@ -56,8 +56,9 @@ def run(args) -> Run:
     from radgal.config import describe
     from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
+    from radgal.stopping import leaving_on_sigterm
 
-    with ExitStack() as held:
+    with ExitStack() as held, leaving_on_sigterm():
         with parallel.join() as team:
             cfg = team.from_first(lambda: read_config(args.config, args.set))
             say = sayer(cfg.model.quiet or not team.is_first)
