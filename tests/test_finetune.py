@@ -133,7 +133,7 @@ def test_a_run_that_cannot_be_started_from_is_refused_with_the_difference(traine
         main.main(["fine-tune", str(tmp_path / "absent"), "--config", str(config)])
     with pytest.raises(UserError, match="without start_from there are no trained layers to freeze"):
         main.main(["--config", str(config), "--set", "training.freeze_epochs=2"])
-    assert (trained / "best.pt").is_file() and not (tmp_path / "new").exists()
+    assert (trained / "best.pt").is_file() and not (tmp_path / "new" / "last.pt").exists()
 
 
 def test_frozen_layers_keep_weights_and_statistics_until_they_thaw() -> None:

@@ -258,7 +258,7 @@ def test_resuming_with_a_changed_table_is_refused(tmp_path) -> None:
     words = ["--config", str(tmp_path / "mine.txt"), "--set", "training.num_classes=3"]
     main.main([*words, "--no-test"])
     PillowImage.fromarray(some_pixels(99)).save(tmp_path / "t" / "0.png")
-    with pytest.raises(UserError, match="other images"):
+    with pytest.raises(UserError, match=r"images: were mine.csv \(sha256:"):
         main.main([*words, "training.epochs=2", "--no-test", "--resume"])
 
 
