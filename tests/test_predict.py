@@ -191,7 +191,8 @@ def test_dropout_passes_are_those_of_the_evaluation(run_folder, tmp_path) -> Non
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
     passes = sample_dropout(trained.model, crop_and_pad(pixels, 18), trained.mean, trained.std, 3000)
     found = numbers(rows, "prob_mean_FRI", "prob_sd_FRI")
-    np.testing.assert_allclose(found[:, 0], passes[..., 0].mean(0), atol=0.005)
+    standard_error = passes[..., 0].std(0) * (2 / 3000) ** 0.5
+    assert (np.abs(found[:, 0] - passes[..., 0].mean(0)) < 5 * standard_error).all()
     np.testing.assert_allclose(found[:, 1], passes[..., 0].std(0), rtol=0.1)
     entropies = numbers(rows, "predictive_entropy", "expected_entropy", "mutual_information")
     np.testing.assert_allclose(entropies[:, 0], entropies[:, 1] + entropies[:, 2], atol=1e-12)
