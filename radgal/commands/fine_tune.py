@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from radgal.commands import train
 from radgal.commands.common import add_overrides
 
 HELP = "train on other images, starting from the weights of a trained run"
@@ -18,15 +19,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--freeze-epochs", type=int, default=0, metavar="K", help="train the last layer only for K epochs (default: 0)"
     )
     add_overrides(parser)
-    parser.add_argument("--dry-run", action="store_true", help="check everything and build the network; do not train")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the config's output folder")
-    parser.add_argument("--no-test", action="store_true", help="do not evaluate the test set at the end")
+    train.add_choices(parser)
 
 
 def run(args):
     """Trains a config from a run's weights, with that run's normalization unless the config gives another."""
     from radgal import checkpoint
-    from radgal.commands import train
     from radgal.commands.common import read_config
 
     cfg = read_config(args.config, args.set)
@@ -35,5 +33,5 @@ def run(args):
     for key, value in (("datamean", content["mean"]), ("datastd", content["std"])):
         if getattr(cfg.data, key) is None:
             own.append(f"data.{key}={float(value)!r}")
-    options = dict(dry_run=args.dry_run, resume=args.resume, no_test=args.no_test)
+    options = dict(dry_run=args.dry_run, resume=args.resume, force=args.force, no_test=args.no_test)
     return train.run(Namespace(config=args.config, set=[*args.set, *own], **options))

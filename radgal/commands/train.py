@@ -42,6 +42,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of a training run, which are those of main.py without a command."""
     parser.add_argument("--config", metavar="FILE", help="INI file that says what to train; see configs/README.md")
     add_overrides(parser)
+    add_choices(parser)
+
+
+def add_choices(parser: ArgumentParser) -> None:
+    """Adds what every command that trains lets one choose."""
     parser.add_argument("--dry-run", action="store_true", help="check everything and build the network; do not train")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the config's output folder")
     parser.add_argument("--force", action="store_true", help="with --resume: go on even though the config has changed")
@@ -92,9 +97,7 @@ def run(args) -> Run:
             by = "" if team.size == 1 else f" and {team.size - 1} more"
             say(f"training on {device}{by} in {precision.name}, writing to {folder.path}")
             images, model = images.to(device), model.to(device)
-            options = dict(
-                resume=resume, force=getattr(args, "force", False), say=say, team=team, started_from=started_from
-            )
+            options = dict(resume=resume, force=args.force, say=say, team=team, started_from=started_from)
             try:
                 progress = experiment.run_epochs(model, images, cfg, folder, **options)
             except experiment.Interrupted as interrupted:
