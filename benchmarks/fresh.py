@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 
@@ -31,8 +32,9 @@ def main(name: str, path: str, side: str, batch_size: str, device: str, precisio
     from utils import pick_device
 
     torch.set_num_threads(int(threads))
-    if parse_name(name)[1] is not None:  # imports are no part of the construction
-        import radgal.steerable  # noqa: F401
+    if parse_name(name)[1] is not None:  # imports, of e2cnn above all, are no part of the construction
+        import_module("radgal.stock")
+        import_module("radgal.steerable")
     before = peak_memory()
     started = time.perf_counter()
     model = build(name, int(side), stock=path == "stock")
