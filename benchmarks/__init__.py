@@ -2,4 +2,4 @@
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in main.py, for both paths, and before torch is loaded
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")  # as in main.py, for both paths, and before torch is loaded

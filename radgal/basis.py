@@ -100,7 +100,7 @@ def make_basis(symmetry: Symmetry, regular_input: bool, kernel_size: int) -> Ker
     There is no cache on disk, which could be stale or corrupt. A whole network is built in a new process, initial
     weights and both bases included, in 0.07 s for C_16, 0.06 s for D_8, 0.5 s for D_16 and 0.6 s for D_20 (processor
     time on one core of an EPYC with AVX-512, e2cnn's imports left out). The largest groups that are allowed, C_64 and
-    D_32, take 4.6 and 4.0 s; their training step takes longer than that, and a cached basis would be 0.3 GB.
+    D_32, take 4.6 and 4.0 s, once per process; a cached basis of theirs would be 0.3 GB.
     """
     space = make_gspace(symmetry)
     from e2cnn.nn.modules.r2_conv.basisexpansion_singleblock import block_basisexpansion

@@ -21,6 +21,7 @@ from utils import UserError
 SMALL = "--quick --models C4 --imsize 50 --pad 0 --batch-size 2 --repeats 2 --epoch-images 6 --device cpu".split()
 
 
+@pytest.mark.slow
 def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- cpu: begin -->\nold\n<!-- cpu: end -->\nafter\n")
@@ -79,6 +80,7 @@ def test_full_runs_are_commands_that_main_understands(tmp_path: Path, monkeypatc
     assert [(r["precision"], r["epochs"], r["seconds"]) for r in runs] == [("bf16", 2, 3.0), ("fp32", 2, 3.0)]
 
 
+@pytest.mark.slow
 def test_growth_is_drawn(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("benchmarks.growth.QUICK_SIDES", (34, 50))
     main(["growth", "--quick", "--imsize", "34", "--repeats", "1", "--batch-size", "1", "--out", str(tmp_path)])

@@ -72,6 +72,7 @@ def test_the_curve_of_several_processes_is_that_of_one(n: int, tmp_path: Path, a
     assert several["nll"]["value"] == pytest.approx(one["nll"]["value"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_ends_the_job_with_a_message(tmp_path: Path) -> None:
     done = start(tmp_path, "out", 2, RADGAL_TEST_KILL="1:9")
     assert done.returncode != 0

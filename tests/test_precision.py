@@ -63,7 +63,7 @@ def test_bf16_learns_what_fp32_learns(tmp_path: Path, images: TrainingData, base
     assert content["precision"] == "bf16" and content["scaler"] is None
     for a, b in zip(full, half, strict=True):
         for key in ("train_loss", "test_loss"):
-            assert a[key] != b[key] and math.isclose(a[key], b[key], rel_tol=0.03)
+            assert a[key] != b[key] and math.isclose(a[key], b[key], rel_tol=0.1)
 
 
 def test_both_engines_train_alike_and_read_each_others_runs(tmp_path: Path, images: TrainingData) -> None:

@@ -71,6 +71,7 @@ def test_failures_are_named_after_the_others_are_done(tmp_path: Path) -> None:
     assert results(tmp_path) == ["result_0", "result_1", "result_3"]
 
 
+@pytest.mark.slow
 def test_a_scheduler_of_ones_own(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask is an optional requirement")
     file = tmp_path / "scheduler.json"
