@@ -111,7 +111,8 @@ def _client(workers: int | None, scheduler: str | None):
             env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
         ) as cluster:
             with Client(cluster) as client:
-                client.register_plugin(_share_gpus())
+                if gpus := visible_gpus():
+                    client.register_plugin(share_gpus(gpus))
                 yield client
         return
     if workers is not None:
@@ -149,18 +150,28 @@ def _unpack_and_run() -> Callable[[bytes], Any]:
     return unpack_and_run
 
 
-def _share_gpus():
-    """Returns a plugin that gives each local worker one GPU, in turn. Defined here, it travels by value."""
+def share_gpus(visible: Sequence[str]):
+    """Returns a plugin that lets each local worker see one GPU, in turn. Defined in here, it travels by value.
+
+    The choice is by environment, before the worker loads CUDA: a device set from one thread would not hold in others.
+
+    Args:
+        visible: the GPUs to share, as CUDA_VISIBLE_DEVICES names them.
+    """
     from distributed import WorkerPlugin
 
     class ShareGpus(WorkerPlugin):
         name = "radgal-share-gpus"
 
         def setup(self, worker):
-            import torch
-
-            n_gpus = torch.cuda.device_count()
-            if n_gpus > 1:
-                torch.cuda.set_device(int(worker.name) % n_gpus)
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible[int(worker.name) % len(visible)]
 
     return ShareGpus()
+
+
+def visible_gpus() -> list[str]:
+    """Returns the GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named or [str(i) for i in range(torch.cuda.device_count())]

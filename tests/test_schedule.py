@@ -9,10 +9,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from radgal.schedule import run_tasks
+from radgal.schedule import run_tasks, share_gpus, visible_gpus
 from tests.conftest import ROOT
 from utils import UserError, atomic_write
 
@@ -118,3 +119,14 @@ def test_without_dask_the_pip_line_is_named(monkeypatch) -> None:
     with pytest.raises(UserError, match="pip install -r requirements-scale.txt"):
         run_tasks(print, [1], workers=2)
     assert (ROOT / "requirements-scale.txt").is_file()
+
+
+def test_local_workers_take_turns_with_the_gpus(monkeypatch) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-abc")
+    assert visible_gpus() == ["2", "GPU-abc"]
+    plugin, seen = share_gpus(visible_gpus()), []
+    for name in (0, 1, 2):
+        plugin.setup(SimpleNamespace(name=name))
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    assert seen == ["2", "GPU-abc", "2"]
