@@ -94,7 +94,7 @@ class ReluMaxPool(nn.Module):
 
 
 class GroupPool(nn.Module):
-    """e2cnn's ``GroupPooling`` of regular fields; its output is always float32."""
+    """e2cnn's ``GroupPooling`` of regular fields, which rounds to float32; the type of the input is given back."""
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
@@ -104,7 +104,7 @@ class GroupPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled fields, shape (N, n_fields, H, W)."""
-        return self.pool.forward(e2nn.GeometricTensor(x, self._type)).tensor
+        return self.pool.forward(e2nn.GeometricTensor(x, self._type)).tensor.to(x.dtype)
 
 
 def _regular_type(symmetry: Symmetry, n_fields: int) -> e2nn.FieldType:
