@@ -7,6 +7,7 @@ screen are rank 0's alone.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,11 @@ class Team:
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
         """Returns the logits of a training batch's own share."""
         return model(x) if self._wrapped is None else self._wrapped(x)
+
+    def release_model(self) -> None:
+        """Lets go of what ``share_model`` made: it holds threads of the group, which must end before the process."""
+        self._wrapped = None
+        gc.collect()
 
     def share(self, n_batch: int) -> tuple[slice, float]:
         """Returns this process's rows of a batch of ``n_batch`` images, and the weight of their mean loss.
@@ -181,6 +187,7 @@ def join() -> Iterator[Team]:
             "says why; every finished epoch is on disk, and the same torchrun line with --resume goes on"
         ) from None
     finally:
+        team.release_model()
         with suppress(RuntimeError):
             distributed.destroy_process_group()
 
