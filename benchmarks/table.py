@@ -49,8 +49,8 @@ def _machine(result: dict) -> str:
     return (
         f"`{result['command']}`, {result['date']}: {device}, {where['threads']} of {result['cores']} cores, "
         f"Python {where['python']}, {packages}; {result['dataset']}, {result['side']} x {result['side']} px. "
-        f"Load average {before} before and {after} after (above the number of threads it means that other programs ran, "
-        "and that ratios say more than times)."
+        f"Load average {before} before and {after} after (above the number of threads it means that other programs "
+        "ran, and that ratios say more than times)."
     )
 
 
