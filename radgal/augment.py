@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SPARSE_BELOW = 0.03
-"""Share of pixels that are not empty, below which a CPU turns image by image faster by those alone (benchmarks)."""
+"""Share of pixels that are not empty, below which a CPU turns images faster by those alone (docs/benchmarks.md)."""
 NEIGHBORS = (-1, 0, 1, 2)
 """Columns, and rows, that may show a pixel turned to somewhere between 0 and 1."""
 MARGIN = 4
@@ -76,7 +76,7 @@ def _sample(images: Tensor, inverse: Tensor) -> Tensor:
 def _scatter(images: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
     """Returns the same as :func:`_sample`, from the pixels that are not 0: each is added to the output around it.
 
-    About 2 % of the pixels of a radio image are not 0, so this takes half the time (benchmarks).
+    About 2 % of the pixels of a radio image are not 0, so this takes half the time (docs/benchmarks.md).
     """
     n, channels, height, width = images.shape
     image, pixel = places // (height * width), places % (height * width)
