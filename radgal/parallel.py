@@ -17,6 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from radgal.stopping import ignore_sigterm
 from utils import UserError, pick_device
 
 T = TypeVar("T")
@@ -181,6 +182,7 @@ def join() -> Iterator[Team]:
     except RuntimeError as error:
         if not _is_about_others(error):
             raise
+        ignore_sigterm()  # torchrun's, which must not hide this message
         reason = str(error).splitlines()[0][:160]
         raise UserError(
             f"process {team.rank} of {size} lost the others, since one of them ended ({reason}); its own message "

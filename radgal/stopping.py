@@ -76,4 +76,11 @@ def leaving_on_sigterm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is leave:
+            signal.signal(signal.SIGTERM, before)
+
+
+def ignore_sigterm() -> None:
+    """Ignores SIGTERM until the process ends: for one that is about to end by itself, with a message."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

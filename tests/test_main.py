@@ -279,10 +279,15 @@ def test_folds_and_seeds_that_make_no_sense_are_refused(config: Path, words: lis
 @pytest.mark.slow
 def test_repeat_by_workers_of_which_one_is_killed_is_the_serial_run(config: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask is an optional requirement")
-    words = ["repeat", "--config", str(config), "--seeds", "3", "--set", "training.epochs=3"]
-    main.main([*words, "--out", str(tmp_path / "serial")])
-    start = [sys.executable, str(ROOT / "main.py"), *words, "--out", str(tmp_path / "dask"), "--workers", "2"]
-    running = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = [sys.executable, str(ROOT / "main.py"), "repeat", "--config", str(config), "--seeds", "3"]
+    words += ["--set", "training.epochs=3"]
+    # Sums depend on the number of threads in their last digits: as many here as each of the two workers has.
+    options = dict(cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    options["env"] = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    serial = subprocess.run([*words, "--out", str(tmp_path / "serial")], **options)
+    assert serial.returncode == 0, serial.stdout
+    running = subprocess.Popen([*words, "--out", str(tmp_path / "dask"), "--workers", "2"], **options)
     killed = False
     while running.poll() is None and not killed:
         time.sleep(0.2)
