@@ -198,13 +198,19 @@ def run_rotation_test(
     ``rotation_sources.csv`` has a row per source, ``rotation_poses.csv`` a row per source and pose,
     ``rotation_samples.npz`` every sample; ``rotation_figures/`` shows the sources of the largest overlap.
 
+    What an earlier test left of these, and its comparison with another run, is removed.
+
     Args:
         max_figures: how many sources are drawn.
         choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size,
             quiet).
     """
+    if max_figures < 0:
+        raise UserError(f"--figures {max_figures}: must be 0 or more")
     folder = Path(folder)
     test = sample_rotations(model, split, mean, std, classes, **choices)
+    for stale in (*folder.glob("rotation_compare.*"), *folder.glob("rotation_figures/*.png")):
+        stale.unlink()
     for name, rows in (("sources", summarize_sources(test)), ("poses", list_poses(test))):
         write_table(_as_table(rows), folder / f"rotation_{name}.csv")
     with atomic_write(folder / "rotation_samples.npz") as temporary, temporary.open("wb") as stream:
@@ -254,8 +260,8 @@ def write_comparison(
     Returns:
         By index name, what :func:`compare` returns, without the single sources.
     """
-    folder, other_labels = Path(folder), dict(zip(other.names, range(len(other.names)), strict=True))
-    rows = [(i, other_labels[name]) for i, name in enumerate(test.names) if name in other_labels]
+    folder, place = Path(folder), {name: j for j, name in enumerate(other.names)}
+    rows = [(i, place[name]) for i, name in enumerate(test.names) if name in place]
     result, columns = {}, {}
     for key in ("overlap", "overlap_reflected"):
         ours, theirs = getattr(test, key).mean(axis=1), getattr(other, key).mean(axis=1)

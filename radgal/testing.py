@@ -115,7 +115,7 @@ def describe(metrics: dict) -> str:
 def choose_sources(
     test: Split, *, index: Sequence[int] | None = None, names: Sequence[str] | None = None, limit: int | None = None
 ) -> Split:
-    """Returns the test sources asked for, by row or by name, at most ``limit`` of them; all if nothing is asked.
+    """Returns the test sources asked for, by row or by name, each once, at most ``limit``; all if nothing is asked.
 
     Raises:
         UserError: for a row or a name that the test set does not have.
@@ -136,7 +136,7 @@ def choose_sources(
         rows = [place[name] for name in names]
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least one source is needed")
-    return test.take(rows[:limit])
+    return test.take(list(dict.fromkeys(rows))[:limit])
 
 
 def finished_test(folder: Path, config: Config):

@@ -229,12 +229,48 @@ def test_the_commands_for_trained_runs(config: Path, tmp_path: Path, capsys) -> 
     assert (tmp_path / "eq" / "equivariance.png").is_file()
 
 
-def test_sources_are_chosen_by_name_and_wrong_ones_refused(config: Path, tmp_path: Path) -> None:
+def test_wrong_choices_are_refused_before_anything_is_computed(config: Path, tmp_path: Path) -> None:
     train(config, "--no-test", "--set", "training.epochs=1")
-    with pytest.raises(UserError, match="rows 0 to 99"):
-        main.main(["rotate", str(tmp_path / "out"), "--index", "100"])
-    with pytest.raises(UserError, match="no test source"):
-        main.main(["rotate", str(tmp_path / "out"), "--source", "nowhere"])
+    for words, message in (
+        (["--index", "100"], "rows 0 to 99"),
+        (["--source", "nowhere"], "no test source"),
+        (["--compare", "nowhere"], "no run folder or checkpoint nowhere"),
+        (["--figures", "-1"], "--figures -1"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--device", "gpu"], "device 'gpu'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main.main(["rotate", str(tmp_path / "out"), *words])
+    assert not list((tmp_path / "out").glob("rotation_*"))
+
+
+def test_results_of_another_epoch_are_not_put_in_the_place_of_the_kept_ones(config: Path, tmp_path: Path) -> None:
+    train(config)
+    kept = (tmp_path / "out" / "metrics.json").read_text()
+    main.main(["evaluate", str(tmp_path / "out" / "last.pt"), "--rotations", "2", "--mc-samples", "3"])
+    assert (tmp_path / "out" / "metrics.json").read_text() == kept
+    assert (tmp_path / "out" / "last" / "metrics.json").is_file()
+    main.main(["equivariance", str(tmp_path / "out" / "last.pt"), "--step", "90", "--n-images", "2"])
+    assert (tmp_path / "out" / "last" / "equivariance.csv").is_file()
+
+
+@pytest.mark.real_data
+def test_only_runs_that_were_tested_alike_are_compared(tmp_path: Path, config: Path, real_data: Path, capsys) -> None:
+    common = ["training.epochs=1", f"data.mirror={real_data}", f"data.datadir={tmp_path / 'data'}"]
+    for name, more in (
+        ("v1", ["data.dataset=MBFRConfident"]),
+        ("v2", ["data.dataset=MBFRConfident_v2"]),
+        ("ten", ["data.dataset=MiraBest_full", "training.num_classes=10"]),
+    ):
+        train(config, "--no-test", "--set", *common, *more, f"metrics.outputdir={tmp_path / name}")
+    words = ["rotate", str(tmp_path / "v1"), "--mc-samples", "2", "--angles", "0", "90", "90", "--compare"]
+    main.main([*words, str(tmp_path / "v2")])
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'v1'} against {tmp_path / 'v2'}" in said and "of 18 sources" in said
+    with pytest.raises(UserError, match="--compare .*ten: its classes are 100, .*those of .*v1 are FRI, FRII"):
+        main.main([*words, str(tmp_path / "ten")])
+    with pytest.raises(UserError, match="none of its test sources is among those of"):
+        main.main([*words, str(tmp_path / "v2"), "--index", "1"])
 
 
 def test_repeat_skips_what_is_finished_and_resumes_what_is_not(config: Path, tmp_path: Path, capsys) -> None:

@@ -183,6 +183,16 @@ def test_rotation_test_writes_what_it_found(model, tmp_path):
     assert figures == [f"{split.names[int(test.overlap.mean(1).argmax())]}.png"]
 
 
+def test_nothing_of_an_earlier_test_is_left_beside_the_new_one(model, tmp_path):
+    split, choices = make_split(), {"angles_deg": (0,), "mc_samples": 3}
+    test = rotation.run_rotation_test(tmp_path, model, split, 0.5, 0.3, CLASSES, **choices)
+    rotation.write_comparison(tmp_path, test, test, ("one", "two"))
+    assert len(list((tmp_path / "rotation_figures").iterdir())) == 5
+    rotation.run_rotation_test(tmp_path, model, split.take([2]), 0.5, 0.3, CLASSES, **choices)
+    assert [path.name for path in (tmp_path / "rotation_figures").iterdir()] == ["100_2.png"]
+    assert not list(tmp_path.glob("rotation_compare.*"))
+
+
 def test_one_angle_has_no_spread_and_no_nan(model, tmp_path):
     rotation.run_rotation_test(tmp_path, model, make_split(), 0.5, 0.3, CLASSES, angles_deg=(0,), mc_samples=3)
     rows = list(csv.DictReader((tmp_path / "rotation_sources.csv").open()))

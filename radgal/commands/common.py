@@ -43,10 +43,19 @@ def add_workers(parser: ArgumentParser) -> None:
 def add_trained_run(parser: ArgumentParser) -> None:
     """Adds RUN and what every command that tests a trained run takes; see :func:`open_run`."""
     parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
-    parser.add_argument("--out", metavar="FOLDER", help="where to write (default: the run's folder)")
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where to write (default: the run's folder; for a checkpoint other than best.pt, a folder of its name)",
+    )
     add_device(parser)
     parser.add_argument("--seed", type=int, default=0, help="of rotations and dropout passes (default: 0)")
     parser.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image (default: 100)")
+    add_datadir(parser)
+
+
+def add_datadir(parser: ArgumentParser) -> None:
+    """Adds ``--datadir``."""
     parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
 
 
@@ -65,13 +74,23 @@ def read_config(path: str | None, overrides: Sequence[str]):
     return cfg
 
 
+def results_folder(checkpoint: Path) -> Path:
+    """Returns where the results of a checkpoint go: for best.pt, the kept epoch, the run's folder itself.
+
+    Those of another checkpoint go into a folder of its name, so that they are never taken for the result of the run.
+    """
+    return checkpoint.parent if checkpoint.name == "best.pt" else checkpoint.with_suffix("")
+
+
 def open_run(args):
     """Returns (trained run, device, folder to write to) for the RUN of a command."""
     import models
-    from radgal.checkpoint import load_run
+    from radgal.checkpoint import find, load_run
     from radgal.testing import relocated
 
-    device = pick_device(args.device)
-    run = load_run(args.run, models.build_from_config, device)
+    if not 0 <= args.seed < 2**32:
+        raise UserError(f"--seed {args.seed}: must be at least 0 and below {2**32}")
+    device, path = pick_device(args.device), find(args.run)
+    run = load_run(path, models.build_from_config, device)
     run = replace(run, config=relocated(run.config, args.datadir))
-    return run, device, Path(args.out) if args.out else run.folder
+    return run, device, Path(args.out) if args.out else results_folder(path)

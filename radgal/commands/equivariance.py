@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import add_device, read_config
+from radgal.commands.common import add_datadir, add_device, read_config, results_folder
 from utils import pick_device, set_seed
 
 HELP = "measure equivariance and invariance errors"
@@ -21,27 +21,31 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--step", type=float, default=5.0, help="of the grid of angles, degrees (default: 5)")
     parser.add_argument("--n-images", type=int, default=16, help="images to average over (default: 16)")
     add_device(parser)
+    add_datadir(parser)
 
 
 def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
     import models
     from radgal import equivariance as measure
-    from radgal.checkpoint import load_run
+    from radgal.checkpoint import find, load_run
     from radgal.data import load_training_data
+    from radgal.testing import relocated
 
     device = pick_device(args.device)
     networks, data_of, folders = {}, {}, []
     for path in args.runs:
         if path.endswith((".txt", ".ini", ".cfg")):
-            cfg = read_config(path, [])
+            cfg = relocated(read_config(path, []), args.datadir)
             set_seed(cfg.training.seed)
             data = load_training_data(cfg)
             network = models.build_from_config(cfg, data.classes, data.mean, data.std).to(device).eval()
         else:
-            run = load_run(path, models.build_from_config, device)
-            cfg, network, data = run.config, run.model, load_training_data(run.config)
-            folders.append(run.folder)
+            checkpoint = find(path)
+            run = load_run(checkpoint, models.build_from_config, device)
+            cfg, network = relocated(run.config, args.datadir), run.model
+            data = load_training_data(cfg)
+            folders.append(results_folder(checkpoint))
         name = cfg.name if cfg.name not in networks else path
         networks[name], data_of[name] = network, data
     images, of_the_same = measure.choose_images(data_of, args.n_images)

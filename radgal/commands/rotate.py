@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from dataclasses import replace
 
 from radgal.commands.common import add_trained_run, open_run
+from utils import UserError
 
 HELP = "measure how a run's predictions depend on orientation"
 EXAMPLE = "rotate runs/config_first_lenet --limit 10"
@@ -23,21 +24,51 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="degrees (default: 0 160 20, as published)",
     )
     parser.add_argument("--reflections", action="store_true", help="also test the mirrored images")
-    parser.add_argument("--index", type=int, nargs="+", help="rows of the test set (default: all)")
-    parser.add_argument("--source", nargs="+", metavar="NAME", help="sources of the test set by name")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--index", type=int, nargs="+", help="rows of the test set (default: all)")
+    which.add_argument("--source", nargs="+", metavar="NAME", help="sources of the test set by name")
     parser.add_argument("--limit", type=int, help="only the first so many sources")
+    parser.add_argument(
+        "--figures", type=int, default=10, metavar="N", help="draw the N sources of largest overlap (default: 10)"
+    )
     parser.add_argument("--compare", metavar="OTHER_RUN", help="a second run, to count improved and worsened sources")
+
+
+def open_other(args, run, test, device):
+    """Returns (run to compare with, its images of the same test sources), before anything is computed.
+
+    Raises:
+        UserError: if it has other classes, or no test source of ``test``.
+    """
+    import models
+    from radgal.checkpoint import load_run
+    from radgal.testing import load_test, relocated
+
+    other = load_run(args.compare, models.build_from_config, device)
+    other = replace(other, config=relocated(other.config, args.datadir))
+    if other.classes != run.classes:
+        raise UserError(
+            f"--compare {args.compare}: its classes are {', '.join(other.classes)}, those of {args.run} are "
+            f"{', '.join(run.classes)}; compare runs on the same classes"
+        )
+    theirs, wanted = load_test(other)[0], set(test.names)
+    rows = [i for i, name in enumerate(theirs.names) if name in wanted]
+    if not rows:
+        raise UserError(
+            f"--compare {args.compare}: none of its test sources is among those of {args.run}; compare runs on the "
+            "same version of a data set"
+        )
+    return other, theirs.take(rows)
 
 
 def run(args) -> None:
     """Measures how the predictions of a trained run depend on the orientation of the source."""
-    import models
     from radgal import rotation
-    from radgal.checkpoint import load_run
-    from radgal.testing import choose_sources, load_test, relocated
+    from radgal.testing import choose_sources, load_test
 
     run, device, out = open_run(args)
     test = choose_sources(load_test(run)[0], index=args.index, names=args.source, limit=args.limit)
+    other, theirs = open_other(args, run, test, device) if args.compare else (None, None)
     choices = dict(
         angles_deg=rotation.angle_range(*args.angles),
         reflections=args.reflections,
@@ -46,16 +77,18 @@ def run(args) -> None:
         device=device,
         quiet=run.config.model.quiet,
     )
-    found = rotation.run_rotation_test(out, run.model, test, run.mean, run.std, run.classes, **choices)
+    found = rotation.run_rotation_test(
+        out, run.model, test, run.mean, run.std, run.classes, max_figures=args.figures, **choices
+    )
     print(rotation.describe(found))
-    if args.compare:
-        other = load_run(args.compare, models.build_from_config, device)
-        other = replace(other, config=relocated(other.config, args.datadir))
-        theirs = choose_sources(load_test(other)[0], names=found.names)
+    if other:
+        names = (run.config.name, other.config.name)
+        names = names if names[0] != names[1] else (args.run, args.compare)
         against = rotation.sample_rotations(other.model, theirs, other.mean, other.std, other.classes, **choices)
-        counts = rotation.write_comparison(out, found, against, (run.config.name, other.config.name))
+        counts = rotation.write_comparison(out, found, against, names)
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
-            print(f"{index}, {run.config.name} against {other.config.name}: {numbers}")
-    print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, rotation_figures")
+            print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
+    drawn = f"rotation_figures ({min(args.figures, len(test))} of {len(test)} sources)"
+    print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, {drawn}")
     print(f"next: python main.py {'report' if out == run.folder else 'equivariance'} {run.folder}")
