@@ -75,6 +75,7 @@ def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, 
     for name, ylabel, curves in (("loss", "cross-entropy (nats)", loss), ("error", "error (%)", error)):
         figure = new_figure(6, 3.6)
         axes = style(figure.add_subplot(), "", "epoch", ylabel)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         for k, (label, values) in enumerate(curves.items()):
             if np.isfinite(values).any():
                 axes.plot(epochs, values, color=color_of(k), label=label, linewidth=1.2, marker=_dot(epochs))
@@ -206,8 +207,12 @@ def save_rotation(
         images: (R, S, S) uint8, the image in each pose.
     """
     n_poses, n_passes, _ = samples.shape
-    figure = new_figure(min(2.2 + 0.75 * n_poses, 20), 4.4)
-    top, bottom = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
+    step = -(-n_poses // MAX_TICKS)
+    margin = max(0.6, 0.5 * step, 2.5 - 0.5 * n_poses)  # a single pose is not spread over the whole width
+    width = min(max(5.0, 2.2 + 0.75 * n_poses), 20)
+    stamp = 0.94 * step * (width - 0.8) / (n_poses - 1 + 2 * margin)  # inches, if it is to be square
+    figure = new_figure(width, 4.4 + 1.1 * stamp)
+    top, bottom = figure.subplots(2, 1, height_ratios=(2.9, 1.1 * stamp), sharex=True)
     style(top, title, "", "softmax output")
     x = np.arange(n_poses)
     for k, name in enumerate(classes):
@@ -217,18 +222,20 @@ def save_rotation(
                  markersize=4, markeredgecolor="white", markeredgewidth=0.6, label=f"{name} (dot: mean)")  # fmt: skip
     top.set(ylim=(-0.03, 1.03))
     top.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), handletextpad=0.2)
-    step = -(-n_poses // MAX_TICKS)
     for i in range(0, n_poses, step):
         half = 0.47 * step
         bottom.imshow(_stretch(images[i]), cmap="gray", extent=(i - half, i + half, 0, 2 * half), aspect="auto")
     labels = [f"{angle:g}" + ("\nflip" if flip else "") for angle, flip in zip(angles_deg, flips, strict=True)]
     bottom.set_xticks(x[::step], labels[::step])
-    margin = max(0.6, 0.5 * step)
-    bottom.set(xlim=(-margin, n_poses - 1 + margin), ylim=(0, 0.94 * step), yticks=[])
+    bottom.set(xlim=(-margin, n_poses - 1 + margin), yticks=[])
     bottom.set_xlabel("rotation (degrees, counter-clockwise)")
     bottom.spines[:].set_visible(False)
     bottom.tick_params(length=0)
     top.tick_params(labelbottom=False, length=0)
+    figure.draw_without_rendering()  # finds the size of the axes, so that a unit can be made as high as wide
+    frame = bottom.get_window_extent()
+    height = (n_poses - 1 + 2 * margin) * frame.height / frame.width
+    bottom.set_ylim(0.47 * step - height / 2, 0.47 * step + height / 2)
     save_figure(figure, path)
 
 
@@ -264,11 +271,25 @@ def save_comparison(
     left.legend(frameon=False)
     style(right, f"{n_improved} improved, {n_worsened} worsened, {len(change) - n_improved - n_worsened} neither",
           "source, in order of change", "change of the mean overlap index")  # fmt: skip
-    order = np.sort(change)
-    colors = np.where(order < -threshold, color_of(0), np.where(order > threshold, color_of(1), GRAY))
-    right.bar(np.arange(len(order)), order, width=1.0, color=colors)
+    place, order = np.arange(len(change)), np.sort(change)
+    # Colors that stand for no class on the left.
+    for name, color, chosen in (
+        ("improved", COLORS[2], order < -threshold),
+        ("worsened", COLORS[3], order > threshold),
+        ("neither", GRAY, np.abs(order) <= threshold),
+    ):
+        right.bar(place[chosen], order[chosen], width=1.0, color=color, label=name)
+    right.legend(frameon=False, loc="upper left")
     right.axhline(0, color="black", linewidth=0.6)
     save_figure(figure, path)
+
+
+def _legend_below(figure: Figure, axes: Axes, title: str) -> None:
+    """Puts the legend of ``axes`` under the whole figure, where no curve is."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = 1 if max(map(len, labels), default=0) > 40 else 3
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels) or 1), frameon=False,
+                  fontsize=8, title=title, title_fontsize=8)  # fmt: skip
 
 
 def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -284,15 +305,12 @@ def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.nda
     for axes, (key, title) in zip(panels, titles.items(), strict=True):
         style(axes, title, "rotation (degrees)", "relative error")
         for k, (name, curve) in enumerate(curves.items()):
-            values, own = np.asarray(curve[key], dtype=float), np.asarray(curve["is_element"], dtype=bool)
-            axes.plot(curve["angle_deg"], values, color=color_of(k), linewidth=1.3, label=name)
-            axes.plot(np.asarray(curve["angle_deg"])[own], values[own], color=color_of(k), linestyle="",
-                      marker=MARKERS[k % len(MARKERS)], markersize=4)  # fmt: skip
+            own = np.flatnonzero(curve["is_element"]).tolist()
+            axes.plot(curve["angle_deg"], curve[key], color=color_of(k), linewidth=1.3, label=name, clip_on=False,
+                      marker=MARKERS[k % len(MARKERS)], markersize=4, markevery=own)  # fmt: skip
         axes.set_xticks(range(0, 361, 45))
         axes.set_ylim(bottom=0)
-    panels[0].legend(
-        frameon=False, fontsize=8, title="markers: elements of its group", title_fontsize=8, alignment="left"
-    )
+    _legend_below(figure, panels[0], "markers: elements of its group")
     save_figure(figure, path)
 
 
@@ -307,6 +325,8 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
     left, right = figure.subplots(1, 2)
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     for k, (name, runs) in enumerate(histories.items()):
         for axes, key in ((left, "test_loss"), (right, "test_accuracy")):
             n_epochs = max((len(run) for run in runs), default=0)
@@ -323,11 +343,5 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
                 sd = values.std(axis=0, ddof=1).filled(np.nan) if len(runs) > 1 else np.full(len(mean), np.nan)
                 axes.fill_between(epochs, mean - sd, mean + sd, color=color_of(k), alpha=0.2, linewidth=0)
     right.set_ylim(bottom=0)
-    left.legend(
-        frameon=False,
-        fontsize=8,
-        title="mean and one standard deviation over seeds",
-        title_fontsize=8,
-        alignment="left",
-    )
+    _legend_below(figure, left, "mean and one standard deviation over seeds")
     save_figure(figure, path)

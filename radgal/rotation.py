@@ -239,7 +239,7 @@ def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int
     name = test.names[index]
     path = Path(folder) / f"{file_name(name)}.png"
     published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
-    title = f"{name}, {test.classes[test.labels[index]]}: mean overlap index {published:.3f}, corrected {corrected:.3f}"
+    title = f"{name}, {test.classes[test.labels[index]]}\nmean overlap index {published:.3f}, corrected {corrected:.3f}"
     names = [test.classes[k] for k in pair]
     save_rotation(path, title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned)
     return path

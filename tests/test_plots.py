@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 from radgal import evaluate, plots
 from tests.test_evaluate import CLASSES, SmallNet, make_split
@@ -83,16 +84,25 @@ def test_evaluation_figures_with_a_class_missing(tmp_path, drawn):
     assert [text.get_text() for text in drawn[0].axes[0].texts][3:] == ["-"] * 6
 
 
-@pytest.mark.parametrize("n_poses", [1, 9, 146])
+@pytest.mark.parametrize("n_poses", [1, 3, 9, 36, 146])
 def test_rotation_figure(tmp_path, drawn, n_poses):
     samples = np.random.default_rng(0).dirichlet([2, 2], size=(n_poses, 7))
     images = np.zeros((n_poses, 6, 6), dtype=np.uint8)
     angles, flips = np.arange(n_poses) * 5.0, np.arange(n_poses) > n_poses // 2
-    plots.save_rotation(tmp_path / "r.png", "title", angles, flips, samples, CLASSES, images)
+    title = "200_214.154+020.893_0.2474_0046.70, FRII\nmean overlap index 0.152, corrected 0.153"
+    plots.save_rotation(tmp_path / "r.png", title, angles, flips, samples, CLASSES, images)
     assert is_png(tmp_path / "r.png")
     top, bottom = drawn[0].axes
     np.testing.assert_allclose(top.collections[1].get_offsets()[:, 1], samples[..., 1].ravel())
     assert 1 <= len(bottom.images) <= plots.MAX_TICKS
+    page = drawn[0].bbox
+    for text in (top.title, *top.get_legend().get_texts()):
+        box = text.get_window_extent()
+        assert page.x0 <= box.x0 < box.x1 <= page.x1 and page.y0 <= box.y0 < box.y1 <= page.y1
+    for stamp in bottom.images:  # a galaxy keeps its shape, and is seen whole
+        box, frame = stamp.get_window_extent(), bottom.get_window_extent()
+        assert box.width == pytest.approx(box.height, rel=0.01)
+        assert frame.y0 - 1 <= box.y0 and box.y1 <= frame.y1 + 1
 
 
 def test_learning_curves_of_unequal_and_missing_histories(tmp_path, drawn):
@@ -103,6 +113,36 @@ def test_learning_curves_of_unequal_and_missing_histories(tmp_path, drawn):
     np.testing.assert_allclose(first.get_ydata(), [1.2 / i for i in range(1, 7)])
     assert len(second.get_xdata()) == 3 and len(third.get_xdata()) == 0
     assert len(drawn[0].axes[0].collections) == 1  # a band for the config with two seeds only
+
+
+def test_legends_of_many_curves_lie_on_none_of_them(tmp_path, drawn):
+    angles = np.arange(0, 361, 90.0)
+    curve = {"angle_deg": angles, "is_element": angles % 180 == 0}
+    curve |= dict.fromkeys(("equivariance_error", "invariance_error"), np.ones(5))
+    plots.save_equivariance(tmp_path / "e.png", {f"runs/repeat/a_network/seed_{i}": curve for i in range(7)})
+    plots.save_learning_curves(tmp_path / "c.png", {f"a_network_with_a_name_{i}": [history(4)] for i in range(7)})
+    for figure in drawn:
+        legend = figure.legends[0].get_window_extent()
+        assert len(figure.legends[0].get_texts()) == 7
+        assert figure.bbox.x0 <= legend.x0 and legend.x1 <= figure.bbox.x1 and legend.y0 >= figure.bbox.y0
+        assert all(legend.y1 <= axes.get_window_extent().y0 for axes in figure.axes)
+
+
+def test_epochs_are_whole_numbers(tmp_path, drawn):
+    plots.save_training_curves(history(4), 3, tmp_path)
+    plots.save_learning_curves(tmp_path / "c.png", {"a": [history(4)]})
+    assert len(drawn) == 3
+    for axes in (axes for figure in drawn for axes in figure.axes):
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
+    overlap, labels = np.array([0.5, 0.1, 0.3]), np.array([0, 1, 1])
+    plots.save_comparison(tmp_path / "c.png", overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    left, right = drawn[0].axes
+    bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
+    assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}
+    assert not {color for _, color in bars.values()} & {to_rgba(line.get_color()) for line in left.get_lines()[:2]}
 
 
 def test_figures_of_a_notebook_are_left_alone(tmp_path):
