@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from radgal.augment import background_value, exact_quarter_turns, rotate, to_input
 from radgal.data import TrainingData
-from radgal.evaluate import Device
-from radgal.plots import save_equivariance
+from radgal.passes import Device
+from radgal.poseplots import save_equivariance
 from radgal.sources import write_table
 from utils import UserError, progress
 

@@ -1,135 +1,31 @@
-"""A trained network on images that took no part in training: logits, dropout passes, rotations, calibration.
+"""A trained network tested on images that took no part in training: upright, rotated, with dropout, calibrated.
 
-Legend: N images, S pixels along each side, K classes, T MC-dropout passes, R rotations.
+Legend: N images, K classes, T MC-dropout passes, R rotations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.augment import to_input
 from radgal.data import Split
 from radgal.metrics import (
+    N_RESAMPLES,
     binomial_error,
     check_predictions,
     log_softmax,
+    percentile_interval,
     reliability,
+    resample,
     score_predictions,
     uncertainties,
 )
+from radgal.passes import Device, predict_logits, sample_dropout
 from radgal.sources import make_table
 from utils import UserError, progress
-
-Device = torch.device | str
-
-
-def predict_logits(
-    model: nn.Module,
-    images: Tensor,
-    mean: float,
-    std: float,
-    batch_size: int = 128,
-    device: Device = "cpu",
-    poses: tuple[Tensor | None, Tensor | None] = (None, None),
-) -> np.ndarray:
-    """Returns the (N, K) logits of images, dropout off.
-
-    Args:
-        model: on ``device``; left in evaluation mode.
-        images: uint8 (N, 1, S, S).
-        mean, std: of pixel / 255 over the training data.
-        poses: (angles_deg, flip), each (N,) or None, as in ``augment.rotate``.
-    """
-    return _in_batches(model.eval(), images, mean, std, batch_size, device, poses)
-
-
-@torch.inference_mode()
-def _in_batches(
-    function: Callable[[Tensor], Tensor],
-    images: Tensor,
-    mean: float,
-    std: float,
-    batch_size: int,
-    device: Device,
-    poses: tuple[Tensor | None, Tensor | None] = (None, None),
-    what: str | None = None,
-) -> np.ndarray:
-    parts = []
-    for rows in progress(torch.arange(len(images)).split(batch_size), what or "", quiet=what is None):
-        angles, flip = (None if pose is None else pose[rows].to(device) for pose in poses)
-        parts.append(function(to_input(images[rows].to(device), mean, std, angles, flip)).cpu())
-    if not parts:
-        raise UserError("there are no images to predict; check the sources asked for")
-    return torch.cat(parts).double().numpy()
-
-
-@contextmanager
-def only_dropout(model: nn.Module) -> Iterator[None]:
-    """Inside, dropout layers work as in training and all else (batch norm, ...) as in evaluation.
-
-    Afterwards every layer is in the mode that it was in.
-    """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd):
-            module.train()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def sample_dropout(
-    model: nn.Module,
-    images: Tensor,
-    mean: float,
-    std: float,
-    mc_samples: int = 100,
-    *,
-    seed: int = 0,
-    batch_size: int = 128,
-    device: Device = "cpu",
-    poses: tuple[Tensor | None, Tensor | None] = (None, None),
-    quiet: bool = True,
-) -> np.ndarray:
-    """Returns the (T, N, K) probabilities of T passes with dropout on and nothing else changed.
-
-    MC dropout, Gal & Ghahramani 2016, arXiv:1506.02142. A network that has ``embed`` and
-    ``classify`` computes everything up to the first dropout once per image; any other is run T times whole.
-
-    Args:
-        mc_samples: T.
-        seed: of the dropout; the global random state is left as it was.
-        poses: as in :func:`predict_logits`.
-        quiet: whether to show no bar.
-    """
-    if mc_samples < 1:
-        raise UserError(f"mc_samples = {mc_samples}: at least one dropout pass is needed")
-    device = torch.device(device)
-    split = hasattr(model, "embed") and hasattr(model, "classify")
-
-    def sample(x: Tensor) -> Tensor:  # (n, 1, S, S) -> (n, T, K)
-        if not split:
-            return torch.stack([model(x) for _ in range(mc_samples)], dim=1)
-        z = model.embed(x)
-        logits = model.classify(z.repeat_interleave(mc_samples, dim=0))
-        return logits.unflatten(0, (len(z), mc_samples))
-
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        with only_dropout(model):
-            what = None if quiet else "dropout passes"
-            logits = _in_batches(sample, images, mean, std, batch_size, device, poses, what)
-    if not np.isfinite(logits).all():
-        raise UserError("the network's outputs are NaN or infinite; use an earlier checkpoint of the run")
-    return np.exp(log_softmax(logits)).swapaxes(0, 1)
 
 
 def random_angles(n_rotations: int, n_images: int, seed: int) -> Tensor:
@@ -154,7 +50,8 @@ def score_rotated(
 
     This is how the published accuracies and numbers of missed sources were obtained (Scaife & Porter 2021,
     arXiv:2102.08252). ``sd`` is the standard deviation over passes (R - 1), None if there is one: it
-    measures the orientation, not how few the sources are.
+    measures the orientation. How few the sources are is in ``low`` and ``high``, the 95 % interval of a bootstrap
+    over sources, each drawn with all its passes, and in the binomial ``standard_error``.
     """
     if rotations < 1:
         raise UserError(f"rotations = {rotations}: at least one pass is needed; 20 is the default")
@@ -166,15 +63,22 @@ def score_rotated(
         hits[i] = logits.argmax(axis=1) == labels
     accuracy = _mean_and_sd(hits.mean(axis=1))
     missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classes)}
+    n = len(labels)
+    low, high = percentile_interval(resample(n, N_RESAMPLES, seed) @ hits.mean(axis=0) / n)
     result = {
         "n_rotations": rotations,
-        "accuracy": accuracy,
-        "error": {"mean": 1 - accuracy["mean"], "sd": accuracy["sd"]},
+        "accuracy": accuracy | {"low": low, "high": high},
+        "error": {
+            "mean": 1 - accuracy["mean"],
+            "sd": accuracy["sd"],
+            "low": 1 - high,
+            "high": 1 - low,
+            "standard_error": binomial_error(n * (1 - accuracy["mean"]), n),
+        },
         "missed_per_class": {
             name: both | {"n_sources": int((labels == k).sum())} for k, (name, both) in enumerate(missed.items())
         },
     }
-    result["error"]["standard_error"] = binomial_error(len(labels) * (1 - accuracy["mean"]), len(labels))
     return result, hits
 
 
@@ -265,7 +169,7 @@ def evaluate_test(
     Raises:
         UserError: if a test source is also in ``val``, or the network's outputs cannot be scored.
     """
-    forbid_overlap(test, val)
+    forbid_overlap(test, val, "validation")
     labels = test.labels.cpu().numpy()
     common = {"batch_size": batch_size, "device": device}
 
@@ -301,11 +205,11 @@ def evaluate_test(
     return metrics, table
 
 
-def forbid_overlap(test: Split, val: Split | None) -> None:
-    """Raises a UserError if a test source also took part in choosing the network."""
-    shared = set(test.names) & set(val.names) if val is not None else set()
+def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
+    """Raises a UserError if a test source is also in ``other``, the training or validation set, as ``role`` says."""
+    shared = set(test.names) & set(other.names) if other is not None else set()
     if shared:
         raise UserError(
-            f"{len(shared)} sources are in both the validation and the test set, such as {min(shared)}; "
+            f"{len(shared)} sources are in both the {role} and the test set, such as {min(shared)}; "
             "a test set must have no part in any choice: use a data set whose parts are disjoint"
         )

@@ -26,10 +26,10 @@ from radgal.catalog import Column, Part, write_part
 from radgal.checkpoint import TrainedRun
 from radgal.config import Config
 from radgal.data import Split, crop_and_pad
-from radgal.evaluate import only_dropout
 from radgal.images import FLAGS
 from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
 from radgal.metrics import log_softmax, uncertainties
+from radgal.passes import only_dropout
 from radgal.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.sources import column_name
 from utils import UserError, pick_device

@@ -12,7 +12,7 @@ import torch
 from radgal.checkpoint import TrainedRun, read
 from radgal.config import Config
 from radgal.data import Split, TrainingData, load_test_data, load_training_data
-from radgal.evaluate import evaluate_test
+from radgal.evaluate import evaluate_test, forbid_overlap
 from radgal.gallery import save_gallery
 from radgal.plots import save_evaluation_figures
 from radgal.sources import FORMATS, column_name, write_table
@@ -71,7 +71,8 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
     """Returns the (test, validation) images of a run.
 
     Raises:
-        UserError: if the data set found now is not the one that the run was trained on.
+        UserError: if the data set found now is not the one that the run was trained on, or a test source was
+            trained on.
     """
     training = training or load_training_data(run.config)
     trained_on = run.checkpoint.get("checksum")
@@ -80,7 +81,9 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             f"the run was trained on {run.checkpoint.get('dataset')} {run.checkpoint.get('version')} ({trained_on}), "
             f"but [data] datadir now gives {training.version} ({training.checksum}): the test sets differ"
         )
-    return load_test_data(run.config), training.val
+    test = load_test_data(run.config)
+    forbid_overlap(test, training.train, "training")
+    return test, training.val
 
 
 def relocated(config: Config, datadir: str | None) -> Config:
@@ -95,20 +98,35 @@ def relocated(config: Config, datadir: str | None) -> Config:
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
 
-    def percent(score: dict) -> str:
-        if score["value"] is None:
+    def show(score: dict, factor: float = 1, decimals: int = 3, unit: str = "") -> str:
+        value = score.get("value", score.get("mean"))
+        if value is None:
             return "not defined"
-        return f"{100 * score['value']:6.2f} %  [{100 * score['low']:.2f}, {100 * score['high']:.2f}]"
+        ends = [score["low"], score["high"]]
+        interval = "" if None in ends else f"  [{factor * ends[0]:.{decimals}f}, {factor * ends[1]:.{decimals}f}]"
+        return f"{factor * value:.{decimals}f}{unit}{interval}"
 
-    upright, rotated = metrics["upright"], metrics["rotated"]
-    spread = "" if rotated["accuracy"]["sd"] is None else f" +- {100 * rotated['accuracy']['sd']:.2f}"
+    upright, rotated, temperature = metrics["upright"], metrics["rotated"], metrics["temperature"]
+    sd = rotated["accuracy"]["sd"]
+    spread = "" if sd is None else f", which spread by {100 * sd:.2f} %"
+    missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
     lines = [
         f"test set: {metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, 95 % intervals",
-        f"  accuracy, upright            {percent(upright['accuracy'])}",
-        f"  accuracy, {rotated['n_rotations']} random rotations {100 * rotated['accuracy']['mean']:6.2f}{spread} %",
+        f"  accuracy, upright   {show(upright['accuracy'], 100, 2, ' %')}",
+        f"  accuracy, rotated   {show(rotated['accuracy'], 100, 2, ' %')}",
+        f"    over {rotated['n_rotations']} random rotations{spread}",
+        f"    missed on average {missed}",
+        f"  ROC area            {show(upright['roc_auc'])}",
+        f"  NLL (nats)          {show(upright['nll'])}",
+        f"  calibration error   {show(upright['ece'])}",
     ]
-    for name, missed in rotated["missed_per_class"].items():
-        lines.append(f"  missed {name} of {missed['n_sources']}, under rotation {missed['mean']:.2f}")
+    if temperature:
+        scaled = temperature["scaled"]
+        lines += [
+            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources",
+            f"    NLL               {show(scaled['nll'])}",
+            f"    calibration error {show(scaled['ece'])}",
+        ]
     return "\n".join(lines)
 
 

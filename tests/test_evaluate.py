@@ -253,6 +253,8 @@ def test_test_sources_may_not_have_chosen_anything(model):
     test = make_split(10)
     with pytest.raises(UserError, match="both the validation and the test set, such as test0"):
         evaluate.evaluate_test(model, test, test.take([0, 1]), 0.5, 0.3, CLASSES)
+    with pytest.raises(UserError, match="both the training and the test set, such as test3"):
+        evaluate.forbid_overlap(test, test.take([3]), "training")
 
 
 def test_validation_does_not_reach_any_other_score(model):
@@ -264,12 +266,18 @@ def test_validation_does_not_reach_any_other_score(model):
 
 
 def test_rotated_passes_count_missed_sources(model):
+    from scipy.stats import bootstrap
+
     test = make_split(20)
     result, hits = evaluate.score_rotated(model, test, 0.5, 0.3, CLASSES, rotations=5, seed=3)
     missed = sum(one["mean"] for one in result["missed_per_class"].values())
     assert hits.shape == (5, 20)
     assert result["error"]["mean"] == pytest.approx(missed / 20)
     assert result["accuracy"]["sd"] == pytest.approx(hits.mean(1).std(ddof=1))
+    known = bootstrap((hits.mean(0),), np.mean, n_resamples=5000, method="percentile").confidence_interval
+    assert result["accuracy"]["low"] == pytest.approx(known.low, abs=0.02)
+    assert result["accuracy"]["high"] == pytest.approx(known.high, abs=0.02)
+    assert result["error"]["low"] == pytest.approx(1 - result["accuracy"]["high"])
     angles = evaluate.random_angles(5, 20, 3)[2]
     logits = evaluate.predict_logits(model, test.images, 0.5, 0.3, poses=(angles, None))
     assert hits[2].tolist() == (logits.argmax(1) == test.labels.numpy()).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -227,6 +228,31 @@ def test_the_commands_for_trained_runs(config: Path, tmp_path: Path, capsys) -> 
     assert "0 improved, 0 worsened, 2 within 0.01" in capsys.readouterr().out
     main.main(["equivariance", out, str(config), "--step", "90", "--n-images", "2", "--out", str(tmp_path / "eq")])
     assert (tmp_path / "eq" / "equivariance.png").is_file()
+
+
+def test_what_was_trained_on_is_no_test(config: Path, tmp_path: Path, monkeypatch) -> None:
+    from radgal import data, testing
+
+    train(config, "--no-test", "--set", "training.epochs=1")
+    monkeypatch.setattr(testing, "load_test_data", lambda cfg: data.load_training_data(cfg).train)
+    with pytest.raises(UserError, match="both the training and the test set"):
+        main.main(["evaluate", str(tmp_path / "out")])
+
+
+def test_evaluate_says_each_result_with_its_interval(config: Path, tmp_path: Path, capsys) -> None:
+    train(config, "--no-test", "--set", "training.epochs=1")
+    main.main(["evaluate", str(tmp_path / "out"), "--rotations", "3", "--mc-samples", "3"])
+    said = capsys.readouterr().out
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for score, factor, decimals, unit in (
+        (metrics["upright"]["accuracy"], 100, 2, " %"),
+        (metrics["upright"]["roc_auc"], 1, 3, ""),
+        (metrics["upright"]["ece"], 1, 3, ""),
+        (metrics["temperature"]["scaled"]["nll"], 1, 3, ""),
+    ):
+        value, low, high = (f"{factor * score[key]:.{decimals}f}" for key in ("value", "low", "high"))
+        assert f" {value}{unit}  [{low}, {high}]" in said
+    assert f"spread by {100 * metrics['rotated']['accuracy']['sd']:.2f} %" in said
 
 
 def test_wrong_choices_are_refused_before_anything_is_computed(config: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from radgal import evaluate, plots
+from radgal import evaluate, plots, poseplots
 from tests.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -19,7 +19,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def drawn(monkeypatch):
     """The figures that were saved, in order."""
     figures, save = [], plots.save_figure
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
+    for module in (plots, poseplots):
+        monkeypatch.setattr(module, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
 
 
@@ -90,11 +91,11 @@ def test_rotation_figure(tmp_path, drawn, n_poses):
     images = np.zeros((n_poses, 6, 6), dtype=np.uint8)
     angles, flips = np.arange(n_poses) * 5.0, np.arange(n_poses) > n_poses // 2
     title = "200_214.154+020.893_0.2474_0046.70, FRII\nmean overlap index 0.152, corrected 0.153"
-    plots.save_rotation(tmp_path / "r.png", title, angles, flips, samples, CLASSES, images)
+    poseplots.save_rotation(tmp_path / "r.png", title, angles, flips, samples, CLASSES, images)
     assert is_png(tmp_path / "r.png")
     top, bottom = drawn[0].axes
     np.testing.assert_allclose(top.collections[1].get_offsets()[:, 1], samples[..., 1].ravel())
-    assert 1 <= len(bottom.images) <= plots.MAX_TICKS
+    assert 1 <= len(bottom.images) <= poseplots.MAX_TICKS
     page = drawn[0].bbox
     for text in (top.title, *top.get_legend().get_texts()):
         box = text.get_window_extent()
@@ -119,7 +120,7 @@ def test_legends_of_many_curves_lie_on_none_of_them(tmp_path, drawn):
     angles = np.arange(0, 361, 90.0)
     curve = {"angle_deg": angles, "is_element": angles % 180 == 0}
     curve |= dict.fromkeys(("equivariance_error", "invariance_error"), np.ones(5))
-    plots.save_equivariance(tmp_path / "e.png", {f"runs/repeat/a_network/seed_{i}": curve for i in range(7)})
+    poseplots.save_equivariance(tmp_path / "e.png", {f"runs/repeat/a_network/seed_{i}": curve for i in range(7)})
     plots.save_learning_curves(tmp_path / "c.png", {f"a_network_with_a_name_{i}": [history(4)] for i in range(7)})
     for figure in drawn:
         legend = figure.legends[0].get_window_extent()
@@ -138,7 +139,7 @@ def test_epochs_are_whole_numbers(tmp_path, drawn):
 
 def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     overlap, labels = np.array([0.5, 0.1, 0.3]), np.array([0, 1, 1])
-    plots.save_comparison(tmp_path / "c.png", overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    poseplots.save_comparison(tmp_path / "c.png", overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
     left, right = drawn[0].axes
     bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
     assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}

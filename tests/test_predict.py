@@ -27,9 +27,9 @@ import models
 from radgal import checkpoint, predict, predictjob
 from radgal.config import Config, load_config
 from radgal.data import MiraBest_full, Split, crop_and_pad
-from radgal.evaluate import predict_logits, sample_dropout
 from radgal.inputs import Preparation, preparation_of
 from radgal.metrics import log_softmax
+from radgal.passes import predict_logits, sample_dropout
 from radgal.rotation import sample_rotations
 from tests.conftest import ROOT
 from tests.test_fits import a_field

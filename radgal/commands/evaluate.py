@@ -23,7 +23,7 @@ def run(args) -> None:
     run, device, out = open_run(args)
     options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     testing.test_run(run, out, device=device, **options)
-    print(f"written to {out}: metrics.json, sources.csv, sources.ecsv, confusion.png, roc.png, reliability.png")
+    print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
     print(
         f"next: python main.py report {run.folder}"
         if out == run.folder
