@@ -68,6 +68,11 @@ def collect_run(
         "preds": [int(pred) for pred in table["pred"]],
         "rotated_accuracy": [float(value) for value in table["rotated_accuracy"]],
         "classes": list(metrics["classes"]),
+        "tested": {
+            "rotations": rotated["n_rotations"],
+            "mc_samples": metrics["mc_dropout"]["mc_samples"],
+            "seed": metrics["seed"],
+        },
         "scores": scores,
         "missed": {name: one["mean"] for name, one in rotated["missed_per_class"].items()},
         "history": [dict(row) for row in history],
@@ -128,14 +133,22 @@ def summarize(runs: Sequence[dict], seed: int = 0) -> dict:
         seed: of the bootstrap.
 
     Raises:
-        UserError: if there are no runs, a run is there twice, or runs tested different sources.
+        UserError: if there are no runs, a run is there twice, configs have different seeds, or runs were tested on
+            different sources or in different ways.
     """
+    for run in runs:
+        if run["tested"] != runs[0]["tested"]:
+            raise UserError(
+                f"{run['config']}, seed {run['seed']}, was tested with {run['tested']}, {runs[0]['config']}, seed "
+                f"{runs[0]['seed']}, with {runs[0]['tested']}: run evaluate on one of them again, with equal options"
+            )
     runs = check_runs(merge_folds(runs) if any(run["fold"] is not None for run in runs) else list(runs))
     by_config = {name: [run for run in runs if run["config"] == name] for name in _config_names(runs)}
     n = len(runs[0]["names"])
     return {
         "n_sources": n,
         "n_folds": runs[0].get("n_folds"),
+        "n_rotations": runs[0]["tested"]["rotations"],
         "configs": [_summarize_config(name, own, n) for name, own in by_config.items()],
         "pairs": [_compare(a, b, by_config, seed) for a, b in itertools.combinations(by_config, 2)],
     }
@@ -153,10 +166,17 @@ def check_runs(runs: list[dict]) -> list[dict]:
     """
     if not runs:
         raise UserError("there is no finished run to summarize")
+    seeds = {run["config"]: sorted(one["seed"] for one in runs if one["config"] == run["config"]) for run in runs}
     keys = [(run["config"], run["seed"]) for run in runs]
     if twice := {key for key in keys if keys.count(key) > 1}:
         raise UserError(f"{min(twice)[0]} with seed {min(twice)[1]} is there more than once")
     first = runs[0]
+    for config, own in seeds.items():
+        if own != seeds[first["config"]]:
+            raise UserError(
+                f"{config} was trained with seeds {own}, {first['config']} with {seeds[first['config']]}: differences "
+                "are paired by seed, so give both the same"
+            )
     place = {name: i for i, name in enumerate(first["names"])}
     aligned = []
     for run in runs:
@@ -199,20 +219,18 @@ def _summarize_config(name: str, runs: Sequence[dict], n: int) -> dict:
 
 def _compare(a: str, b: str, by_config: Mapping[str, Sequence[dict]], seed: int) -> dict:
     """The accuracy of b less that of a, upright and rotated, on the same sources."""
-    shared = sorted({run["seed"] for run in by_config[a]} & {run["seed"] for run in by_config[b]})
-    one, two = ([run for s in shared for run in by_config[name] if run["seed"] == s] for name in (a, b))
-    if not shared:
-        one, two = by_config[a], by_config[b]
+    one, two = (sorted(by_config[name], key=lambda run: run["seed"]) for name in (a, b))
+    seeds = [run["seed"] for run in one]
     labels = np.array(one[0]["labels"])
     hits = [np.array([np.array(run["preds"]) == labels for run in runs]) for runs in (one, two)]
     rotated = [np.array([run["rotated_accuracy"] for run in runs]) for runs in (one, two)]
     return {
         "a": a,
         "b": b,
-        "paired_seeds": shared,
-        "upright": bootstrap_difference(*hits, paired=bool(shared), seed=seed),
-        "rotated": bootstrap_difference(*rotated, paired=bool(shared), seed=seed),
-        "mcnemar": [{"seed": s, **mcnemar(hits[0][i], hits[1][i])} for i, s in enumerate(shared)],
+        "paired_seeds": seeds,
+        "upright": bootstrap_difference(*hits, seed=seed),
+        "rotated": bootstrap_difference(*rotated, seed=seed),
+        "mcnemar": [{"seed": s, **mcnemar(hits[0][i], hits[1][i])} for i, s in enumerate(seeds)],
     }
 
 
@@ -232,29 +250,25 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> dict:
     return {"only_a": only_a, "only_b": only_b, "p": p}
 
 
-def bootstrap_difference(
-    a: np.ndarray, b: np.ndarray, *, paired: bool = True, seed: int = 0, n_resamples: int = N_RESAMPLES
-) -> dict:
+def bootstrap_difference(a: np.ndarray, b: np.ndarray, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> dict:
     """Returns the mean of b - a with a 95 % interval and a two-sided p, by a bootstrap over sources and seeds.
 
-    Sources and seeds are both drawn with replacement, the same sources for both configs and, if ``paired``, the same
-    seeds (Efron & Tibshirani 1993, An Introduction to the Bootstrap). With one seed only
-    sources are drawn: the interval then holds for these very weights, not for the config.
+    Sources and seeds are both drawn with replacement, the same for both configs (Efron & Tibshirani 1993, An
+    Introduction to the Bootstrap). With one seed only sources are drawn: the interval then holds for these very
+    weights, not for the config.
 
     Approximate because: so few seeds understate their own spread, its variance by a factor (k - 1) / k.
 
     Args:
-        a, b: (k, N) success of each seed and source, in [0, 1]; the k may differ if not ``paired``.
+        a, b: (k, N) success of each seed and source, in [0, 1]; row by row of the same seed.
 
     Returns:
         ``difference``, ``low``, ``high``, ``p`` and ``resampled``, what was drawn.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    n = a.shape[1]
-    sources = resample(n, n_resamples, seed) / n
-    seeds_a = resample(len(a), n_resamples, seed + 1) / len(a)
-    seeds_b = seeds_a if paired else resample(len(b), n_resamples, seed + 2) / len(b)
-    drawn = ((seeds_b @ b - seeds_a @ a) * sources).sum(axis=1)
+    k, n = a.shape
+    sources, seeds = resample(n, n_resamples, seed) / n, resample(k, n_resamples, seed + 1) / k
+    drawn = ((seeds @ (b - a)) * sources).sum(axis=1)
     # Counting the observed sample as one of the draws keeps p above 0 (Davison & Hinkley 1997). Equal
     # differences up to rounding count as equal.
     below, above = (drawn <= 1e-12).sum(), (drawn >= -1e-12).sum()
@@ -264,7 +278,7 @@ def bootstrap_difference(
         "low": low,
         "high": high,
         "p": float(min(1.0, 2 * (1 + min(below, above)) / (1 + n_resamples))),
-        "resampled": "sources and seeds" if max(len(a), len(b)) > 1 else "sources",
+        "resampled": "sources and seeds" if k > 1 else "sources",
     }
 
 

@@ -30,13 +30,15 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     over = f"{n} test sources"
     if summary["n_folds"]:
         over = f"{n} sources, each tested once in {summary['n_folds']}-fold cross-validation"
-    lines = [f"Mean and standard deviation over seeds; {over}."]
+    lines = [
+        f"Mean and standard deviation over seeds; {over}; rotated: over {summary['n_rotations']} random rotations."
+    ]
     if any(config["n_seeds"] == 1 for config in summary["configs"]):
         lines.append("A value without a spread is from one seed: nothing is known of how it varies with the seed.")
-    errors = [100 * config["binomial_error"] for config in summary["configs"]]
+    errors = sorted({f"{100 * config['binomial_error']:.2f}" for config in summary["configs"]}, key=float)
     lines.append(
         f"One source is {100 / n:.2f} %, and the binomial standard error of the accuracy is "
-        f"{min(errors):.2f} to {max(errors):.2f} %, whatever the number of seeds."
+        f"{' to '.join(dict.fromkeys((errors[0], errors[-1])))} %, whatever the number of seeds."
     )
     return lines
 
@@ -49,6 +51,11 @@ def pair_notes(summary: Mapping[str, Any]) -> list[str]:
         "McNemar: exact two-sided p of the upright predictions, one per common seed.",
         "No p is corrected for the number of pairs.",
     ]
+    if k := min((len(pair["paired_seeds"]) for pair in summary["pairs"] if len(pair["paired_seeds"]) > 1), default=0):
+        lines.append(
+            f"A bootstrap over {k} seeds sees {k - 1}/{k} of the variance between seeds: where seeds differ more than "
+            "sources do, the interval is too narrow."
+        )
     if alone := [pair for pair in summary["pairs"] if pair["upright"]["resampled"] == "sources"]:
         which = "; ".join(f"{pair['a']} and {pair['b']}" for pair in alone)
         lines.append(

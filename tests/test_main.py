@@ -329,6 +329,9 @@ def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
     [
         (["--folds", "1"], "--folds 1"),
         (["--seeds", "0"], "--seeds 0"),
+        (["--set", "training.seed=7"], "training.seed: repeat sets it .*--first-seed"),
+        (["--set", "metrics.outputdir=x"], "metrics.outputdir: repeat sets it .*--out"),
+        (["--folds", "2", "--set", "data.fold=1/2"], "data.fold: repeat sets it .*--folds"),
         (["--set", "data.fold=6/5"], "6/5"),
         (["--set", "data.fold=half"], "'2/5'"),
     ],

@@ -33,6 +33,7 @@ def make_run(config: str, seed: int, frac_wrong: float, *, fold: int | None = No
         "preds": preds.tolist(),
         "rotated_accuracy": (preds == LABELS).astype(float).tolist(),
         "classes": ["FRI", "FRII"],
+        "tested": {"rotations": 20, "mc_samples": 100, "seed": 0},
         "scores": scores,
         "missed": {"FRI": 1.5, "FRII": 2.5},
         "history": history,
@@ -107,11 +108,16 @@ def test_p_of_the_bootstrap_has_two_sides():
     assert repeat.bootstrap_difference(a, b)["p"] == pytest.approx(2 * norm.sf(1.5), rel=0.15)
 
 
-def test_unpaired_seeds_are_drawn_apart():
-    runs = [make_run("a", s, 0.1) for s in (0, 1)] + [make_run("bb", s, 0.1) for s in (5, 6, 7)]
-    pair = repeat.summarize(runs)["pairs"][0]
-    assert pair["paired_seeds"] == [] and pair["mcnemar"] == []
-    assert pair["upright"]["low"] < pair["upright"]["high"]
+def test_seeds_are_drawn_with_the_sources():
+    rng = np.random.default_rng(5)
+    a = rng.random((4, 200)) < 0.8
+    b = a.copy()
+    b[0] = False  # one seed failed altogether: nearly all of the spread is between seeds
+    found = repeat.bootstrap_difference(a, b)
+    difference = b.mean(1).astype(float) - a.mean(1)  # one of four
+    drawn = difference[np.random.default_rng(6).integers(4, size=(20000, 4))].mean(1)
+    assert found["low"] == pytest.approx(np.quantile(drawn, 0.025), abs=0.05)
+    assert found["high"] == pytest.approx(np.quantile(drawn, 0.975), abs=0.05)
 
 
 def test_exact_mcnemar():
@@ -149,7 +155,8 @@ def test_tables_carry_the_same_numbers(tmp_path):
     markdown, latex = (tmp_path / "repeat.md").read_text(), (tmp_path / "repeat.tex").read_text()
     assert f"| good_net | 3 | {number} ± {100 * accuracy['sd']:.2f} |" in markdown
     assert rf"good\_net & 3 & {number} $\pm$" in latex
-    assert "From one seed" not in markdown
+    assert "From one seed" not in markdown and "over 20 random rotations" in markdown
+    assert "A bootstrap over 3 seeds sees 2/3 of the variance between seeds" in markdown
     assert "1,234,567" in markdown and "5.0" in markdown and "1.50 ± 0.00 / 2.50 ± 0.00" in markdown
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines[:4]}) == 1
@@ -161,6 +168,15 @@ def test_tables_carry_the_same_numbers(tmp_path):
     assert float(pair["upright_p"]) == summary["pairs"][0]["upright"]["p"]
     assert json.loads((tmp_path / "repeat.json").read_text()) == summary
     assert (tmp_path / "learning_curves.png").stat().st_size > 1000
+
+
+def test_one_binomial_error_is_no_range():
+    summary = repeat.summarize(make_runs())
+    low, high = sorted(100 * config["binomial_error"] for config in summary["configs"])
+    assert f"is {low:.2f} to {high:.2f} %," in " ".join(tables.notes(summary))
+    summary["configs"] = summary["configs"][:1]
+    error = 100 * summary["configs"][0]["binomial_error"]
+    assert f"is {error:.2f} %," in " ".join(tables.notes(summary))
 
 
 def test_latex_special_characters():
@@ -205,6 +221,10 @@ def test_runs_that_cannot_share_a_table_are_refused():
         repeat.summarize([runs[0], runs[0]])
     with pytest.raises(UserError, match="on other sources"):
         repeat.summarize([runs[0], make_run("poor", 0, 0.1, names=[f"t{i}" for i in range(N)])])
+    with pytest.raises(UserError, match=r"poor was trained with seeds \[1\], good_net with \[0\]"):
+        repeat.summarize([runs[0], make_run("poor", 1, 0.1)])
+    with pytest.raises(UserError, match="poor, seed 0, was tested with .*run evaluate on one of them again"):
+        repeat.summarize([runs[0], runs[1] | {"tested": runs[1]["tested"] | {"rotations": 2}}])
     with pytest.raises(UserError, match="labels differ"):
         repeat.summarize([runs[0], runs[1] | {"labels": (1 - LABELS).tolist()}])
 

@@ -62,6 +62,11 @@ def list_tasks(args) -> list[Task]:
     stems = [Path(path).stem for path in args.config]
     if twice := [path for path, stem in zip(args.config, stems, strict=True) if stems.count(stem) > 1]:
         raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
+    given = {text.split("=")[0].strip() for text in args.set}
+    ours = {"training.seed": "--first-seed", "metrics.outputdir": "--out", "output.csvfile": "--out",
+            "output.modfile": "--out"} | ({"data.fold": "--folds"} if args.folds else {})  # fmt: skip
+    if clash := sorted(given & ours.keys()):
+        raise UserError(f"--set {clash[0]}: repeat sets it for each run; use {ours[clash[0]]}")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     folds = [f"{k}/{args.folds}" for k in range(1, args.folds + 1)] if args.folds else [None]
     combinations = list(product(args.config, seeds, folds))
