@@ -13,13 +13,11 @@ from torch import Tensor, nn
 
 from radgal.data import Split
 from radgal.metrics import (
-    N_RESAMPLES,
     binomial_error,
     check_predictions,
     log_softmax,
-    percentile_interval,
+    proportion,
     reliability,
-    resample,
     score_predictions,
     uncertainties,
 )
@@ -50,8 +48,8 @@ def score_rotated(
 
     This is how the published accuracies and numbers of missed sources were obtained (Scaife & Porter 2021,
     arXiv:2102.08252). ``sd`` is the standard deviation over passes (R - 1), None if there is one: it
-    measures the orientation. How few the sources are is in ``low`` and ``high``, the 95 % interval of a bootstrap
-    over sources, each drawn with all its passes, and in the binomial ``standard_error``.
+    measures the orientation. How few the sources are is in ``low`` and ``high``, Wilson's 95 % interval of as many
+    sources as are right on average, and in the binomial ``standard_error``.
     """
     if rotations < 1:
         raise UserError(f"rotations = {rotations}: at least one pass is needed; 20 is the default")
@@ -64,7 +62,7 @@ def score_rotated(
     accuracy = _mean_and_sd(hits.mean(axis=1))
     missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classes)}
     n = len(labels)
-    low, high = percentile_interval(resample(n, N_RESAMPLES, seed) @ hits.mean(axis=0) / n)
+    low, high = (proportion(n * accuracy["mean"], n)[end] for end in ("low", "high"))
     result = {
         "n_rotations": rotations,
         "accuracy": accuracy | {"low": low, "high": high},

@@ -283,7 +283,7 @@ def bootstrap_difference(a: np.ndarray, b: np.ndarray, *, seed: int = 0, n_resam
 
 
 def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0) -> dict:
-    """Writes repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, repeat.json and learning_curves.png.
+    """Writes repeat.md, .tex, .csv and .json, learning_curves.png and, of several configs, repeat_pairs.csv.
 
     Args:
         folder: where to write.
@@ -296,6 +296,7 @@ def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0) -> dic
     from astropy.table import Table
 
     folder, summary = Path(folder), summarize(runs, seed)
+    (folder / "repeat_pairs.csv").unlink(missing_ok=True)  # of more configs, earlier
     write_json(folder / "repeat.json", summary)
     for suffix, text in ((".md", tables.to_markdown(summary)), (".tex", tables.to_latex(summary))):
         with atomic_write(folder / f"repeat{suffix}") as temporary:

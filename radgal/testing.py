@@ -71,8 +71,8 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
     """Returns the (test, validation) images of a run.
 
     Raises:
-        UserError: if the data set found now is not the one that the run was trained on, or a test source was
-            trained on.
+        UserError: if the data set found now is not the one that the run was trained on, has other classes, or a
+            test source was trained on.
     """
     training = training or load_training_data(run.config)
     trained_on = run.checkpoint.get("checksum")
@@ -80,6 +80,11 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
         raise UserError(
             f"the run was trained on {run.checkpoint.get('dataset')} {run.checkpoint.get('version')} ({trained_on}), "
             f"but [data] datadir now gives {training.version} ({training.checksum}): the test sets differ"
+        )
+    if tuple(training.classes) != tuple(run.classes):
+        raise UserError(
+            f"the network of {run.folder} tells {', '.join(run.classes)} apart, but {training.dataset} has the classes "
+            f"{', '.join(training.classes)}; use a checkpoint of a run on these classes"
         )
     test = load_test_data(run.config)
     forbid_overlap(test, training.train, "training")

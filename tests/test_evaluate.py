@@ -152,6 +152,16 @@ def test_wilson_interval_has_a_width_without_any_error():
     assert metrics.proportion(0, 0)["value"] is None
 
 
+def test_wilson_interval_agrees_with_scipy():
+    from scipy.stats import binomtest
+
+    for k, n in ((0, 1), (1, 1), (3, 7), (98, 104), (104, 104)):
+        known, ours = binomtest(k, n).proportion_ci(0.95, method="wilson"), metrics.proportion(k, n)
+        assert (ours["low"], ours["high"]) == (pytest.approx(known.low, abs=1e-9), pytest.approx(known.high, abs=1e-9))
+    low, between, high = (metrics.proportion(k, 104)["low"] for k in (90, 90.5, 91))
+    assert low < between < high
+
+
 def test_missing_class_and_unpredicted_class_give_none_not_nan():
     logits = np.tile([2.0, -1.0, -3.0], (5, 1))
     result = metrics.score_predictions(logits, np.zeros(5, int), ["a", "b", "c"])
@@ -266,17 +276,19 @@ def test_validation_does_not_reach_any_other_score(model):
 
 
 def test_rotated_passes_count_missed_sources(model):
-    from scipy.stats import bootstrap
-
     test = make_split(20)
     result, hits = evaluate.score_rotated(model, test, 0.5, 0.3, CLASSES, rotations=5, seed=3)
     missed = sum(one["mean"] for one in result["missed_per_class"].values())
     assert hits.shape == (5, 20)
     assert result["error"]["mean"] == pytest.approx(missed / 20)
     assert result["accuracy"]["sd"] == pytest.approx(hits.mean(1).std(ddof=1))
-    known = bootstrap((hits.mean(0),), np.mean, n_resamples=5000, method="percentile").confidence_interval
-    assert result["accuracy"]["low"] == pytest.approx(known.low, abs=0.02)
-    assert result["accuracy"]["high"] == pytest.approx(known.high, abs=0.02)
+    ends = [result["accuracy"][end] for end in ("low", "high")]
+    assert ends == [metrics.proportion(hits.mean() * 20, 20)[end] for end in ("low", "high")]
+    sure = SmallNet()
+    sure.fc2.bias.data = torch.tensor([99.0, -99.0])  # all right, and the interval has a width
+    all_right = dataclasses.replace(test, labels=torch.zeros_like(test.labels))
+    accuracy = evaluate.score_rotated(sure, all_right, 0.5, 0.3, CLASSES, rotations=2)[0]["accuracy"]
+    assert accuracy["mean"] == 1 and accuracy["high"] == 1 and 0.8 < accuracy["low"] < 0.9
     assert result["error"]["low"] == pytest.approx(1 - result["accuracy"]["high"])
     angles = evaluate.random_angles(5, 20, 3)[2]
     logits = evaluate.predict_logits(model, test.images, 0.5, 0.3, poses=(angles, None))

@@ -255,6 +255,15 @@ def test_evaluate_says_each_result_with_its_interval(config: Path, tmp_path: Pat
     assert f"spread by {100 * metrics['rotated']['accuracy']['sd']:.2f} %" in said
 
 
+def test_a_checkpoint_of_other_classes_is_refused(config: Path, tmp_path: Path) -> None:
+    train(config, "--no-test", "--set", "training.epochs=1")
+    content = torch.load(tmp_path / "out" / "best.pt", weights_only=True)
+    torch.save(content | {"classes": ["FRII", "FRI"]}, tmp_path / "out" / "best.pt")
+    for command_ in ("evaluate", "rotate"):
+        with pytest.raises(UserError, match="tells FRII, FRI apart, but FIRSTGalaxyData has the classes FRI, FRII"):
+            main.main([command_, str(tmp_path / "out")])
+
+
 def test_wrong_choices_are_refused_before_anything_is_computed(config: Path, tmp_path: Path) -> None:
     train(config, "--no-test", "--set", "training.epochs=1")
     for words, message in (

@@ -146,6 +146,8 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path):
     assert row["accuracy_sd"] == "" and float(row["accuracy_mean"]) > 0.5
     for path in tmp_path.glob("repeat*"):
         assert "nan" not in path.read_text().lower()
+    repeat.write_repeat(tmp_path, make_runs(1)[:1])
+    assert not (tmp_path / "repeat_pairs.csv").exists()
 
 
 def test_tables_carry_the_same_numbers(tmp_path):

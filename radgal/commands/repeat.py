@@ -133,9 +133,10 @@ def run(args) -> None:
 
     tasks = list_tasks(args)
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
-    write_repeat(args.out, [collect(task) for task in tasks])
+    summary = write_repeat(args.out, [collect(task) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
-    print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, repeat_pairs.csv, learning_curves.png")
+    pairs = "repeat_pairs.csv, " if summary["pairs"] else ""
+    print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, {pairs}learning_curves.png")
     firsts = " ".join(
         task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)
     )
