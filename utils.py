@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -129,9 +130,12 @@ def pick_device(name: str):
     Every command comes by here, so here TensorFloat-32 is turned off: float32 on a GPU is then float32.
 
     Raises:
-        UserError: if this machine, or this build of torch, does not have it.
+        UserError: if it is none of these, or this machine, or this build of torch, does not have it.
     """
     import torch
+
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise UserError(f"device: '{name}' must be auto, cpu, cuda, cuda:N or mps")
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -148,7 +152,7 @@ def pick_device(name: str):
     }
     if (device.index or 0) >= there[device.type]:
         raise UserError(
-            f"[training] device: '{name}' is not available here (torch {torch.__version__} sees "
+            f"device: '{name}' is not available here (torch {torch.__version__} sees "
             f"{there['cuda']} CUDA devices); use 'auto' or 'cpu'"
         )
     return device
