@@ -294,10 +294,15 @@ def wait_for_parts(process: subprocess.Popen, folder: Path, n: int) -> None:
         time.sleep(0.01)
 
 
-def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(run_folder, tmp_path) -> None:
-    images = save_images(tmp_path / "images", 200)
-    words = [str(run_folder), str(images), "--mc-samples", "20", "--part-rows", "5", "--batch-size", "5"]
-    words += ["--device", "cpu"]
+@pytest.mark.parametrize(
+    ("n_images", "part_rows", "batch_size"), [(200, 5, 5), pytest.param(10_000, 250, 64, marks=pytest.mark.slow)]
+)
+def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(
+    run_folder, tmp_path, n_images, part_rows, batch_size
+) -> None:
+    images = save_images(tmp_path / "images", n_images)
+    words = [str(run_folder), str(images), "--mc-samples", "20", "--part-rows", str(part_rows)]
+    words += ["--batch-size", str(batch_size), "--device", "cpu"]
     out = tmp_path / "killed.csv"
     command = [sys.executable, str(ROOT / "main.py"), "predict", *words, "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -319,7 +324,7 @@ def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(run_folder, tmp_p
     assert len(kept) == 40 and {name: kept[name] for name in times} == times
     main.main(["predict", *words, "--out", str(tmp_path / "whole.csv")])
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert [row["id"] for row in rows_of(out)] == [f"s{i:04d}" for i in range(200)]
+    assert [row["id"] for row in rows_of(out)] == [f"s{i:04d}" for i in range(n_images)]
     assert not (tmp_path / "whole.csv.parts").exists()
 
 
