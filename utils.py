@@ -135,7 +135,8 @@ def pick_device(name: str):
     import torch
 
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
-        raise UserError(f"device {name!r}: must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")
+        raise UserError(f"device: '{name}' must be auto, cpu, cuda, cuda:N or mps")
+
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
@@ -151,7 +152,7 @@ def pick_device(name: str):
     }
     if (device.index or 0) >= there[device.type]:
         raise UserError(
-            f"[training] device: '{name}' is not available here (torch {torch.__version__} sees "
+            f"device: '{name}' is not available here (torch {torch.__version__} sees "
             f"{there['cuda']} CUDA devices); use 'auto' or 'cpu'"
         )
     return device

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radgal.sources import to_ascii
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
     width = dict.fromkeys(texts, 1)
     for part in parts():
         for name in texts:
-            width[name] = max(width[name], _to_ascii(part[name]).dtype.itemsize)
+            width[name] = max(width[name], to_ascii(part[name]).dtype.itemsize)
 
     def as_hdu(part: Part):
-        narrow = {name: _to_ascii(part[name]).astype(f"S{width[name]}") for name in texts}
+        narrow = {name: to_ascii(part[name]).astype(f"S{width[name]}") for name in texts}
         return fits.table_to_hdu(to_table(columns, part | narrow))
 
     with path.open("wb") as stream:
@@ -144,12 +145,6 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
             start = len(fits.PrimaryHDU().header.tostring()) + len(hdu.header.tostring())
             stream.write(content.getbuffer()[start : start + header["NAXIS1"] * hdu.header["NAXIS2"]])
         stream.write(b"\0" * (-n_bytes % 2880))
-
-
-def _to_ascii(values: np.ndarray) -> np.ndarray:
-    """Returns text as the bytes FITS allows; other letters are written as backslash escapes."""
-    safe = [value.encode("ascii", "backslashreplace") for value in values.tolist()]
-    return np.array(safe, dtype=bytes) if safe else np.empty(0, dtype="S1")
 
 
 def _write_votable(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -223,5 +218,10 @@ WRITERS = {
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes the folder of parts, once the catalog that was made of them is written."""
+    """Removes the folder of parts, once the catalog that was made of them is written.
+
+    The record of the request goes last: without it, parts that were left would pass for those of any request.
+    """
+    for part in folder.glob("part-*"):
+        part.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -191,6 +191,7 @@ def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
             recipe=cfg.data.recipe,
             native_size=max(NATIVE_SIZE, cfg.training.imsize),
             imsize=cfg.training.imsize,
+            pixel_scale=cfg.data.pixel_scale,
             num_classes=n_classes,
             drawn_validation=cfg.training.frac_val > 0 and cfg.data.split == "stratified",
             quiet=cfg.model.quiet,

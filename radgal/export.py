@@ -148,7 +148,8 @@ def export(run: TrainedRun, path: Path, form: str) -> dict[str, Any]:
         form: one of ``FORMATS``.
 
     Returns:
-        What :func:`describe` says, with the ``difference`` found and the number ``n_images`` of images.
+        What :func:`describe` says, with the ``difference`` found, and how many images (``n_images``) of which data
+        (``checked_on``) it was found on.
 
     Raises:
         UserError: if the file would differ by more than ``TOLERANCE``, or what is needed is not there; then nothing
@@ -159,14 +160,14 @@ def export(run: TrainedRun, path: Path, form: str) -> dict[str, Any]:
     about = describe(run, plain)
     with atomic_write(path) as temporary:
         write(plain, about, temporary)
-        images = real_images(run.config, plain.native_size)
+        images, whose = real_images(run.config, plain.native_size)
         difference = largest_difference(run, images, load(temporary))
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{path} is not kept: on {len(images)} real images it differs by {difference:.1e} from the run, and "
                 f"{TOLERANCE:.0e} is allowed; this is a fault of the program or of the run's weights"
             )
-    return about | {"difference": difference, "n_images": len(images)}
+    return about | {"difference": difference, "n_images": len(images), "checked_on": whose}
 
 
 def largest_difference(run: TrainedRun, images: Tensor, predict: Predict) -> float:
@@ -199,8 +200,10 @@ def _batch_sizes(n_images: int) -> list[int]:
     return sizes
 
 
-def real_images(config: Config, native_size: int) -> Tensor:
-    """Returns sum(BATCHES) real images, uint8 (N, 1, S, S): of the run's validation part, or else of FIRSTGalaxyData.
+def real_images(config: Config, native_size: int) -> tuple[Tensor, str]:
+    """Returns sum(BATCHES) real images, uint8 (N, 1, S, S), and whose they are, in words.
+
+    They are of the run's validation part (training part, where it has none), or else of FIRSTGalaxyData.
 
     Raises:
         UserError: if neither is on this machine; nothing is downloaded.
@@ -211,6 +214,7 @@ def real_images(config: Config, native_size: int) -> Tensor:
     try:
         data = load_training_data(Config.from_dict(content))
         images = (data.val or data.train).images
+        whose = f"{'validation' if data.val else 'training'} images of {config.data.dataset}"
     except UserError as of_run:
         try:
             images = FIRSTGalaxyData(config.data.datadir).data
@@ -219,9 +223,10 @@ def real_images(config: Config, native_size: int) -> Tensor:
                 "an export is checked on real images, and there are none here: name the folder of the run's data "
                 f"with --datadir, or pip install firstgalaxydata. {of_run}"
             ) from None
+        whose = f"FIRSTGalaxyData, because the images of {config.data.dataset} are not at hand"
         images = crop_and_pad(images, min(native_size, images.shape[-1]), max(0, native_size - images.shape[-1]))
     chosen = torch.linspace(0, len(images) - 1, min(sum(BATCHES), len(images))).round().long()
-    return images[chosen]
+    return images[chosen], whose
 
 
 def write_torch(plain: PlainNet, about: dict[str, Any], path: Path) -> None:

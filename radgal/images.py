@@ -204,6 +204,13 @@ def find_images(places: str | Path | Iterable[str | Path]) -> list[Path]:
     return sorted(found.values(), key=str)
 
 
+def without_suffix(name: str) -> str:
+    """Returns the name or path of an image without the suffix that tells its format."""
+    for pattern in (FITS_NAME, PIXEL_NAME, ARRAY_NAME):
+        name = pattern.sub("", name)
+    return name
+
+
 def is_image_name(path: Path) -> bool:
     """Returns whether the suffix is that of an image; hidden files and files in hidden folders are none."""
     if any(part.startswith(".") for part in path.parts):

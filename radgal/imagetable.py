@@ -35,6 +35,7 @@ class ImageTable(GalaxyImages):
         recipe: of FITS and floating-point NPY images, see :mod:`radgal.fits`.
         native_size: pixels along each side that are kept of every image.
         imsize: pixels along each side that will be used; smaller images are noted.
+        pixel_scale: of the images, arcsec, as the config gives it; None: not given.
         num_classes: how many classes there should be; None: any number.
         drawn_validation: whether validation images will be drawn from the training rows, class by class.
         quiet: no progress bar.
@@ -58,6 +59,7 @@ class ImageTable(GalaxyImages):
         recipe: str = "mirabest_v1",
         native_size: int = 150,
         imsize: int = 150,
+        pixel_scale: float | None = None,
         num_classes: int | None = None,
         drawn_validation: bool = False,
         quiet: bool = True,
@@ -74,6 +76,7 @@ class ImageTable(GalaxyImages):
         wanted = [(row.split == "test") != train for row in rows]
         seen, pixels = _read_images(rows, wanted, recipe, native_size, quiet, findings)
         _check_images(rows, seen, imsize, findings)
+        _check_pixel_scale(seen, pixel_scale, findings)
         _check_duplicates(rows, seen, findings)
         _check_classes(rows, self.classes, drawn_validation, findings)
         findings.raise_problems(table)
@@ -136,9 +139,22 @@ def _check_images(rows: list[Row], seen: list[_Seen | None], imsize: int, findin
             findings.notes.append(f"{len(names)} images {what}: {some(names)}")
     if small := [row.name for row, one in there if min(one.shape) < imsize]:
         findings.notes.append(f"{len(small)} images are smaller than imsize, {imsize} px, and padded: {some(small)}")
-    scales = sorted(one.pixel_scale_arcsec for _, one in there if one.pixel_scale_arcsec is not None)
-    if scales and scales_differ(scales[0], scales[-1]):
+
+
+def _check_pixel_scale(seen: list[_Seen | None], given: float | None, findings: Findings) -> None:
+    """Notes pixel scales (arcsec) that differ, or that ``given`` does not say: new images are held against that."""
+    scales = sorted(one.pixel_scale_arcsec for one in seen if one is not None and one.pixel_scale_arcsec is not None)
+    if not scales:
+        return
+    if scales_differ(scales[0], scales[-1]):
         findings.notes.append(f"pixel scales differ: {scales[0]:.3g} to {scales[-1]:.3g} arcsec")
+    elif given is None:
+        findings.notes.append(
+            f"the images have {scales[0]:.3g} arcsec per pixel; with pixel_scale: {scales[0]:.3g} in [data] new images "
+            "of another scale are flagged, and can be resampled"
+        )
+    elif scales_differ(scales[0], given):
+        findings.notes.append(f"[data] pixel_scale = {given:g}, but the images have {scales[0]:.3g} arcsec per pixel")
 
 
 def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findings) -> None:

@@ -5,7 +5,6 @@ A source is the path of an image, or a position in a mosaic.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 
 from radgal.config import Config
 from radgal.data import class_counts, preprocessing
-from radgal.images import FLAGS, Image, read_image
+from radgal.images import FLAGS, Image, read_image, without_suffix
 from radgal.mirabest import parse_source_name
 from radgal.mosaic import Mosaic, OffEdge, Position, read_cutout
 from utils import UserError
@@ -103,8 +102,6 @@ def read(source: Source, preparations: Sequence[Preparation], rescale: bool, mos
 
 def _prepare(source: Source, preparation: Preparation, rescale: bool, mosaic: str | None) -> Image:
     scale = preparation.pixel_scale_arcsec
-    if rescale and scale is None:
-        raise UserError("the pixel scale of the training images is not known, so images cannot be resampled to it")
     how: dict[str, Any] = dict(
         recipe=preparation.recipe,
         native_size=preparation.native_size,
@@ -141,8 +138,8 @@ def describe_reading(reading: Reading) -> dict[str, str | float]:
         row = {"id": _printable(source.id), "ra_deg": source.ra_deg, "dec_deg": source.dec_deg}
     else:
         ra, dec = (image and image.position) or (np.nan, np.nan)
-        name = re.sub(r"\.(fits?|fts)(\.[gf]z)?$|\.(png|jpe?g|npy)$", "", Path(source).name, flags=re.IGNORECASE)
-        row = {"id": _printable(name), "path": _printable(source), "ra_deg": ra, "dec_deg": dec}
+        name = _printable(without_suffix(Path(source).name))
+        row = {"id": name, "path": _printable(source), "ra_deg": ra, "dec_deg": dec}
     return row | {
         "pixel_scale_arcsec": (image and image.pixel_scale_arcsec) or np.nan,
         "nan_fraction": image.nan_fraction if image else np.nan,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from radgal.fits import check_packing, quiet
+from radgal.images import without_suffix
 from utils import UserError, nearest
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -145,7 +146,7 @@ def _read_splits(texts: list[str], findings: Findings) -> list[str]:
 
 def _read_names(columns: dict[str, list[str]], findings: Findings) -> list[str]:
     """Returns the column id; where it is empty the file's name without suffixes, or the path if such names repeat."""
-    stems = [re.sub(r"(\.(fits?|fts|[gf]z|png|jpe?g|npy))+$", "", path, flags=re.I) for path in columns["path"]]
+    stems = [without_suffix(path) for path in columns["path"]]
     short = [re.split(r"[/\\]", stem)[-1] for stem in stems]
     if len(set(short)) < len(short):
         short = stems

@@ -90,7 +90,7 @@ class Mosaic:
         """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; NaN if not mapped."""
         from astropy.coordinates import SkyCoord
 
-        with fits.quiet():
+        with fits.quiet(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
             try:
                 x, y = self.wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"))
             except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
@@ -191,7 +191,7 @@ def read_positions(path: str | Path, columns: dict[str, str | None]) -> list[Pos
         raise UserError(f"{path} is an empty catalog: it has columns ({', '.join(table.colnames)}) but no rows")
     found = {what: _find_column(table, path, what, name) for what, name in columns.items()}
     numbers = {
-        what: np.full(len(table), np.nan) if found[what] is None else _numbers(table, path, found[what], COLUMNS[what])
+        what: np.full(len(table), np.nan) if found[what] is None else _numbers(table, path, what, found[what])
         for what in ("ra", "dec", "las")
     }
     if found["id"] is None:
@@ -224,27 +224,26 @@ def _read_table(path: Path) -> Table:
 
 
 def _find_column(table: Table, path: Path, what: str, name: str | None) -> str | None:
-    there = ", ".join(table.colnames)
-    if name is not None and name in table.colnames:
-        return name
+    there, wanted = ", ".join(table.colnames), name or what
+    if wanted in table.colnames:
+        return wanted
     if name is None:
         same = [column for column in table.colnames if column.lower() == what]
         if len(same) == 1:
             return same[0]
         if what in ("id", "las") and not same:
             return None
-    wanted = name or what
     begins = [column for column in table.colnames if column.lower().startswith(wanted.lower())]
     like = begins[0] if begins else nearest(wanted, table.colnames)
     hint = f"; did you mean {like!r}?" if like else ""
     raise UserError(f"{path} has no column {wanted!r}{hint} (it has {there}); name the column with --{what}-column")
 
 
-def _numbers(table: Table, path: Path, name: str, unit: str) -> np.ndarray:
-    """Returns a column as floats in ``unit``, NaN where it is blank."""
+def _numbers(table: Table, path: Path, what: str, name: str) -> np.ndarray:
+    """Returns the column ``name`` as floats in the unit of ``what``, a key of ``COLUMNS``; NaN where it is blank."""
     from astropy import units
 
-    column = table[name]
+    column, unit = table[name], COLUMNS[what]
     values = np.ma.asarray(column)
     try:
         if values.ndim != 1:
@@ -258,6 +257,6 @@ def _numbers(table: Table, path: Path, name: str, unit: str) -> np.ndarray:
             numbers = (numbers * units.Unit(column.unit)).to_value(unit)
     except (TypeError, ValueError, units.UnitsError) as error:
         raise UserError(
-            f"{path}: column {name!r} cannot be read as numbers in {unit} ({error}); name another with --...-column"
+            f"{path}: column {name!r} cannot be read as numbers in {unit} ({error}); name another with --{what}-column"
         ) from None
     return np.asarray(numbers, dtype=np.float64)

@@ -82,7 +82,8 @@ def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings
         choices: the other fields of :class:`Settings`.
 
     Raises:
-        UserError: if a run cannot be used, or the runs have different classes.
+        UserError: if a run cannot be used, the runs have different classes, or images are to be resampled to a pixel
+            scale that is not known.
     """
     members, classes = [], None
     for run in runs:
@@ -95,7 +96,13 @@ def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings
                 f"{run} has {', '.join(trained.classes)}"
             )
         classes = trained.classes
-        members.append(Member(str(path), sha256, preparation_of(trained.config)))
+        preparation = preparation_of(trained.config)
+        if choices.get("rescale") and preparation.pixel_scale_arcsec is None:
+            raise UserError(
+                f"--rescale: the pixel scale of the training images of {run} is not known ([data] pixel_scale was not "
+                "given when it was trained); leave --rescale out"
+            )
+        members.append(Member(str(path), sha256, preparation))
     return Settings(tuple(members), classes, **choices)
 
 

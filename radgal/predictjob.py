@@ -96,6 +96,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         UserError: if the catalog cannot be written in that format, or the mosaic cannot be used.
     """
     check_suffix(out)
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; give the name of a file")
     if not sources:
         raise UserError("there are no images to predict")
     if part_rows < 1:

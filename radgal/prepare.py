@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from tqdm.auto import tqdm
 
-from radgal.images import FITS_NAME, find_images, read_image
+from radgal.images import find_images, read_image, scales_differ, without_suffix
 from radgal.mirabest import MiraBest_full, parse_source_name
 from radgal.plots import new_figure, save_figure
 from utils import UserError
@@ -100,7 +99,7 @@ def prepare(
 
 def _names(paths: list[Path]) -> list[str]:
     """Returns a name for every file, from its own; where some repeat, the folder's name and a number are added."""
-    stems = [re.sub(r"\.(png|jpe?g|npy)$", "", FITS_NAME.sub("", path.name), flags=re.IGNORECASE) for path in paths]
+    stems = [without_suffix(path.name) for path in paths]
     names, taken, counts = [], set(), Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
         name = stem if counts[stem] == 1 else f"{path.parent.name}_{stem}"
@@ -129,10 +128,9 @@ def _prepare_one(path: Path, name: str, out: Path, options: dict) -> tuple[dict,
     if np.isfinite([ra, dec]).all():
         row |= {"ra": f"{ra:.6f}", "dec": f"{dec:.6f}"}
     flags = list(image.flags)
-    scale = image.pixel_scale_arcsec
-    if scale is not None:
-        row["pixel_scale_arcsec"] = f"{scale:.4g}"
-        used = options["rescale_to_arcsec"] or scale
+    if image.pixel_scale_arcsec is not None:
+        used = options["rescale_to_arcsec"] or image.pixel_scale_arcsec
+        row["pixel_scale_arcsec"] = f"{used:.4g}"
         if facts["las_arcsec"] > options["native_size"] * used:
             flags.append("too_large")
     return row | {"path": source, "flags": " ".join(flags)}, image.pixels
@@ -199,6 +197,12 @@ def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.
     count = f"{len(rows)} of {n_all} images" if len(rows) < n_all else f"{n_all} images"
     figure.suptitle(f"{count}, square root of the pixels", fontsize=9)
     save_figure(figure, path)
+
+
+def common_scale(rows: list[dict]) -> float | None:
+    """Returns the pixel scale of the images of a table, arcsec; None if it is not known, or they differ in it."""
+    scales = sorted(float(row["pixel_scale_arcsec"]) for row in rows if row["pixel_scale_arcsec"])
+    return None if not scales or scales_differ(scales[0], scales[-1]) else scales[0]
 
 
 def _shortened(name: str) -> str:

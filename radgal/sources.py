@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,10 +100,22 @@ def make_table(
     return table
 
 
+def to_ascii(texts: Iterable[str]) -> np.ndarray:
+    """Returns texts as the bytes FITS allows; other letters are written as backslash escapes."""
+    safe = [str(text).encode("ascii", "backslashreplace") for text in texts]
+    return np.array(safe, dtype=bytes) if safe else np.empty(0, dtype="S1")
+
+
 def write_table(table: Table, path: str | Path) -> None:
-    """Writes a table as csv, ECSV or FITS, whichever the suffix says, atomically."""
+    """Writes a table as csv, ECSV or FITS, whichever the suffix says, atomically; in FITS with texts in ASCII."""
     path = Path(path)
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: tables can be written as {', '.join(FORMATS)}")
+    if path.suffix == ".fits":
+        table = table.copy()
+        for name in table.colnames:
+            if table[name].dtype.kind == "U":
+                table[name] = to_ascii(table[name])
+        table.meta = {key: to_ascii([value])[0].decode() for key, value in table.meta.items()}
     with atomic_write(path) as temporary:
         table.write(temporary, format=FORMATS[path.suffix], overwrite=True)

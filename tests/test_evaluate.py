@@ -322,6 +322,22 @@ def test_table_has_every_source_in_its_row(model, tmp_path):
     assert "nan" not in (tmp_path / "sources.csv").read_text().lower()
 
 
+def test_names_beyond_ascii_are_escaped_in_fits_and_whole_elsewhere(model, tmp_path):
+    """FITS allows ASCII only; classes and sources of one's own images may have any name."""
+    from astropy.table import Table
+
+    split = make_split(4)
+    test = Split(split.images, split.labels, ("Größe", "b", "c", "d"))
+    _, table = evaluate.evaluate_test(model, test, None, 0.5, 0.3, ("FRI", "übrig"), rotations=1, mc_samples=2)
+    for suffix in (".csv", ".ecsv", ".fits"):
+        sources.write_table(table, tmp_path / f"sources{suffix}")
+        read = Table.read(tmp_path / f"sources{suffix}")
+        found = {str(read["name"][0]), *map(str, read["label_name"])}
+        assert found == ({r"Gr\xf6\xdfe", "FRI", r"\xfcbrig"} if suffix == ".fits" else {"Größe", "FRI", "übrig"})
+        assert [str(name) for name in table["name"]][0] == "Größe"
+        np.testing.assert_array_equal(read["label"], test.labels.numpy())
+
+
 def test_blank_images_are_scored_like_any_other(model):
     test = Split(torch.zeros(4, 1, SIDE, SIDE, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), tuple("abcd"))
     result, table = evaluate.evaluate_test(model, test, None, 0.0031, 0.035, CLASSES, rotations=2, mc_samples=2)

@@ -195,7 +195,7 @@ def test_the_command_with_the_docs_examples(galaxies, tmp_path, capsys) -> None:
         main.main(["export", str(tmp_path), "--format", form])
         printed = capsys.readouterr().out
         assert f"written to {tmp_path / name}" in printed
-        assert float(re.search(r"40 real images: (\S+) ", printed)[1]) < 1e-5
+        assert float(re.search(r"40 real images .*: (\S+) .allowed", printed)[1]) < 1e-5
         assert len(block.strip().splitlines()) <= 13
         done = subprocess.run(
             [sys.executable, "-I", "-c", block.replace("runs/config_first_lenet/", "")],
@@ -206,6 +206,28 @@ def test_the_command_with_the_docs_examples(galaxies, tmp_path, capsys) -> None:
         assert done.returncode == 0, done.stderr
         assert "FRI" in done.stdout
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt", "model.pt"])
+def test_a_file_of_the_run_is_never_overwritten(name, tmp_path) -> None:
+    save_run(make_run("VanillaLeNet"), tmp_path)
+    before = (tmp_path / "best.pt").read_bytes()
+    with pytest.raises(UserError, match=f"{name} is a file of the run itself; give --out another name"):
+        main.main(["export", str(tmp_path), "--format", "torch", "--out", str(tmp_path / name)])
+    assert (tmp_path / "best.pt").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_it_is_said_whose_images_the_file_was_checked_on(tmp_path, capsys) -> None:
+    run = make_run("VanillaLeNet")
+    save_run(run, tmp_path / "own")
+    main.main(["export", str(tmp_path / "own"), "--format", "torch"])
+    assert "real images (validation images of FIRSTGalaxyData):" in capsys.readouterr().out
+    content = json.loads(json.dumps(run.config.to_dict()))
+    content["data"] |= {"dataset": "MBFRConfident", "datadir": str(tmp_path / "nowhere")}
+    save(tmp_path / "moved" / "best.pt", run.checkpoint | {"config": content})
+    main.main(["export", str(tmp_path / "moved"), "--format", "torch"])
+    said = capsys.readouterr().out
+    assert "real images (FIRSTGalaxyData, because the images of MBFRConfident are not at hand):" in said
 
 
 def test_what_the_onnx_file_says_of_itself(tmp_path) -> None:

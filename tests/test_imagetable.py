@@ -17,7 +17,7 @@ from radgal.frdeep import FRDEEPF
 from radgal.imagetable import ImageTable
 from radgal.labels import read_labels
 from tests.conftest import ROOT
-from tests.test_fits import a_field, write
+from tests.test_fits import SKY, a_field, write
 from utils import UserError
 
 CONFIG = """
@@ -211,6 +211,25 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
         "fewer than 10 training sources",
     ):
         assert words in notes, notes
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([], "the images have 1.8 arcsec per pixel; with pixel_scale: 1.8 in [data] new images of another scale are"),
+        (["data.pixel_scale=2.5"], "[data] pixel_scale = 2.5, but the images have 1.8 arcsec per pixel"),
+        (["data.pixel_scale=1.81"], None),
+    ],
+)
+def test_a_pixel_scale_that_the_config_does_not_say_is_noted(tmp_path, overrides, said) -> None:
+    rows = labeled(12)
+    table = make_table(tmp_path / "t", rows)
+    for i, row in enumerate(rows):
+        row["path"] = f"{i}.fits"
+        write(tmp_path / "t" / row["path"], a_field((60, 60), seed=i), **SKY)
+    notes = " | ".join(load_training_data(load(make_table(tmp_path / "t", rows), tmp_path, *overrides)).notes)
+    assert said in notes if said else "arcsec" not in notes
+    assert table.exists()
 
 
 def test_blank_images_and_equal_positions_do_not_stop_the_search(tmp_path) -> None:

@@ -294,10 +294,15 @@ def wait_for_parts(process: subprocess.Popen, folder: Path, n: int) -> None:
         time.sleep(0.01)
 
 
-def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(run_folder, tmp_path) -> None:
-    images = save_images(tmp_path / "images", 200)
-    words = [str(run_folder), str(images), "--mc-samples", "20", "--part-rows", "5", "--batch-size", "5"]
-    words += ["--device", "cpu"]
+@pytest.mark.parametrize(
+    ("n_images", "part_rows", "batch_size"), [(200, 5, 5), pytest.param(10_000, 250, 64, marks=pytest.mark.slow)]
+)
+def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(
+    run_folder, tmp_path, n_images, part_rows, batch_size
+) -> None:
+    images = save_images(tmp_path / "images", n_images)
+    words = [str(run_folder), str(images), "--mc-samples", "20", "--part-rows", str(part_rows)]
+    words += ["--batch-size", str(batch_size), "--device", "cpu"]
     out = tmp_path / "killed.csv"
     command = [sys.executable, str(ROOT / "main.py"), "predict", *words, "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -319,7 +324,7 @@ def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(run_folder, tmp_p
     assert len(kept) == 40 and {name: kept[name] for name in times} == times
     main.main(["predict", *words, "--out", str(tmp_path / "whole.csv")])
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert [row["id"] for row in rows_of(out)] == [f"s{i:04d}" for i in range(200)]
+    assert [row["id"] for row in rows_of(out)] == [f"s{i:04d}" for i in range(n_images)]
     assert not (tmp_path / "whole.csv.parts").exists()
 
 
@@ -380,6 +385,33 @@ def test_a_catalog_that_is_there_is_kept_and_a_finished_one_is_not_made_again(ru
     assert rows_of(tmp_path / "c.2.csv") == first
     assert json.loads((tmp_path / "c.2.csv.json").read_text())["mc_samples"] == 2
     assert json.loads((tmp_path / "c.csv.json").read_text())["mc_samples"] == 4
+
+
+def test_a_folder_is_no_catalog_and_is_left_alone(run_folder, tmp_path) -> None:
+    images, out = save_images(tmp_path / "images", 1), tmp_path / "c.csv"
+    out.mkdir()
+    with pytest.raises(UserError, match="c.csv is a folder"):
+        go(run_folder, images, out=out)
+    assert out.is_dir() and not (tmp_path / "c.csv.parts").exists()
+
+
+def test_parts_are_known_by_their_request_until_the_last_is_removed(tmp_path, monkeypatch) -> None:
+    """Otherwise parts that a killed removal left would pass for those of any later request."""
+    folder = tmp_path / "c.csv.parts"
+    folder.mkdir()
+    for name in ("part-000000.npz", "request.json", "part-000001.npz"):
+        (folder / name).touch()
+    parts_at_the_end = []
+    remove = os.unlink
+
+    def watched(path, *args, **options):
+        if Path(path).name == "request.json":
+            parts_at_the_end.extend(folder.glob("part-*"))
+        remove(path, *args, **options)
+
+    monkeypatch.setattr(os, "unlink", watched)
+    predictjob.remove_parts(folder)
+    assert parts_at_the_end == [] and not folder.exists()
 
 
 def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, tmp_path) -> None:
@@ -509,7 +541,8 @@ def test_positions_are_read_from_every_table_with_its_units(run_folder, tmp_path
         ("ra,dec\n", (), "empty catalog"),
         ("RAJ2000,dec\n1,2\n", (), "no column 'ra'; did you mean 'RAJ2000'"),
         ("ra,dec\n1,2\n", ("--id-column", "Ra_"), "no column 'Ra_'; did you mean 'ra'.*--id-column"),
-        ("ra,dec\n10h20m,2\n", (), "column 'ra' cannot be read as numbers in deg"),
+        ("ra,dec\n10h20m,2\n", (), "column 'ra' cannot be read as numbers in deg .*; name another with --ra-column"),
+        ("RA,Ra,dec\n1,2,3\n", (), "no column 'ra'; did you mean 'RA'"),
         ("", (), "cannot be read as a catalog"),
         (None, (), "cannot be read as a catalog: No such file"),
     ],
@@ -521,6 +554,13 @@ def test_catalogs_that_cannot_be_used(run_folder, tmp_path, catalog, words, mess
     with pytest.raises(UserError, match=message):
         go(run_folder, "--mosaic", mosaic, "--catalog", tmp_path / "p.csv", *words, out=tmp_path / "c.csv")
     assert not list(tmp_path.glob("c.csv*"))
+
+
+def test_a_column_of_the_very_name_comes_before_one_of_other_case(run_folder, tmp_path) -> None:
+    mosaic = make_mosaic(tmp_path, sky(199.5, 199.5))
+    (tmp_path / "p.csv").write_text("RA,ra,dec\n10:00:00,150,20\n")
+    words = ("--mosaic", mosaic, "--catalog", tmp_path / "p.csv", "--mc-samples", 0)
+    assert go(run_folder, *words, out=tmp_path / "c.csv")[0]["ra_deg"] == "150.0"
 
 
 def test_mosaics_that_cannot_be_used(run_folder, tmp_path) -> None:
@@ -571,6 +611,16 @@ def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
     assert preparation_of(Config.from_dict(own)) == Preparation("mirabest_v2", 200, 5.0, 200, 0)
 
 
+def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:
+    own = load_config(run_folder / "small.txt").to_dict()
+    own["data"] |= {"dataset": "ImageTable", "table": "mine.csv"}
+    unknown = make_run(tmp_path / "r", config=own)
+    words = (save_images(tmp_path / "images", 1), "--ensemble", unknown, "--rescale")
+    with pytest.raises(UserError, match="--rescale: the pixel scale of the training images of .*r is not known"):
+        go(run_folder, *words, out=tmp_path / "c.csv")
+    assert not list(tmp_path.glob("c.csv*"))
+
+
 def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 1)
     (tmp_path / "theirs.pt").write_bytes(b"PK\x03\x04 theirs")
@@ -607,6 +657,13 @@ def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
 def test_arguments_that_do_not_go_together(run_folder, tmp_path, words, message) -> None:
     with pytest.raises(UserError, match=message):
         go(run_folder, *words, out=tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "xpu", ""])
+def test_a_device_that_is_none_is_named(run_folder, tmp_path, device) -> None:
+    words = ["predict", str(run_folder), str(run_folder), "--out", str(tmp_path / "c.csv"), "--device", device]
+    with pytest.raises(UserError, match=f"device: '{device}' must be auto, cpu, cuda, cuda:N or mps"):
+        main.main(words)
 
 
 # By workers

@@ -62,6 +62,26 @@ def test_a_folder_becomes_images_and_a_table_that_is_used_as_it_is(folder, tmp_p
     assert len(data) == 3 and data.classes == ("100", "200") and "1 of 4 rows are left out" in data.notes[0]
 
 
+def test_the_command_that_trains_on_them_lets_new_images_be_prepared_alike(folder, tmp_path, capsys) -> None:
+    for scale, rescale in ((1.8, []), (3.6, ["--rescale"])):
+        out = tmp_path / f"{scale}"
+        for path in (path for path in folder.rglob("*.fits") if path.stem in NAMES):
+            path.unlink()
+            write(path, a_field((60, 60)), **SKY | {"CDELT1": -scale / 3600, "CDELT2": scale / 3600})
+        main.main(["prepare", str(folder), str(out), "--like", "mirabest_v2", *rescale])
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert "data.recipe=mirabest_v2 data.pixel_scale=1.8 training.imsize=150 " in said
+    main.main(["prepare", str(folder), str(tmp_path / "own"), "--like", "mirabest_v2", "--side", "160"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "data.recipe=mirabest_v2 data.pixel_scale=3.6 training.imsize=160 " in said
+    write(folder / "other.fits", a_field((60, 60), seed=7), **SKY)
+    main.main(["prepare", str(folder), str(tmp_path / "mixed"), "--like", "mirabest_v1"])
+    assert "data.pixel_scale=None " in capsys.readouterr().out.splitlines()[-1]
+    # the table of one array names the FITS files, which nothing has resampled
+    main.main(["prepare", str(folder), str(tmp_path / "a"), "--like", "mirabest_v1", "--rescale", "--format", "npz"])
+    assert "main.py" not in capsys.readouterr().out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("image_format", ["npz", "hdf5"])
 def test_one_array_holds_what_the_pngs_hold(folder, tmp_path, image_format) -> None:
     rows = prepare(folder, tmp_path / "out", "--format", image_format)

@@ -26,16 +26,18 @@ def run(args) -> None:
     from radgal import export
     from radgal.checkpoint import load_run
     from radgal.testing import relocated
-    from utils import pick_device
+    from utils import UserError, pick_device
 
     trained = load_run(args.run, models.build_from_config, pick_device("cpu"))
     trained = replace(trained, config=relocated(trained.config, args.datadir))
     path = Path(args.out) if args.out else trained.folder / f"exported{SUFFIXES[args.format]}"
+    if path.name in ("best.pt", "last.pt", "unfinished.pt", "model.pt"):
+        raise UserError(f"{path.name} is a file of the run itself; give --out another name")
     done = export.export(trained, path, args.format)
     types = "float32" if args.format == "onnx" else "uint8 or float"
     print(f"input: {types} {done['input']}; output: {done['output']}")
     print(
-        f"largest difference from the run on {done['n_images']} real images: {done['difference']:.1e} "
-        f"(allowed: {export.TOLERANCE:.0e})"
+        f"largest difference from the run on {done['n_images']} real images ({done['checked_on']}): "
+        f"{done['difference']:.1e} (allowed: {export.TOLERANCE:.0e})"
     )
     print(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB); docs/export.md shows how to use it")

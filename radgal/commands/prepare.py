@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 
 HELP = "turn FITS images into what a published data set holds: PNGs or one array, a table, a sheet to look at"
@@ -46,11 +47,14 @@ def run(args) -> None:
     images = {"png": "images/", "npz": "images.npz", "hdf5": "images.h5"}[args.format]
     print(prepare.describe(rows))
     print(f"written to {args.out}: {images}, table.csv, contact.png (have a look)")
-    n_classes = len({row["label"] for row in rows if row["label"] and not row["error"]})
-    missing = any(not row["label"] for row in rows if not row["error"])
-    how = "fill in the column label, then: " if missing else ""
+    if args.rescale and args.format != "png":
+        print("the table names the FITS files, which are as they were: to train on resampled images, take --format png")
+        return
+    labels = [row["label"] for row in rows if not row["error"]]
+    how = "" if all(labels) else "fill in the column label, then: "
     print(
         f"to train on them: {how}python main.py --config configs/config_mb_lenet.txt --set data.dataset=ImageTable "
-        f"data.table={table} data.datamean=None data.datastd=None training.num_classes={max(2, n_classes)} "
-        "metrics.outputdir=runs/own"
+        f"{shlex.quote(f'data.table={table}')} data.datamean=None data.datastd=None data.recipe={like.recipe} "
+        f"data.pixel_scale={prepare.common_scale(rows)} training.imsize={args.side} "
+        f"training.num_classes={max(2, len(set(filter(None, labels))))} metrics.outputdir=runs/own"
     )
