@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -91,6 +92,7 @@ def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]
         image_bytes: how much of the page its images may take.
     """
     page: dict[str, Any] = {"id": prefix, "name": views.clean(run.name), "folder": views.clean(run.folder.as_posix())}
+    page["evaluate"] = views.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
     problems = list(run.problems)
     for name, view in PARTS.items():
         page[name], problem = attempt(view, run)

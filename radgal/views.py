@@ -151,6 +151,7 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
     """Returns the charts of loss and error by epoch, of one run (training too) or of several (validation only)."""
     several = len(runs) > 1
     parts = (("test", "validation"),) if several else (("train", "training"), ("test", "validation"))
+    few_epochs = max(len(run.history) for run in runs.values()) <= 6  # else round numbers are whole numbers
     charts = []
     for title, quantity, ylabel, log in (("Loss", "loss", "cross-entropy (nats)", True),
                                          ("Error", "accuracy", "error (%)", False)):  # fmt: skip
@@ -171,7 +172,7 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
             f"{title}{words}",
             f"{title} by epoch: {'; '.join(reached)}." + (f" Epoch {kept} was kept." if kept else ""),
             series, xlabel="epoch", ylabel=ylabel, log=wide, y_zero=not log,
-            mark=(kept, f"kept: epoch {kept}") if kept else None,
+            mark=(kept, f"kept: epoch {kept}") if kept else None, x_step=1 if few_epochs else None,
         )  # fmt: skip
         charts += [chart] if chart else []
     return charts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from dataclasses import replace
 
@@ -58,4 +59,5 @@ def run(args) -> None:
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
             print(f"{index}, {run.config.name} against {other.config.name}: {numbers}")
     print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, rotation_figures")
-    print(f"next: python main.py {'report' if out == run.folder else 'equivariance'} {run.folder}")
+    command = "report" if out == run.folder else "equivariance"
+    print(f"next: python main.py {command} {shlex.quote(str(run.folder))}")
