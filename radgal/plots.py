@@ -1,6 +1,7 @@
 """Figures as PNG files, drawn from numbers that are saved elsewhere; nothing is computed by a network here.
 
-Figures are made without pyplot, so that those of a notebook stay as they are.
+Figures are made without pyplot, so that those of a notebook stay as they are. Names of classes, sources and runs are
+drawn as they are (``parse_math=False``): to matplotlib, what stands between two $ is mathematics, or an error.
 """
 
 from __future__ import annotations
@@ -37,19 +38,20 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure as PNG, atomically."""
+    from matplotlib.legend import Legend
+
+    for legend in figure.findobj(Legend):
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def plain(name: str) -> str:
-    """Returns the name of a class, source or run so that it is drawn as it is: between two $ would be mathematics."""
-    return name.replace("$", r"\$")
-
-
 def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
     """Returns the axes with its labels, a light grid and no box."""
-    axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
-    axes.set_title(plain(title), fontsize=10)
+    axes.set_xlabel(xlabel, parse_math=False)
+    axes.set_ylabel(ylabel, parse_math=False)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -131,9 +133,9 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
         text = f"{counts[i, j]}\n{100 * fractions[i, j]:.0f} %" if n[i, 0] else "-"
         shade = "white" if fractions[i, j] > 0.6 else "black"
         axes.text(j, i, text, ha="center", va="center", color=shade, fontsize=10 if len(classes) < 5 else 7)
-    names = [plain(name) for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 4 else 60)
-    axes.set_yticks(range(len(names)), [f"{name} ({k})" for name, k in zip(names, n[:, 0], strict=True)])
+    axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60, parse_math=False)
+    counted = [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)]
+    axes.set_yticks(range(len(classes)), counted, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true (sources)")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -152,7 +154,7 @@ def save_roc(table: Any, metrics: Mapping[str, Any], path: str | Path) -> None:
         positive = labels == k
         if positive.any() and not positive.all():
             fpr, tpr, _ = roc_curve(positive, np.asarray(table[column_name("prob", classes[k])]))
-            axes.plot(fpr, tpr, color=color_of(k), linewidth=1.6, label=f"{plain(classes[k])} as positive")
+            axes.plot(fpr, tpr, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
     area = metrics["upright"]["roc_auc"]
     if area["value"] is None:
         axes.set_title("area not defined: a class has no test sources", fontsize=10)
@@ -216,7 +218,7 @@ def save_rotation(
     top, bottom = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
     style(top, title, "", "softmax output")
     x = np.arange(n_poses)
-    for k, name in enumerate(map(plain, classes)):
+    for k, name in enumerate(classes):
         where = np.repeat(x + (-0.16, 0.16)[k], n_passes)
         top.scatter(where, samples[..., k].ravel(), s=90, marker="_", color=color_of(k), alpha=0.35, linewidth=0.8)
         top.plot(x + (-0.16, 0.16)[k], samples[..., k].mean(axis=1), color=color_of(k), linestyle="", marker="o",
@@ -263,7 +265,7 @@ def save_comparison(
     for k in np.unique(labels):
         rows = labels == k
         left.plot(other[rows], overlap[rows], linestyle="", marker=MARKERS[k % len(MARKERS)], markersize=4.5,
-                  color=color_of(k), alpha=0.7, label=plain(classes[k]))  # fmt: skip
+                  color=color_of(k), alpha=0.7, label=classes[k])  # fmt: skip
     limit = max(1e-3, float(max(overlap.max(), other.max()))) * 1.05
     left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
     left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
@@ -291,7 +293,7 @@ def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.nda
         style(axes, title, "rotation (degrees)", "relative error")
         for k, (name, curve) in enumerate(curves.items()):
             values, own = np.asarray(curve[key], dtype=float), np.asarray(curve["is_element"], dtype=bool)
-            axes.plot(curve["angle_deg"], values, color=color_of(k), linewidth=1.3, label=plain(name))
+            axes.plot(curve["angle_deg"], values, color=color_of(k), linewidth=1.3, label=name)
             axes.plot(np.asarray(curve["angle_deg"])[own], values[own], color=color_of(k), linestyle="",
                       marker=MARKERS[k % len(MARKERS)], markersize=4)  # fmt: skip
         axes.set_xticks(range(0, 361, 45))
@@ -323,7 +325,7 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
             epochs = np.arange(1, n_epochs + 1)[there.any(axis=0)]
             values = np.ma.masked_invalid(values[:, there.any(axis=0)])
             mean, n_there = values.mean(axis=0).filled(np.nan), values.count(axis=0)
-            label = f"{plain(name)} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+            label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
             axes.plot(epochs, mean, color=color_of(k), linewidth=1.3, label=label)
             if (n_there > 1).any():
                 sd = values.std(axis=0, ddof=1).filled(np.nan) if len(runs) > 1 else np.full(len(mean), np.nan)

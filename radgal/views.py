@@ -151,7 +151,6 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
     """Returns the charts of loss and error by epoch, of one run (training too) or of several (validation only)."""
     several = len(runs) > 1
     parts = (("test", "validation"),) if several else (("train", "training"), ("test", "validation"))
-    few_epochs = max(len(run.history) for run in runs.values()) <= 6  # else round numbers are whole numbers
     charts = []
     for title, quantity, ylabel, log in (("Loss", "loss", "cross-entropy (nats)", True),
                                          ("Error", "accuracy", "error (%)", False)):  # fmt: skip
@@ -166,6 +165,8 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
         reached = [f"{one['label']} {one['points'][0][1]:.3g} to {one['points'][-1][1]:.3g}"
                    for one in series if one["points"]]  # fmt: skip
         low_high = [y for one in series for _, y in one["points"] if y > 0]
+        drawn = [x for one in series for x, _ in one["points"]]
+        few_epochs = bool(drawn) and max(drawn) - min(drawn) < 5  # of more, round numbers are whole numbers
         wide = log and bool(low_high) and max(low_high) / min(low_high) > 20
         words = ", validation" if several else ""
         chart = make_chart(

@@ -273,7 +273,8 @@ def test_mistakes_are_said_before_anything_is_written(
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_an_unknown_source_names_the_nearest() -> None:
+def test_an_unknown_source_names_the_nearest(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"FIRSTGalaxyData has no such source; nearest: 202.155_63.488_1_MiraBest"):
         command.run(arguments("--source", "202.155_63.489_1_MiraBest"))
     with pytest.raises(UserError, match="--source : FIRSTGalaxyData has no such source"):
