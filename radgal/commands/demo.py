@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from utils import UserError, nearest, show_bars
+from utils import UserError, nearest, progress
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
@@ -64,10 +64,11 @@ def run(args) -> None:
         image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP, name=name)
         networks = [] if args.conventional else [fields.steerable_network(group, seed)]
         networks += [fields.plain_network(group, seed)] if args.conventional or args.both else []
-    demos = [demo.run_demo(network, image, angles, partial(bar, desc=network.label)) for network in networks]
+    bar = partial(progress, quiet=False)
+    demos = [demo.run_demo(network, image, angles, partial(bar, what=network.label)) for network in networks]
     frames = demofigure.make_frames(demos, width_px=args.size, cmap=args.cmap)
     demofigure.write_demo(
-        frames, out, duration_s=args.duration, shown_deg=shown_deg, progress=partial(bar, desc="drawing")
+        frames, out, duration_s=args.duration, shown_deg=shown_deg, progress=partial(bar, what="drawing")
     )
     print(f"{name}: relative change of the stabilized view")
     for result in demos:
@@ -82,13 +83,6 @@ def size_text(path: Path) -> str:
     n_bytes = path.stat().st_size
     large = path.suffix.lower() == ".gif" and n_bytes > MAX_GIF_BYTES
     return f"{n_bytes / 1e6:.2f} MB" + (", less with a smaller --size or fewer --frames" if large else "")
-
-
-def bar(items, desc: str):
-    """Returns ``items`` behind a progress bar, if someone is watching."""
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=desc, disable=not show_bars(False), leave=False)
 
 
 def check_arguments(args) -> None:
