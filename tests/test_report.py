@@ -353,6 +353,15 @@ def test_commands_that_are_printed_can_be_pasted(run: Path, tmp_path: Path, caps
     assert f"python main.py evaluate '{folder}'" in text
 
 
+def test_a_page_of_too_many_runs_says_that_it_is_large(run: Path, copy: Path, tmp_path: Path, monkeypatch, capsys):
+    out = tmp_path / "both.html"
+    report(run, copy, out=out)
+    assert "note: " not in capsys.readouterr().out
+    monkeypatch.setattr("radgal.report.MAX_PAGE_BYTES", out.stat().st_size - 1000)
+    report(run, copy, out=out)
+    assert re.search(r"note: \S+both.html is \S+ MB, more than .* MB: give fewer runs", capsys.readouterr().out)
+
+
 def test_several_runs_stand_side_by_side(run: Path, copy: Path, tmp_path: Path) -> None:
     rewrite(copy / "metrics.json", lambda metrics: {**metrics, "run": HOSTILE})
     page = check_page(report(run, copy, run, out=tmp_path / "both.html"))
