@@ -117,6 +117,11 @@ def test_stabilized_fields_stand_still_but_for_the_grid(name: str, lopsided: tor
         assert min(result.exact_change.values()) > 1e-3
 
 
+def test_a_run_whose_group_has_no_vector_fields_is_named() -> None:
+    with pytest.raises(UserError, match="^CNSteerableLeNet: its group C2 has no vector fields.* 3 rotations"):
+        trained("CNSteerableLeNet", 2)
+
+
 CONVENTIONAL = {
     "untrained": lambda: fields.plain_network(D4),
     "a run": lambda: trained("VanillaLeNet", None),
