@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+MARK_ROOM = 0.15  # above the lines, for the label of the mark; a share of their height
 MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough for a small file
 
 
@@ -62,6 +63,8 @@ def make_chart(
     y0, y1 = y_range or _widen(min(ys), max(ys), 0.04)
     if y_zero and not log and y_range is None:
         y0 = 0.0
+    if mark:
+        y1 += MARK_ROOM * (y1 - y0)
     return {
         "title": title,
         "alt": alt,

@@ -110,13 +110,17 @@ def relative_change(stabilized: Tensor, upright: Tensor) -> float:
     return math.sqrt(sum(squares) / 2)
 
 
-def prepare_image(pixels: np.ndarray, side: int, crop: int | None = None) -> Tensor:
+def prepare_image(pixels: np.ndarray, side: int, crop: int | None = None, name: str = "the image") -> Tensor:
     """Returns an image as the demo turns it: (1, 1, side, side), values 0 to 1, fading to 0 at the inscribed circle.
 
     Args:
         pixels: uint8 (H, W).
         side: S, pixels.
         crop: side of the central square that is used, pixels; None for S. Enlarged to S by bicubic interpolation.
+        name: of the image, for the error.
+
+    Raises:
+        UserError: if nothing is left to see.
     """
     crop = min(side if crop is None else crop, *pixels.shape)
     top, left = ((size - crop) // 2 for size in pixels.shape)
@@ -128,7 +132,7 @@ def prepare_image(pixels: np.ndarray, side: int, crop: int | None = None) -> Ten
     outward = ((y[:, None] ** 2 + y**2).sqrt() / (side / 2 - 1) - 0.9) / 0.1  # 0 at 90 % of the radius, 1 at all of it
     x = x * (0.5 + 0.5 * torch.cos(math.pi * outward.clamp(0, 1)))
     if not x.max() > 0:
-        raise UserError("the image is empty inside the circle that the demo shows; choose another one")
+        raise UserError(f"{name} is empty inside the circle that the demo shows; choose another image")
     return x
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
@@ -145,7 +146,7 @@ def _one_network(demo: Demo, width_px: int, cmap: str) -> Frames:
     source = Panel(axes[0], "input", demo.inputs.shape[-1], cmap, demo.inputs[0].max())
     fields = field_panels(demo, axes[1], axes[2], cmap)
     angle_text = figure.text(0.168, 0.1, "", color=TEXT, fontsize=12, ha="center", va="center")
-    figure.text(0.5, 0.1, demo.label, color=FAINT, fontsize=9.5, ha="center", va="center")
+    figure.text(0.5, 0.1, demo.label, color=FAINT, fontsize=9.5, ha="center", va="center", parse_math=False)
     now = figure.text(0.832, 0.1, "", color=TEXT, fontsize=9.5, ha="center", va="center")
     figure.text(0.832, 0.04, exact_text(demo), color=FAINT, fontsize=9, ha="center", va="center")
 
@@ -169,7 +170,8 @@ def _two_networks(demos: Sequence[Demo], width_px: int, cmap: str) -> Frames:
     panels = []
     for demo, left in zip(demos, columns, strict=True):
         panels.append(field_panels(demo, *(figure.add_axes((left, low, *panel)) for low in rows), cmap))
-        figure.text(left + panel[0] / 2, 0.988, demo.label, color=FAINT, fontsize=9.5, ha="center", va="top")
+        center = left + panel[0] / 2
+        figure.text(center, 0.988, demo.label, color=FAINT, fontsize=9.5, ha="center", va="top", parse_math=False)
     angle_text = figure.text(0.167, middle[1] - 0.02, "", color=TEXT, fontsize=12, ha="center", va="center")
     curve = figure.add_axes((0.085, 0.062, 0.895, 0.125))
     dots = _draw_curves(curve, demos)
@@ -211,7 +213,7 @@ def _draw_curves(axes: Axes, demos: Sequence[Demo]) -> list:
         axes.plot(angles, [max(seen[a], FLOOR) for a in angles], color=color, linewidth=1.2, linestyle=style)
         axes.text(
             1, 1.06 + 0.15 * (len(demos) - 1 - k), f"{demo.label}: {exact_text(demo)}",
-            transform=axes.transAxes, color=color, fontsize=8.5, ha="right", va="bottom",
+            transform=axes.transAxes, color=color, fontsize=8.5, ha="right", va="bottom", parse_math=False,
         )  # fmt: skip
         dots += axes.plot([], [], marker="o", markersize=6, color=color, clip_on=False)
     return dots
@@ -221,11 +223,16 @@ def check_output(path: Path) -> None:
     """Does nothing if a file of this name can be written.
 
     Raises:
-        UserError: for another suffix, or for a video where there is no encoder.
+        UserError: for another suffix, a folder, one that cannot be written, or a video where there is no encoder.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"--out {path}: the demo is written as {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file in it, such as {path / 'demo.gif'}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise UserError(f"--out {path}: {above} is not a folder that can be written; choose another place")
     if suffix in VIDEO and find_encoder() is None:
         raise UserError(
             f"--out {path}: no ffmpeg is found, which {suffix} needs; give a name that ends in .gif, which needs "

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, show_bars
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,8 @@ def _address_in(mirror: str, name: str) -> str:
 def _download(url: str, part: Path, archive: Archive) -> None:
     """Writes the file at ``url`` to ``part`` and checks it; _Unusable if it is not the archive."""
     received = 0
-    bar = tqdm(total=archive.size, desc=archive.name, unit="B", unit_scale=True, leave=False, disable=None)
+    hidden = not show_bars(quiet=False)
+    bar = tqdm(total=archive.size, desc=archive.name, unit="B", unit_scale=True, leave=False, disable=hidden)
     with bar, part.open("wb") as file:
         for chunk in _receive(url):
             received += len(chunk)

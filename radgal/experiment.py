@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
@@ -198,4 +199,5 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
     command, images = ("evaluate", "") if metrics is None else ("rotate", "")
     if not data.has_test:
         command, images = "predict", " NEW_IMAGES"
-    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {folder.path}{images}"
+    where = shlex.quote(str(folder.path))
+    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {where}{images}"

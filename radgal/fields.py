@@ -22,6 +22,7 @@ from utils import UserError
 N_FIELDS = 4  # regular fields per hidden layer, and scalar and vector fields to choose from, without a run
 HIDDEN_LAYERS = 2
 KERNEL_SIZE = 5
+MIN_ROTATIONS = 3  # of a group with vector fields: with fewer, vectors of the plane form no irrep
 
 Fields = tuple[Tensor, Tensor]  # scalar fields (n, s, s) and vector fields (m, 2, s, s) of one image
 
@@ -52,11 +53,12 @@ def parse_group(text: str) -> Symmetry:
     match = re.fullmatch(r"([CD])_?([0-9]{1,4})", text.strip(), re.IGNORECASE)
     if match:
         group = Symmetry(match[1].upper(), int(match[2]))
-        if group.n >= 3 and group.order <= MAX_GROUP_ORDER:
+        if group.n >= MIN_ROTATIONS and group.order <= MAX_GROUP_ORDER:
             return group
     raise UserError(
-        f"--group {text}: not a group that can be shown; write C or D and the number of rotations, at least 3 (vector "
-        f"fields need that) and at most {MAX_GROUP_ORDER} for C or {MAX_GROUP_ORDER // 2} for D, such as C8 or D16"
+        f"--group {text}: not a group that can be shown; write C or D and the number of rotations, at least "
+        f"{MIN_ROTATIONS} (vector fields need that) and at most {MAX_GROUP_ORDER} for C or {MAX_GROUP_ORDER // 2} for "
+        "D, such as C8 or D16"
     )
 
 
@@ -146,7 +148,10 @@ def trained_network(model: nn.Module, mean: float, std: float, label: str) -> Fi
             maps = model.trunk(x)[0]
             return maps, maps[: len(maps) // 2 * 2].unflatten(0, (-1, 2))
     else:
-        symmetry = parse_group(f"{kind}{n}")
+        if n < MIN_ROTATIONS:
+            needed = f"which need {MIN_ROTATIONS} rotations or more"
+            raise UserError(f"{label}: its group {kind}{n} has no vector fields to show, {needed}; choose another RUN")
+        symmetry = Symmetry(kind, n)
         to_scalar, to_vector = group_fourier(symmetry)
 
         def fields(x: Tensor) -> Fields:

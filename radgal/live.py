@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from radgal.config import Config
@@ -44,22 +46,33 @@ class Curves:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = Path(config.output.tensorboard, *config.output_dir.parts[-2:])
-        try:
-            self._writer = SummaryWriter(str(folder), purge_step=epochs_done + 1)
-        except OSError as error:
-            raise UserError(f"[output] tensorboard: cannot write {folder}: {error.strerror or error}") from None
+        self._folder = Path(config.output.tensorboard, *config.output_dir.parts[-2:])
+        with self._told():
+            self._writer = SummaryWriter(str(self._folder), purge_step=epochs_done + 1)
 
     def add(self, row: dict) -> None:
-        """Adds a row of the csv to the curves."""
+        """Adds a row of the csv to the curves.
+
+        Raises:
+            UserError: if they cannot be written.
+        """
         if self._writer is None:
             return
-        for key, name in SCALARS.items():
-            if row.get(key) is not None:
-                self._writer.add_scalar(name, row[key], row["epoch"])
-        self._writer.flush()
+        with self._told():
+            for key, name in SCALARS.items():
+                if row.get(key) is not None:
+                    self._writer.add_scalar(name, row[key], row["epoch"])
+            self._writer.flush()
 
     def close(self) -> None:
         """Ends the curves; to be called in any case."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # every row is on disk already, or ``add`` has said why not
+                self._writer.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"[output] tensorboard: cannot write {self._folder}: {error.strerror or error}") from None

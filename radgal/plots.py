@@ -1,6 +1,7 @@
 """Figures as PNG files, drawn from numbers that are saved elsewhere; nothing is computed by a network here.
 
-Figures are made without pyplot, so that those of a notebook stay as they are.
+Figures are made without pyplot, so that those of a notebook stay as they are. Names of classes, sources and runs are
+drawn as they are (``parse_math=False``): to matplotlib, what stands between two $ is mathematics, or an error.
 """
 
 from __future__ import annotations
@@ -36,14 +37,25 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure as PNG, atomically."""
+    take_names_as_they_are(figure)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
+def take_names_as_they_are(figure: Figure) -> None:
+    """Turns mathematics off in the legends, where it cannot be when they are made; to be called before a drawing."""
+    from matplotlib.legend import Legend
+
+    for legend in figure.findobj(Legend):
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
 def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
     """Returns the axes with its labels, a light grid and no box."""
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.set_title(title, fontsize=10)
+    axes.set_xlabel(xlabel, parse_math=False)
+    axes.set_ylabel(ylabel, parse_math=False)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -126,8 +138,9 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
         text = f"{counts[i, j]}\n{100 * fractions[i, j]:.0f} %" if n[i, 0] else "-"
         shade = "white" if fractions[i, j] > 0.6 else "black"
         axes.text(j, i, text, ha="center", va="center", color=shade, fontsize=10 if len(classes) < 5 else 7)
-    axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60)
-    axes.set_yticks(range(len(classes)), [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)])
+    axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60, parse_math=False)
+    counted = [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)]
+    axes.set_yticks(range(len(classes)), counted, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true (sources)")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.plots import COLORS, GRAY, MARKERS, color_of, legend_below, new_figure, save_figure, style
+from radgal.plots import (
+    COLORS,
+    GRAY,
+    MARKERS,
+    color_of,
+    legend_below,
+    new_figure,
+    save_figure,
+    style,
+    take_names_as_they_are,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,6 +79,7 @@ def _add_stamps(figure: Figure, axes: Axes, images: np.ndarray, step: int) -> No
     half = 0.47 * step
     for i in range(0, len(images), step):
         axes.imshow(_stretch(images[i]), cmap="gray", extent=(i - half, i + half, -half, half), aspect="auto")
+    take_names_as_they_are(figure)
     figure.draw_without_rendering()  # finds the size of the axes, so that a unit can be made as high as wide
     frame, (left, right) = axes.get_window_extent(), axes.get_xlim()
     height = (right - left) * frame.height / frame.width

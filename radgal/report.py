@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,7 +26,8 @@ from utils import UserError, atomic_write
 FILE = "report.html"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "E2CNNRadGal run report"
-MAX_IMAGE_BYTES = 4_200_000  # of all images of a page as text, so that the page stays under 5 MB
+MAX_PAGE_BYTES = 5_000_000
+MAX_IMAGE_BYTES = 4_200_000  # of all images of a page as text, which leaves room for the rest of seven runs
 MAX_IMAGE_PIXELS = 40_000_000
 THUMBNAIL_PX = 300  # galaxies are 150 px wide as a rule: only the images of others are made smaller
 FIGURE_PX = 1200
@@ -71,7 +73,12 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     text = render(pages, compare_runs(runs) if len(runs) > 1 else None, cite(runs))
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return path, [f"{page['folder']}: {problem}" for page in pages for problem in page["problems"]]
+    problems = [f"{page['folder']}: {problem}" for page in pages for problem in page["problems"]]
+    if (size := path.stat().st_size) > MAX_PAGE_BYTES:
+        problems.append(
+            f"{path} is {size / 1e6:.1f} MB, more than {MAX_PAGE_BYTES / 1e6:g} MB: give fewer runs at a time"
+        )
+    return path, problems
 
 
 def _forbid_overwriting(path: Path) -> None:
@@ -91,6 +98,7 @@ def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]
         image_bytes: how much of the page its images may take.
     """
     page: dict[str, Any] = {"id": prefix, "name": views.clean(run.name), "folder": views.clean(run.folder.as_posix())}
+    page["evaluate"] = views.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
     problems = list(run.problems)
     for name, view in PARTS.items():
         page[name], problem = attempt(view, run)

@@ -60,9 +60,8 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
     n = upright["n_sources"]
     by_kind: dict[str, list[str]] = {}
     for row in rows:
-        by_kind.setdefault(row["upright"]["interval"], []).append(
-            row["name"][0].lower() + row["name"][1:] if row["name"][1].islower() else row["name"]
-        )
+        if row["upright"]["low"]:
+            by_kind.setdefault(row["upright"]["interval"], []).append(_in_a_sentence(row["name"]))
     return {
         "intervals": "; ".join(f"{kind} for {', '.join(names)}" for kind, names in by_kind.items() if kind),
         "rows": rows,
@@ -82,8 +81,13 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def _in_a_sentence(name: str) -> str:
+    """Returns the name of a score as it is written inside a sentence: ROC and Brier keep their capitals."""
+    return name if name.startswith(("ROC", "Brier")) else name[0].lower() + name[1:]
+
+
 def confusion(run: RunFiles) -> dict[str, Any] | None:
-    """Returns the confusion matrix: rows true, columns predicted."""
+    """Returns the confusion matrix: rows true, columns predicted; whether it is too wide for a third of the page."""
     upright = upright_scores(run)
     if not upright:
         return None
@@ -97,7 +101,7 @@ def confusion(run: RunFiles) -> dict[str, Any] | None:
             for n, share in zip(row, shares, strict=True)
         ]
         rows.append({"name": name, "cells": cells, "total": number(total, 0)})
-    return {"classes": classes, "rows": rows}
+    return {"classes": classes, "rows": rows, "wide": len(classes) > 4}
 
 
 def roc_series(run: RunFiles, label: str | None = None, color: int | None = None) -> list[dict[str, Any]]:
@@ -256,7 +260,8 @@ def rotation(run: RunFiles) -> dict[str, Any] | None:
         for key, one in run.rotation_compare.items()
     ]  # fmt: skip
     return {
-        "n": number(len(order), 0), "charts": charts, "rows": rows, "comparisons": comparisons,
+        "n": number(len(order), 0), "many": len(run.metrics.get("classes", ())) > 2,
+        "charts": charts, "rows": rows, "comparisons": comparisons,
         "mean": number(means["overlap_index"], 4), "mean_corrected": number(means["overlap_index_reflected"], 4),
     }  # fmt: skip
 

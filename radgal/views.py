@@ -165,13 +165,15 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
         reached = [f"{one['label']} {one['points'][0][1]:.3g} to {one['points'][-1][1]:.3g}"
                    for one in series if one["points"]]  # fmt: skip
         low_high = [y for one in series for _, y in one["points"] if y > 0]
+        drawn = [x for one in series for x, _ in one["points"]]
+        few_epochs = bool(drawn) and max(drawn) - min(drawn) < 5  # of more, round numbers are whole numbers
         wide = log and bool(low_high) and max(low_high) / min(low_high) > 20
         words = ", validation" if several else ""
         chart = make_chart(
             f"{title}{words}",
             f"{title} by epoch: {'; '.join(reached)}." + (f" Epoch {kept} was kept." if kept else ""),
             series, xlabel="epoch", ylabel=ylabel, log=wide, y_zero=not log,
-            mark=(kept, f"kept: epoch {kept}") if kept else None,
+            mark=(kept, f"kept: epoch {kept}") if kept else None, x_step=1 if few_epochs else None,
         )  # fmt: skip
         charts += [chart] if chart else []
     return charts

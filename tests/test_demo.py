@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -114,6 +115,11 @@ def test_stabilized_fields_stand_still_but_for_the_grid(name: str, lopsided: tor
         assert max(result.change) < 1e-5
     else:  # three rotations: a turn by 90 or by 180 degrees is no element of the group
         assert min(result.exact_change.values()) > 1e-3
+
+
+def test_a_run_whose_group_has_no_vector_fields_is_named() -> None:
+    with pytest.raises(UserError, match="^CNSteerableLeNet: its group C2 has no vector fields.* 3 rotations"):
+        trained("CNSteerableLeNet", 2)
 
 
 CONVENTIONAL = {
@@ -251,20 +257,33 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--size", "10"], "--size 10 is not from 240"),
         (["--duration", "0"], "--duration 0 is not"),
         (["--seed", "-1"], "--seed -1 is not"),
-        (["--angles", "0", "nan"], "--angles nan is not from -360 to 360"),
+        (["--angles", "0", "nan", "--out", "a.png"], "--angles nan is not from -360 to 360"),
+        (["--angles", "0", "45"], r"--angles is for a .png, .* demo.gif; an animation has --frames"),
+        (["--out", "galaxy.png/a.gif"], r"--out galaxy.png/a.gif: .*galaxy.png is not a folder that can be written"),
+        (["--image", "folder.gif"], "folder.gif is not a file"),
+        (["--out", "folder.gif"], "--out folder.gif is a folder; name a file in it, such as folder.gif/demo.gif"),
+        (["--image", "black.png"], "black.png is empty inside the circle"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_said_before_anything_is_written(small, words: list[str], message: str, tmp_path: Path) -> None:
-    before = set(tmp_path.iterdir())
+def test_mistakes_are_said_before_anything_is_written(
+    small, words: list[str], message: str, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "folder.gif").mkdir()
+    Image.new("L", (150, 150)).save(tmp_path / "black.png")
+    monkeypatch.setattr(demo, "run_demo", lambda *_, **__: pytest.fail("it began to compute"))
+    before = set(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=message):
         small(*words)
-    assert set(tmp_path.iterdir()) == before
+    assert set(tmp_path.rglob("*")) == before
 
 
-def test_an_unknown_source_names_the_nearest() -> None:
+def test_an_unknown_source_names_the_nearest(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"FIRSTGalaxyData has no such source; nearest: 202.155_63.488_1_MiraBest"):
         command.run(arguments("--source", "202.155_63.489_1_MiraBest"))
+    with pytest.raises(UserError, match="--source : FIRSTGalaxyData has no such source"):
+        command.run(arguments("--source", ""))
 
 
 @pytest.fixture
@@ -299,10 +318,23 @@ def test_trained_runs_are_shown_and_mixed_up_ones_refused(small, runs, capsys, t
         ([both[0], both[0], "--both"], "a steerable and a conventional RUN"),
         ([both[0], "--both"], "two RUNs"),
         ([both[1], "--group", "C4"], "a RUN has its own group"),
+        ([both[1], "--seed", "4"], "a RUN has its own weights"),
         ([str(tmp_path / "nowhere")], "there is no run folder"),
     ):
         with pytest.raises(UserError, match=message):
             command.run(arguments(*words, *image))
+
+
+def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, capsys) -> None:
+    content = torch.load(runs["steerable"], weights_only=True)
+    content["config"]["name"] = "a$^$" + "long" * 20
+    folder = tmp_path / "my runs"
+    folder.mkdir()
+    torch.save(content, folder / "best.pt")
+    command.run(arguments(str(folder), "--image", "galaxy.png", "--size", "300", "--out", "a.png"))
+    said = capsys.readouterr().out
+    assert re.search(r"a\$\^\$\S{,25} \(C4-steerable\)", said)
+    assert shlex.split(said)[-4:] == ["python", "main.py", "rotate", str(folder)]
 
 
 @pytest.mark.parametrize("name", ["demo_steerable.gif", "demo_conventional.gif"])

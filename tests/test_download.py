@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import pickle
+import sys
 import tarfile
 import threading
 import urllib.error
@@ -151,6 +152,19 @@ def test_a_mirror_address_is_asked_first(tmp_path, source, serve):
     path = fetch(archive, tmp_path / "data", download=True, mirror=address)
     assert path.read_bytes() == (folder / "toy.tar.gz").read_bytes()
     assert len(asked) == 1 and left_over(tmp_path) == []
+
+
+def test_a_notebook_shows_a_bar_and_a_pipe_none(tmp_path, source, serve, monkeypatch):
+    folder, archive = source
+    address, _ = serve(folder)
+    hidden = []
+    real = download.tqdm
+    monkeypatch.setattr(download, "tqdm", lambda **options: hidden.append(options["disable"]) or real(disable=True))
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    fetch(archive, tmp_path / "data", download=True, mirror=address)
+    monkeypatch.setitem(sys.modules, "ipykernel", download)
+    fetch(archive, tmp_path / "again", download=True, mirror=address)
+    assert hidden == [True, False]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "absent"])

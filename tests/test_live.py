@@ -33,6 +33,20 @@ def test_each_epoch_is_a_point_and_a_resumed_run_goes_on(words: list[str], tmp_p
     )
 
 
+def test_a_full_disk_is_said_and_the_run_goes_on_from_there(words: list[str], tmp_path: Path, monkeypatch) -> None:
+    writer = pytest.importorskip("torch.utils.tensorboard", reason="needs tensorboard").SummaryWriter
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "flush", full)
+        with pytest.raises(UserError, match=r"\[output\] tensorboard: cannot write .*curves.* No space left.*--resume"):
+            main.main([*words, "training.epochs=2"])
+    run = main.main([*words, "training.epochs=2", "--resume"])
+    assert [row["epoch"] for row in run.history] == [1, 2]
+
+
 def test_without_the_package_nothing_starts(words: list[str], tmp_path: Path, monkeypatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("tensorboard", "torch.utils.tensorboard"))]:
         monkeypatch.delitem(sys.modules, name)

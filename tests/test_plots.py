@@ -10,6 +10,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from radgal import evaluate, plots, poseplots
+from radgal.sources import column_name
 from tests.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -144,6 +145,22 @@ def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
     assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}
     assert not {color for _, color in bars.values()} & {to_rgba(line.get_color()) for line in left.get_lines()[:2]}
+
+
+def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
+    odd = ("a$^$", "b$_")  # mathematics to matplotlib, and not even that
+    table = {"label": np.array([0, 1]), **{column_name("prob", name): np.array([0.2, 0.8]) for name in odd}}
+    area = {"value": 1.0, "low": None, "high": None}
+    plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
+    plots.save_roc(table, {"classes": odd, "upright": {"roc_auc": area}}, tmp_path / "roc.png")
+    samples, images = np.full((1, 2, 2), 0.5), np.zeros((1, 4, 4), np.uint8)
+    poseplots.save_rotation(tmp_path / "r.png", "a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
+    overlap, labels = np.array([0.1, 0.2]), np.array([0, 1])
+    poseplots.save_comparison(tmp_path / "o.png", overlap, overlap, ("a$^$", "b"), labels, odd, 0.01)
+    curve = {"angle_deg": [0.0], "equivariance_error": [0.0], "invariance_error": [0.0], "is_element": [True]}
+    poseplots.save_equivariance(tmp_path / "e.png", {"a$^$": curve})
+    plots.save_learning_curves(tmp_path / "l.png", {"a$^$": [history(3)]})
+    assert len(drawn) == 6 and all(is_png(tmp_path / f"{name}.png") for name in ("c", "roc", "r", "o", "e", "l"))
 
 
 def test_figures_of_a_notebook_are_left_alone(tmp_path):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,9 @@ import main
 from radgal.charts import make_chart, make_series, thin, ticks
 from radgal.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
 from radgal.resultviews import sexagesimal
+from radgal.runfiles import read_run
 from radgal.sources import parse_name
+from radgal.views import epoch_charts
 from tests.test_main import CONFIG, read_once  # noqa: F401
 from utils import UserError
 
@@ -290,6 +293,75 @@ def test_images_that_have_no_room_are_left_out_and_it_is_said(copy: Path, monkey
     assert sum(len(attrs["src"]) for attrs in page.all("img")) <= 300_000
 
 
+def with_ten_classes(folder: Path) -> Path:
+    """Returns the folder of a run, made one of the ten classes of MiraBest."""
+    names = "100 102 104 110 112 200 201 210 300 310".split()
+
+    def more_classes(metrics):
+        one = metrics["upright"]["per_class"]["FRI"]
+        metrics["upright"]["per_class"] = dict.fromkeys(names, one)
+        metrics["upright"]["confusion"] = [[10 * (i == j) for j in range(10)] for i in range(10)]
+        metrics["upright"]["roc_auc"] |= {"low": None, "high": None}
+        del metrics["rotated"]
+        metrics["classes"] = names
+
+    def more_columns(rows):
+        for i, row in enumerate(rows):
+            row |= {"label": i % 10, "label_name": names[i % 10], "pred_name": names[0]}
+            row |= {f"{kind}prob_{name}": 0.1 for kind in ("", "mc_") for name in names}
+
+    rewrite(folder / "metrics.json", more_classes)
+    rewrite(folder / "sources.csv", more_columns)
+    return folder
+
+
+def test_ten_classes_are_told_apart(copy: Path) -> None:
+    page = check_page(report(with_ten_classes(copy)))
+    drawn = [attrs["class"] for attrs in page.all("path") if attrs.get("data-label", "").endswith("as positive")]
+    assert len(drawn) == len(set(drawn)) == 10
+    assert "the two most probable classes" in page.text
+    assert "bootstrap over sources for negative log-likelihood, Brier score" in page.text  # the ROC area has none
+
+
+def test_epochs_are_whole_numbers(run: Path) -> None:
+    for chart in epoch_charts({"": read_run(run)}, 2):
+        assert [label for _, label in chart["x_ticks"]] == ["1", "2"]
+
+
+def test_the_kept_epoch_is_written_above_the_curves() -> None:
+    series = [make_series("s", [1, 2, 3], [5.0, 3.0, 5.0])]
+    _, top, _, height = map(
+        float, make_chart("t", "a", series, xlabel="x", ylabel="y", mark=(2, "kept"))["view"].split()
+    )
+    assert -top > 5 + 0.12 * height
+
+
+def test_commands_that_are_printed_can_be_pasted(run: Path, tmp_path: Path, capsys) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "my run"))
+    quick = ["--mc-samples", "2"]
+    for words in (
+        ["evaluate", folder, "--rotations", "1", *quick],
+        ["evaluate", folder, "--rotations", "1", *quick, "--out", tmp_path / "else"],
+        ["rotate", folder, "--limit", "1", *quick, "--angles", "0", "0", "1"],
+        ["equivariance", folder, "--n-images", "1", "--step", "90"],
+    ):
+        main.main(list(map(str, words)))
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert shlex.split(last)[-1] == str(folder), last
+    (folder / "metrics.json").unlink()
+    text = read(report(folder)).text
+    assert f"python main.py evaluate '{folder}'" in text
+
+
+def test_a_page_of_too_many_runs_says_that_it_is_large(run: Path, copy: Path, tmp_path: Path, monkeypatch, capsys):
+    out = tmp_path / "both.html"
+    report(run, copy, out=out)
+    assert "note: " not in capsys.readouterr().out
+    monkeypatch.setattr("radgal.report.MAX_PAGE_BYTES", out.stat().st_size - 1000)
+    report(run, copy, out=out)
+    assert re.search(r"note: \S+both.html is \S+ MB, more than .* MB: give fewer runs", capsys.readouterr().out)
+
+
 def test_several_runs_stand_side_by_side(run: Path, copy: Path, tmp_path: Path) -> None:
     rewrite(copy / "metrics.json", lambda metrics: {**metrics, "run": HOSTILE})
     page = check_page(report(run, copy, run, out=tmp_path / "both.html"))
@@ -438,6 +510,33 @@ def test_in_a_browser_the_page_fits_and_follows_the_color_scheme(opened) -> None
     red = int(page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0])
     assert (red < 60) == (scheme == "dark")
     assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+
+
+def test_in_a_browser_the_confusion_matrix_of_ten_classes_is_one(copy: Path, browser) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(report(with_ten_classes(copy)).as_uri())
+    heights = page.evaluate("[...document.querySelectorAll('.confusion th')].map((th) => th.clientHeight)")
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.confusion tbody th')].map((th) => th.firstChild)"
+        ".map((text) => { const r = new Range(); r.selectNode(text); return r.getClientRects().length; })"
+    )
+    assert len(heights) == 21 and set(rows) == {1}, "a name is broken over lines"
+    box = page.locator(".panel:has(.confusion) .scroll")
+    assert box.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    page.close()
+
+
+def test_in_a_browser_the_printed_page_is_not_cut(run: Path, browser) -> None:
+    page = browser.new_page(viewport={"width": 718, "height": 1000}, color_scheme="dark")  # A4 less its margins
+    page.goto((run / "report.html").as_uri())
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.scrollWidth") == 718
+    assert (
+        page.evaluate("[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length")
+        == 0
+    )
+    page.close()
 
 
 def test_in_a_browser_the_gallery_opens_steps_and_closes(opened) -> None:

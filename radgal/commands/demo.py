@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from utils import UserError, nearest, show_bars
+from utils import UserError, nearest, progress
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
@@ -16,6 +17,9 @@ EXAMPLE = (
 
 SOURCE = "159.868_5.604_1_MiraBest"  # FIRSTGalaxyData: an FR II with two lobes, a core and a jet
 CROP = 82  # px of 1.8 arcsec: what is shown of a source without a trained run
+STRIP_DEG = (0, 30, 90, 180)
+SEED = 3
+MAX_NAME = 24  # characters of a run's name that have room in the figure
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,11 +40,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     turning = parser.add_mutually_exclusive_group()
     turning.add_argument("--frames", type=int, default=72, help="of the animation (default: 72)")
     turning.add_argument("--step", type=float, help="degrees from one frame to the next, instead of --frames")
-    parser.add_argument("--angles", type=float, nargs="+", default=(0, 30, 90, 180), help="shown in a .png, degrees")
+    parser.add_argument("--angles", type=float, nargs="+", help="shown in a .png, degrees (default: 0 30 90 180)")
     parser.add_argument("--size", type=int, default=840, help="width of the picture, pixels (default: 840)")
     parser.add_argument("--duration", type=float, default=7.2, help="of the animation, seconds (default: 7.2)")
     parser.add_argument("--cmap", default="magma", help="color map, any of matplotlib's (default: magma)")
-    parser.add_argument("--seed", type=int, default=3, help="of the untrained networks' weights (default: 3)")
+    parser.add_argument("--seed", type=int, help=f"of the untrained networks' weights (default: {SEED})")
 
 
 def run(args) -> None:
@@ -48,21 +52,23 @@ def run(args) -> None:
     from radgal import demo, demofigure, fields
 
     check_arguments(args)
-    angles, out = frame_angles(args), Path(args.out)
-    group = fields.parse_group(args.group or "D16")
+    shown_deg, out = args.angles or STRIP_DEG, Path(args.out)
+    angles = frame_angles(args, shown_deg)
+    group, seed = fields.parse_group(args.group or "D16"), SEED if args.seed is None else args.seed
     runs = open_runs(args)
     pixels, name = choose_image(args, runs)
     if runs:
         networks = [fields.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
-        image = demo.prepare_image(pixels, runs[0].model.imsize)
+        image = demo.prepare_image(pixels, runs[0].model.imsize, name=name)
     else:
-        networks = [] if args.conventional else [fields.steerable_network(group, args.seed)]
-        networks += [fields.plain_network(group, args.seed)] if args.conventional or args.both else []
-        image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP)
-    demos = [demo.run_demo(network, image, angles, partial(bar, desc=network.label)) for network in networks]
+        image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP, name=name)
+        networks = [] if args.conventional else [fields.steerable_network(group, seed)]
+        networks += [fields.plain_network(group, seed)] if args.conventional or args.both else []
+    bar = partial(progress, quiet=False)
+    demos = [demo.run_demo(network, image, angles, partial(bar, what=network.label)) for network in networks]
     frames = demofigure.make_frames(demos, width_px=args.size, cmap=args.cmap)
     demofigure.write_demo(
-        frames, out, duration_s=args.duration, shown_deg=args.angles, progress=partial(bar, desc="drawing")
+        frames, out, duration_s=args.duration, shown_deg=shown_deg, progress=partial(bar, what="drawing")
     )
     print(f"{name}: relative change of the stabilized view")
     for result in demos:
@@ -77,13 +83,6 @@ def size_text(path: Path) -> str:
     n_bytes = path.stat().st_size
     large = path.suffix.lower() == ".gif" and n_bytes > MAX_GIF_BYTES
     return f"{n_bytes / 1e6:.2f} MB" + (", less with a smaller --size or fewer --frames" if large else "")
-
-
-def bar(items, desc: str):
-    """Returns ``items`` behind a progress bar, if someone is watching."""
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=desc, disable=not show_bars(False), leave=False)
 
 
 def check_arguments(args) -> None:
@@ -107,26 +106,33 @@ def check_arguments(args) -> None:
         ("--step", 5 if args.step is None else args.step, 0.5, 180),
         ("--size", args.size, 240, 2400),
         ("--duration", args.duration, 0.1, 600),
-        ("--seed", args.seed, 0, 2**32 - 1),
-        *(("--angles", angle, -360, 360) for angle in args.angles),
+        ("--seed", args.seed or 0, 0, 2**32 - 1),
+        *(("--angles", angle, -360, 360) for angle in args.angles or ()),
     ):
         if not low <= value <= high:
             raise UserError(f"{option} {value:g} is not from {low:g} to {high:g}")
-    if args.runs and args.group:
-        raise UserError("--group is for the untrained networks; a RUN has its own group")
+    if args.angles and not is_strip(args):
+        raise UserError(f"--angles is for a .png, but --out is {args.out}; an animation has --frames or --step")
+    for option, what in (("group", "group"), ("seed", "weights")):
+        if args.runs and getattr(args, option) is not None:
+            raise UserError(f"--{option} is for the untrained networks; a RUN has its own {what}")
     if len(args.runs) not in ((0, 2) if args.both else (0, 1)):
         wanted = "two RUNs, a steerable and a conventional one, or none" if args.both else "one RUN or none"
         raise UserError(f"{len(args.runs)} RUNs were given, but {'--both' if args.both else 'the demo'} takes {wanted}")
 
 
-def frame_angles(args) -> list[float]:
+def is_strip(args) -> bool:
+    """Returns whether a .png is asked for, which shows a few angles one below the other."""
+    return Path(args.out).suffix.lower() == ".png"
+
+
+def frame_angles(args, shown_deg) -> list[float]:
     """Returns the angles of the frames, degrees from 0 to below 360; for a .png without a curve only those shown."""
-    if Path(args.out).suffix.lower() == ".png" and not args.both:
-        return sorted({angle % 360 for angle in args.angles})
+    shown = {angle % 360 for angle in shown_deg} if is_strip(args) else set()
+    if shown and not args.both:
+        return sorted(shown)
     step = args.step or 360 / args.frames
-    angles = {round(i * step, 9) for i in range(int(360 / step + 1e-9))}
-    if Path(args.out).suffix.lower() == ".png":
-        angles |= {angle % 360 for angle in args.angles}
+    angles = shown | {round(i * step, 9) for i in range(int(360 / step + 1e-9))}
     return sorted(angle for angle in angles if angle < 360)
 
 
@@ -156,9 +162,11 @@ def open_runs(args) -> list:
 
 
 def label(run) -> str:
-    """Returns what the figure calls a run."""
+    """Returns what the figure calls a run; of a long name the beginning."""
     kind, n = run.model.symmetry
-    return f"{run.config.name} ({'conventional' if kind == 'e' else f'{kind}{n}-steerable'})"
+    name = run.config.name
+    name = name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+    return f"{name} ({'conventional' if kind == 'e' else f'{kind}{n}-steerable'})"
 
 
 def choose_image(args, runs: list):
@@ -175,9 +183,9 @@ def choose_image(args, runs: list):
 
         how = preprocessing(runs[0].config) if runs else {"recipe": FIRSTGalaxyData.recipe}
         return read_image(args.image, **how).pixels, Path(args.image).name
-    wanted, known, name = args.source or SOURCE, [], FIRSTGalaxyData.__name__
+    wanted, known, name = SOURCE if args.source is None else args.source, [], FIRSTGalaxyData.__name__
     for train in (True, False):
-        if runs and args.source:
+        if runs and args.source is not None:
             name = runs[0].config.data.dataset
             images = open_dataset(runs[0].config, train)
         else:
@@ -194,7 +202,7 @@ def choose_image(args, runs: list):
 def next_step(args) -> str:
     """Returns what to try next, as a command."""
     if args.runs:
-        return f"see how its predictions turn: python main.py rotate {args.runs[0]}"
+        return f"see how its predictions turn: python main.py rotate {shlex.quote(args.runs[0])}"
     if args.both:
         return "show a trained network: python main.py demo RUN --out run.gif"
     return "next to each other: python main.py demo --both --out both.gif"

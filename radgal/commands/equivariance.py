@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -58,6 +59,6 @@ def run(args) -> None:
     print(measure.describe(rows))
     print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
     if out in folders:
-        print(f"next: python main.py report {out}")
+        print(f"next: python main.py report {shlex.quote(str(out))}")
     else:
         print(f"next: look at {out / 'equivariance.png'}")

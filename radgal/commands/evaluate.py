@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 
 from radgal.commands.common import add_trained_run, open_run
@@ -24,8 +25,4 @@ def run(args) -> None:
     options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     testing.test_run(run, out, device=device, **options)
     print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
-    print(
-        f"next: python main.py report {run.folder}"
-        if out == run.folder
-        else f"next: python main.py rotate {run.folder}"
-    )
+    print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

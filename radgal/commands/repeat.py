@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
@@ -137,7 +138,6 @@ def run(args) -> None:
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     pairs = "repeat_pairs.csv, " if summary["pairs"] else ""
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, {pairs}learning_curves.png")
-    firsts = " ".join(
-        task.folder.as_posix() for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)
-    )
-    print(f"next: python main.py report {firsts} --out {Path(args.out, 'report.html').as_posix()}")
+    firsts = [task.folder for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
+    paths = [path.as_posix() for path in (*firsts, Path(args.out, "report.html"))]
+    print(f"next: python main.py report {shlex.join(paths[:-1])} --out {shlex.quote(paths[-1])}")

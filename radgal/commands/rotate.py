@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser
 from dataclasses import replace
 
@@ -91,4 +92,5 @@ def run(args) -> None:
             print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
     drawn = f"rotation_figures ({min(args.figures, len(test))} of {len(test)} sources)"
     print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, {drawn}")
-    print(f"next: python main.py {'report' if out == run.folder else 'equivariance'} {run.folder}")
+    command = "report" if out == run.folder else "equivariance"
+    print(f"next: python main.py {command} {shlex.quote(str(run.folder))}")
