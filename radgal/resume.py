@@ -13,6 +13,7 @@ from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.precision import Precision
 from radgal.runfolder import RunFolder
+from radgal.storedstate import check_like, check_optimizer
 from radgal.train import Part, Progress
 from utils import UserError, set_random_states
 
@@ -67,9 +68,12 @@ def begin(
         if state.pop("unfinished", None) is not None:
             if not folder.last.is_file():
                 raise UserError(f"{folder.path} has no finished epoch to go on from with a changed config")
-            folder.unfinished.unlink()
+            folder.unfinished.unlink(missing_ok=True)
             state = folder.state()
     if state is not None:
+        n_batches = -(-len(data.train) // config.training.batch_size)
+        if "unfinished" in state and len(state["unfinished"]["losses"]) > n_batches:
+            raise UserError(f"{folder.unfinished} is refused: an epoch of this run has {n_batches} batches; delete it")
         is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
         folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
@@ -117,8 +121,10 @@ def restore(
     before = Config.from_dict(state["config"]).training
     try:
         model.load_state_dict(state["model"])
+        check_optimizer(state["optimizer"], optimizer)
         optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and before.scheduler == config.training.scheduler:
+            check_like(state["scheduler"], scheduler.state_dict(), "scheduler")
             scheduler.load_state_dict(state["scheduler"])
         if precision.scaler is not None and state.get("scaler"):
             precision.scaler.load_state_dict(state["scaler"])

@@ -11,10 +11,8 @@ from pathlib import Path
 
 from radgal import checkpoint, runlock
 from radgal.config import Config
+from radgal.storedstate import CSV_COLUMNS, find_mistake
 from utils import UserError, atomic_write, free_name
-
-# The first four are the published program's columns, in its order; its "test" is our validation.
-CSV_COLUMNS = ("epoch", "train_loss", "test_loss", "test_accuracy", "train_accuracy", "lr", "seconds")
 
 
 class RunFolder:
@@ -71,6 +69,8 @@ class RunFolder:
         content = checkpoint.read(path)
         if missing := {"best_epoch", "best_score", "optimizer", "scheduler"} - content.keys():
             raise UserError(f"{path} can be used, but not gone on with: it lacks {', '.join(sorted(missing))}")
+        if mistake := find_mistake(content):
+            raise UserError(f"{path} is refused: {mistake}, so this program did not write it; start without --resume")
         return content
 
     def keep_earlier(self) -> list[str]:

@@ -95,6 +95,54 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
         go(config, "--resume")
 
 
+def spoil(state: dict, place: tuple, value) -> None:
+    for key in place[:-1]:
+        state = state[key]
+    state[place[-1]] = value
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("history", 0), {"epoch": 1, "<b>": 2}),
+        (("history", 0, "seconds"), {}),
+        (("history", 0, "test_accuracy"), "1"),
+        (("history",), []),
+        (("best_epoch",), 7),
+        (("best_score", 0), None),
+        (("best_score",), 3),
+        (("started_from",), {"run": float("nan")}),
+        (("unfinished", "losses"), [1.0]),
+        (("unfinished", "losses"), torch.zeros(6, dtype=torch.float64)),
+        (("unfinished", "seconds"), None),
+        (("optimizer", "param_groups", 0, "maximize"), {}),
+        (("optimizer", "param_groups", 0, "params"), [0]),
+        (("optimizer", "state", 0, "exp_avg"), torch.zeros(2)),
+        (("optimizer", "state", 0), {}),
+        (("optimizer", "state"), {"0": {}}),
+        (("scheduler", "last_epoch"), []),
+        (("scheduler", "best"), None),
+        (("random", "python"), 1),
+    ],
+    ids=str,
+)
+def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
+    place: tuple, value, config: Path, monkeypatch
+) -> None:
+    folder = go(config, epochs=1).folder
+    state = checkpoint.read(folder / "last.pt")
+    part = {"losses": torch.zeros(2, dtype=torch.float64), "n_correct": 1, "seconds": 1.0, "random": state["random"]}
+    name = "unfinished.pt" if place[0] == "unfinished" else "last.pt"
+    state |= {"unfinished": part} if name == "unfinished.pt" else {}
+    spoil(state, place, value)
+    checkpoint.save(folder / name, state)
+    before = (folder / name).read_bytes()
+    monkeypatch.setattr(train, "to_input", lambda *_: pytest.fail("it trains"))
+    with pytest.raises(UserError, match="cannot be resumed|this program did not write it|has 5 batches"):
+        go(config, "--resume")
+    assert (folder / name).read_bytes() == before
+
+
 def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
