@@ -58,11 +58,12 @@ def begin(
         raise UserError(f"there is no checkpoint {folder.last} to go on from; start without --resume")
     elif changed := differences(state, config, data, precision):
         if not force:
+            anew = "with --set training.resume=never" if config.training.resume == "auto" else "without --resume"
             raise UserError(
                 f"{folder.last} cannot be resumed with a changed config:\n  "
                 + "\n  ".join(changed)
-                + "\nundo the changes, or go on all the same with --force, or start anew without --resume "
-                "(the earlier files are kept)"
+                + "\nundo the changes, or go on all the same with --force, "
+                f"or start anew {anew} (the earlier files are kept)"
             )
         say("going on in spite of what has changed:\n  " + "\n  ".join(changed))
         if state.pop("unfinished", None) is not None:

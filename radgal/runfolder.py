@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from glob import escape
 from itertools import chain
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class RunFolder:
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
         left = [self.path.glob(".*.part")]
-        left += [path.parent.glob(f".{path.name}.*.part") for path in (self.csv, self.weights)]
+        left += [path.parent.glob(f".{escape(path.name)}.*.part") for path in (self.csv, self.weights)]
         for part in chain(*left):
             part.unlink(missing_ok=True)
 
@@ -70,7 +71,7 @@ class RunFolder:
         if missing := {"best_epoch", "best_score", "optimizer", "scheduler"} - content.keys():
             raise UserError(f"{path} can be used, but not gone on with: it lacks {', '.join(sorted(missing))}")
         if mistake := find_mistake(content):
-            raise UserError(f"{path} is refused: {mistake}, so this program did not write it; start without --resume")
+            raise UserError(f"{path} is refused: {mistake}, so this program did not write it; delete it")
         return content
 
     def keep_earlier(self) -> list[str]:

@@ -77,6 +77,17 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, monkeypatch, capsys) -> None:
+    expected = untouched(config)
+    with monkeypatch.context() as patch:
+        at_input(patch, 3 * 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as end:
+            go(config)
+    assert end.value.code == 75 and "after epoch 3;" in capsys.readouterr().err
+    go(config, "--resume")
+    assert differing(expected, outcome(config.parent / "out")) == []
+
+
 def test_sigterm_while_testing_has_the_exit_code_too(config: Path, monkeypatch) -> None:
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as end:
@@ -166,7 +177,7 @@ def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, c
     run = go(config, "training.resume=auto")
     assert "is finished" in capsys.readouterr().out and len(run.history) == 3
     assert len(go(config, "training.resume=auto", epochs=4).history) == 4
-    with pytest.raises(UserError, match="lr0: was 0.001, is 0.01"):
+    with pytest.raises(UserError, match="lr0: was 0.001, is 0.01(.|\n)*training.resume=never"):
         go(config, "training.resume=auto", "training.lr0=0.01")
 
 
