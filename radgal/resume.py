@@ -13,7 +13,7 @@ from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.precision import Precision
 from radgal.runfolder import RunFolder
-from radgal.storedstate import check_like, check_optimizer
+from radgal.storedstate import check_optimizer, known_part
 from radgal.train import Part, Progress
 from utils import UserError, set_random_states
 
@@ -125,19 +125,19 @@ def restore(
         check_optimizer(state["optimizer"], optimizer)
         optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and before.scheduler == config.training.scheduler:
-            check_like(state["scheduler"], scheduler.state_dict(), "scheduler")
-            scheduler.load_state_dict(state["scheduler"])
+            scheduler.load_state_dict(known_part(state["scheduler"], scheduler))
         if precision.scaler is not None and state.get("scaler"):
             precision.scaler.load_state_dict(state["scaler"])
-        if "random" in state:
-            set_random_states(state["random"], next(model.parameters()).device)
+        part = Part(**state["unfinished"]) if "unfinished" in state else None
+        # Those of the part count from its next batch on, but must be known to fit before it is trained.
+        for states in ([part.random] if part else []) + ([state["random"]] if "random" in state else []):
+            set_random_states(states, next(model.parameters()).device)
         progress = Progress(
             [dict(row) for row in state["history"]],
             int(state["best_epoch"]),
             tuple(state["best_score"]),
             state.get("started_from"),
         )
-        part = Part(**state["unfinished"]) if "unfinished" in state else None
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(

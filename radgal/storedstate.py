@@ -54,14 +54,30 @@ def _is_part(part: object) -> bool:
 
 
 def check_optimizer(stored: Any, optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError unless a stored Adam's state is one for the parameters of ``optimizer``."""
-    check_like(stored["param_groups"], optimizer.state_dict()["param_groups"], "optimizer")
+    """Raises ValueError or KeyError unless a stored Adam's state is one for the parameters of ``optimizer``."""
+    for group, own in zip(stored["param_groups"], optimizer.state_dict()["param_groups"], strict=True):
+        if missing := {"params", "lr", "betas", "eps", "weight_decay"} - group.keys():
+            raise ValueError(f"its optimizer lacks {', '.join(sorted(missing))}")
+        for key, value in group.items():  # some schedules add the first learning rate; other versions lack options
+            check_like(value, (own | {"initial_lr": own["lr"]})[key], "optimizer")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for i, entry in stored["state"].items():
         if type(i) is not int or not 0 <= i < len(parameters):
             raise ValueError(f"its optimizer knows a parameter {i!r}, which the network does not have")
         like = {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]}
         check_like(entry, like, f"optimizer's state of parameter {i}")
+
+
+def known_part(stored: Any, scheduler: Any) -> dict[str, Any]:
+    """Returns what ``scheduler`` knows of a stored state, which another version of torch may have written.
+
+    Raises:
+        ValueError: if a value is not of the kind that the scheduler has.
+    """
+    own = scheduler.state_dict()
+    known = {key: value for key, value in stored.items() if key in own}
+    check_like(known, {key: own[key] for key in known}, "scheduler")
+    return known
 
 
 def check_like(stored: Any, own: Any, what: str) -> None:

@@ -106,6 +106,24 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
         go(config, "--resume")
 
 
+@pytest.mark.parametrize("before, after", [("plateau", "cosine"), ("cosine", "plateau"), ("plateau", "none")])
+def test_another_schedule_may_be_forced(before: str, after: str, config: Path) -> None:
+    go(config, f"training.scheduler={before}", epochs=1)
+    run = go(config, "--resume", "--force", f"training.scheduler={after}", epochs=3)
+    assert len(run.history) == 3
+
+
+def test_a_state_that_another_torch_wrote_is_gone_on_with(config: Path) -> None:
+    """Options come and go between versions."""
+    path = go(config, epochs=1).folder / "last.pt"
+    state = checkpoint.read(path)
+    del state["optimizer"]["param_groups"][0]["decoupled_weight_decay"]
+    state["scheduler"] |= {"verbose": False}
+    del state["scheduler"]["cooldown"]
+    checkpoint.save(path, state)
+    assert len(go(config, "--resume").history) == 3
+
+
 def spoil(state: dict, place: tuple, value) -> None:
     for key in place[:-1]:
         state = state[key]
