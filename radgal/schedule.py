@@ -11,6 +11,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -151,13 +152,16 @@ def _unpack_and_run() -> Callable[[bytes], Any]:
             sys.path.insert(0, folder)
         os.chdir(cwd)
         os.environ["TQDM_DISABLE"] = "1"  # one bar for the whole list, where it was asked for
-        from radgal.schedule import ONE_AT_A_TIME
-
-        with ONE_AT_A_TIME:
-            function, task = pickle.loads(packed)
-            return function(task)
+        return import_module("radgal.schedule").run_packed(packed)
 
     return unpack_and_run
+
+
+def run_packed(packed: bytes) -> Any:
+    """Returns what a pickled (function, task) returns, once no other task is running in this process."""
+    with ONE_AT_A_TIME:
+        function, task = pickle.loads(packed)
+        return function(task)
 
 
 def share_gpus(visible: Sequence[str]):
