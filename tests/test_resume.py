@@ -199,6 +199,17 @@ def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, c
         go(config, "training.resume=auto", "training.lr0=0.01")
 
 
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff", None])
+def test_a_finished_run_whose_result_is_damaged_says_how_to_make_it_again(content, config: Path) -> None:
+    folder = go(config, epochs=1).folder
+    (folder / "sources.fits").touch()
+    if content is not None:
+        (folder / "metrics.json").write_bytes(content)
+    again = ["--set", "training.epochs=1", f"metrics.outputdir={folder}", "training.resume=auto"]
+    with pytest.raises(UserError, match=r"metrics\.json cannot be read.*main\.py evaluate .*out"):
+        main.main(["--config", str(config), *again])
+
+
 def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None:
     go(config, epochs=1)
     changes = ["training.lr0=0.01", "training.decay=0.1", "training.batch_size=7"]
