@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +74,31 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
         if path.suffix == ".parquet":
             table = _pyarrow()[1].read_table(path)
             return {column.name: _from_arrow(column, table[column.name]) for column in columns}
+        with zipfile.ZipFile(path) as archive:  # what is not packed takes no more memory than the file has bytes
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("it is packed, as no part is")
         with np.load(path, allow_pickle=False) as content:
-            return {column.name: content[column.name] for column in columns}
+            part = {column.name: content[column.name] for column in columns}
+        _check_part(columns, part)
+        return part
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{path} is damaged ({reason}); remove it and use --resume to make it again") from None
+
+
+def _check_part(columns: Sequence[Column], part: Part) -> None:
+    """Raises ValueError unless the columns are lists of texts and of floats, all of one length."""
+    for column in columns:
+        values = part[column.name]
+        kind = "U" if column.kind == "text" else "f"
+        if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind != kind:
+            raise ValueError(f"its column {column.name} is no list of {column.kind}s")
+        if kind == "U":
+            "".join(values.tolist()).encode()  # an array may hold what is no text at all
+    if len({len(values) for values in part.values()}) > 1:
+        raise ValueError("its columns are not of one length")
 
 
 def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Iterator[Part]], n_rows: int) -> None:

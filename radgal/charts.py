@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 MARK_ROOM = 0.15  # above the lines, for the label of the mark; a share of their height
+MAX_TICKS = 50  # of a step that is asked for: more have no room, and a file can ask for an axis as long as it likes
 MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough for a small file
 
 
@@ -91,7 +92,7 @@ def ticks(low: float, high: float, log: bool = False, step: float | None = None)
 
     Args:
         log: whether low and high are decimal logarithms; labels are then the numbers themselves.
-        step: between ticks; None: chosen.
+        step: between ticks; None, or too small for the axis: chosen.
     """
     if log and high - low < 1:
         return [(math.log10(at), text) for at, text in ticks(10**low, 10**high)]
@@ -99,7 +100,7 @@ def ticks(low: float, high: float, log: bool = False, step: float | None = None)
         inner = (1, 2, 5) if high - low < 3 else (1,)
         values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in inner]
         return [(math.log10(v), f"{v:g}") for v in values if low <= math.log10(v) <= high]
-    if step is None:
+    if step is None or high - low > MAX_TICKS * step:
         rough = (high - low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.8)

@@ -99,6 +99,8 @@ def run_epochs(
                 is_kept = is_best or not config.model.early_stopping
                 team.from_first(partial(record, is_kept))
                 _report_epoch(progress, config.training.epochs, bar, say)
+            if team.any(signals.asked):  # since the last batch of all
+                raise Interrupted(signals.name, signals.exit_code, progress.epoch, 0)
         except Stopped as stopped:
             part = stopped.part
             if len(part.losses):

@@ -56,7 +56,7 @@ def read_gallery(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         ValueError: if it holds something else.
-        OSError, zipfile.BadZipFile: if it cannot be read.
+        Exception: of any kind that zipfile, zlib and NumPy raise on a damaged file.
     """
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
@@ -65,6 +65,7 @@ def read_gallery(path: str | Path) -> dict[str, np.ndarray]:
         if not {"names", "images"} <= set(content.files):
             raise ValueError("holds no names and images")
         names, images = content["names"], content["images"]
-    if images.dtype != np.uint8 or images.ndim != 3 or names.shape != images.shape[:1] or names.dtype.kind != "U":
+    is_images = images.dtype == np.uint8 and images.ndim == 3 and min(images.shape[1:]) > 0
+    if not is_images or names.shape != images.shape[:1] or names.dtype.kind != "U":
         raise ValueError("holds no uint8 images with their names")
     return dict(zip(names.tolist(), images, strict=True))

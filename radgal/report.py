@@ -12,6 +12,7 @@ import io
 import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -226,18 +227,9 @@ def cite(runs: Sequence[RunFiles]) -> list[str]:
 
 def render(pages: Sequence[dict[str, Any]], comparison: dict[str, Any] | None, citations: Sequence[str]) -> str:
     """Returns the HTML of the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
+    return _template().render(
         generator=GENERATOR,
         script=script,
         script_hash=digest,
@@ -247,3 +239,17 @@ def render(pages: Sequence[dict[str, Any]], comparison: dict[str, Any] | None, c
         citations=citations,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")

@@ -13,6 +13,7 @@ from radgal.config import Config
 from radgal.data import TrainingData
 from radgal.precision import Precision
 from radgal.runfolder import RunFolder
+from radgal.storedstate import check_optimizer, known_part
 from radgal.train import Part, Progress
 from utils import UserError, set_random_states
 
@@ -57,19 +58,23 @@ def begin(
         raise UserError(f"there is no checkpoint {folder.last} to go on from; start without --resume")
     elif changed := differences(state, config, data, precision):
         if not force:
+            anew = "with --set training.resume=never" if config.training.resume == "auto" else "without --resume"
             raise UserError(
                 f"{folder.last} cannot be resumed with a changed config:\n  "
                 + "\n  ".join(changed)
-                + "\nundo the changes, or go on all the same with --force, or start anew without --resume "
-                "(the earlier files are kept)"
+                + "\nundo the changes, or go on all the same with --force, "
+                f"or start anew {anew} (the earlier files are kept)"
             )
         say("going on in spite of what has changed:\n  " + "\n  ".join(changed))
         if state.pop("unfinished", None) is not None:
             if not folder.last.is_file():
                 raise UserError(f"{folder.path} has no finished epoch to go on from with a changed config")
-            folder.unfinished.unlink()
+            folder.unfinished.unlink(missing_ok=True)
             state = folder.state()
     if state is not None:
+        n_batches = -(-len(data.train) // config.training.batch_size)
+        if "unfinished" in state and len(state["unfinished"]["losses"]) > n_batches:
+            raise UserError(f"{folder.unfinished} is refused: an epoch of this run has {n_batches} batches; delete it")
         is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
         folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
@@ -117,20 +122,22 @@ def restore(
     before = Config.from_dict(state["config"]).training
     try:
         model.load_state_dict(state["model"])
+        check_optimizer(state["optimizer"], optimizer)
         optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and before.scheduler == config.training.scheduler:
-            scheduler.load_state_dict(state["scheduler"])
+            scheduler.load_state_dict(known_part(state["scheduler"], scheduler))
         if precision.scaler is not None and state.get("scaler"):
             precision.scaler.load_state_dict(state["scaler"])
-        if "random" in state:
-            set_random_states(state["random"], next(model.parameters()).device)
+        part = Part(**state["unfinished"]) if "unfinished" in state else None
+        # Those of the part count from its next batch on, but must be known to fit before it is trained.
+        for states in ([part.random] if part else []) + ([state["random"]] if "random" in state else []):
+            set_random_states(states, next(model.parameters()).device)
         progress = Progress(
             [dict(row) for row in state["history"]],
             int(state["best_epoch"]),
             tuple(state["best_score"]),
             state.get("started_from"),
         )
-        part = Part(**state["unfinished"]) if "unfinished" in state else None
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(

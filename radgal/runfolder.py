@@ -6,15 +6,14 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from glob import escape
 from itertools import chain
 from pathlib import Path
 
 from radgal import checkpoint, runlock
 from radgal.config import Config
+from radgal.storedstate import CSV_COLUMNS, find_mistake
 from utils import UserError, atomic_write, free_name
-
-# The first four are the published program's columns, in its order; its "test" is our validation.
-CSV_COLUMNS = ("epoch", "train_loss", "test_loss", "test_accuracy", "train_accuracy", "lr", "seconds")
 
 
 class RunFolder:
@@ -49,7 +48,7 @@ class RunFolder:
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
         left = [self.path.glob(".*.part")]
-        left += [path.parent.glob(f".{path.name}.*.part") for path in (self.csv, self.weights)]
+        left += [path.parent.glob(f".{escape(path.name)}.*.part") for path in (self.csv, self.weights)]
         for part in chain(*left):
             part.unlink(missing_ok=True)
 
@@ -71,6 +70,8 @@ class RunFolder:
         content = checkpoint.read(path)
         if missing := {"best_epoch", "best_score", "optimizer", "scheduler"} - content.keys():
             raise UserError(f"{path} can be used, but not gone on with: it lacks {', '.join(sorted(missing))}")
+        if mistake := find_mistake(content):
+            raise UserError(f"{path} is refused: {mistake}, so this program did not write it; delete it")
         return content
 
     def keep_earlier(self) -> list[str]:

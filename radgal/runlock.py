@@ -68,7 +68,8 @@ def _take(folder: Path) -> RunLock:
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            # A link in a folder from elsewhere must not lead to a file of one's own, which is written over below.
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise UserError(
                 f"cannot write in {folder}: {error.strerror}; nothing was begun; choose another [metrics] outputdir"
@@ -83,16 +84,12 @@ def _take(folder: Path) -> RunLock:
             raise UserError(_refusal(folder, path, before))
         try:
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(_myself(), indent=1).encode(), 0) if hasattr(os, "pwrite") else _write(handle)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, json.dumps(_myself(), indent=1).encode())
         except OSError as error:
             os.close(handle)
             raise UserError(f"cannot write {path}: {error.strerror}; nothing was begun") from None
         return RunLock(path, handle, before or None)
-
-
-def _write(handle: int) -> None:
-    os.lseek(handle, 0, os.SEEK_SET)
-    os.write(handle, json.dumps(_myself(), indent=1).encode())
 
 
 def _flock(handle: int) -> bool | None:

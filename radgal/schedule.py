@@ -11,7 +11,9 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -20,6 +22,7 @@ from utils import UserError, show_bars
 
 N_RETRIES = 3  # of a task whose worker died
 WAIT_SECONDS = 60  # for a scheduler to answer
+ONE_AT_A_TIME = Lock()  # the threads of one worker share its random generators, and thereby would spoil their results
 
 
 def run_tasks(
@@ -58,9 +61,14 @@ def run_tasks(
         packed = [pickle.dumps((function, task)) for task in tasks]
         futures = client.map(_unpack_and_run(), packed, pure=False)
         names = {future.key: str(task) for future, task in zip(futures, tasks, strict=True)}
-        for future in _as_completed(futures):
-            if (error := future.exception()) is not None:
-                failures[names[future.key]] = error
+        for n_done, future in enumerate(_as_completed(futures)):
+            if future.status == "error":
+                failures[names[future.key]] = future.exception()
+            elif future.status != "finished":
+                raise UserError(
+                    f"lost the scheduler after {n_done} of {len(tasks)} tasks; start it and its workers again, and the "
+                    "same command goes on with the others"
+                )
             future.release()
             bar.update()
     if failures:
@@ -144,10 +152,16 @@ def _unpack_and_run() -> Callable[[bytes], Any]:
             sys.path.insert(0, folder)
         os.chdir(cwd)
         os.environ["TQDM_DISABLE"] = "1"  # one bar for the whole list, where it was asked for
-        function, task = pickle.loads(packed)
-        return function(task)
+        return import_module("radgal.schedule").run_packed(packed)
 
     return unpack_and_run
+
+
+def run_packed(packed: bytes) -> Any:
+    """Returns what a pickled (function, task) returns, once no other task is running in this process."""
+    with ONE_AT_A_TIME:
+        function, task = pickle.loads(packed)
+        return function(task)
 
 
 def share_gpus(visible: Sequence[str]):

@@ -170,7 +170,7 @@ def test_five_mistakes_are_five_lines(tmp_path: Path) -> None:
             "monitor: 'test_accuracy'",
             "must be 'val_accuracy' or 'val_loss'; did you mean 'val_accuracy'?",
         ),
-        ("training", "device: 'gpu'", "must be auto, cpu, cuda, cuda:N or mps"),
+        ("training", "device: 'gpu'", "must be 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"),
         ("training", "frac_val: 0\npatience: 5", "frac_val = 0 leaves no validation images"),
         ("training", "datadir: 'x'", "it belongs to [data]"),
         ("training", "epochs: (1, 2)", "must be a whole number"),

@@ -349,10 +349,38 @@ def part() -> bytes:
     return stream.getvalue()
 
 
+def part_array(name: str) -> tuple[Callable[[], bytes], Callable[[bytes], bytes]]:
+    """Returns (what is in an array of the part, how to put other bytes in its place): the checksums hold."""
+
+    def take() -> bytes:
+        with zipfile.ZipFile(io.BytesIO(part())) as archive:
+            return archive.read(name)
+
+    def put(content: bytes) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(part())) as archive, zipfile.ZipFile(stream, "w") as result:
+            for member in archive.namelist():
+                result.writestr(member, content if member == name else archive.read(member))
+        return stream.getvalue()
+
+    return take, put
+
+
+def parquet_part() -> bytes:
+    pytest.importorskip("pyarrow", reason="pyarrow is an optional requirement")
+    stream = io.BytesIO()
+    from pyarrow import parquet
+
+    columns = {"id": np.array(["a", "b", "c"]), "p": np.array([0.1, 0.2, np.nan])}
+    parquet.write_table(catalog._to_arrow(COLUMNS, columns), stream)
+    return stream.getvalue()
+
+
 def check_part(path: Path) -> None:
     found = catalog.read_part(path, COLUMNS)
-    assert found["id"].ndim == 1 and found["id"].dtype.kind == "U" and found["p"].dtype == np.float64
+    assert found["id"].ndim == 1 and found["id"].dtype.kind == "U" and found["p"].dtype.kind == "f"
     assert found["id"].shape == found["p"].shape
+    "".join(found["id"].tolist()).encode()
 
 
 def positions(kind: str) -> bytes:
@@ -499,6 +527,9 @@ READERS = [
     Reader("npy", ".npy", lambda: array(PIXELS.astype(np.float32)), check_image, NPY + NUMBERS),
     Reader("npy-uint8", ".npy", lambda: array(PIXELS.astype(np.uint8)), check_image, NPY + NUMBERS),
     Reader("part-npz", ".npz", part, check_part, NPY),
+    Reader("part-text", ".npz", part_array("id.npy")[0], check_part, NPY + NUMBERS, part_array("id.npy")[1]),
+    Reader("part-numbers", ".npz", part_array("p.npy")[0], check_part, NPY + NUMBERS, part_array("p.npy")[1]),
+    Reader("part-parquet", ".parquet", parquet_part, check_part, (b"PAR1", b"id", b"p", b"ARROW:schema") + NUMBERS),
     Reader("positions-csv", ".csv", lambda: positions("ascii.csv"), check_positions, TABLE + NUMBERS),
     Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, TABLE + NUMBERS),
     Reader("positions-fits", ".fits", lambda: positions("fits"), check_positions, CARDS + NUMBERS),
@@ -682,6 +713,14 @@ def test_files_that_unpack_without_bound_are_refused(pack, tmp_path: Path, monke
         path.write_bytes(packed)
         with memory_limit(), pytest.raises(UserError, match="more than|not by gzip|cannot be read"):
             read(path)
+
+
+def test_a_packed_part_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "part.npz").open("wb") as stream:
+        np.savez_compressed(stream, id=np.zeros(10**5, "U1000"), p=np.zeros(10**5))
+    assert (tmp_path / "part.npz").stat().st_size < 10**6
+    with memory_limit(), pytest.raises(UserError, match="packed"):
+        check_part(tmp_path / "part.npz")
 
 
 def test_images_are_bounded_before_they_are_decoded(tmp_path: Path) -> None:

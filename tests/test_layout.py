@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 ORDER = (
     "ini options draft config download safeload batches mirabest frdeep firstgalaxy fits images positions labels "
     "imagetable data augment e2cnn_compat basis stock layers harmonic pooling steerable modelinfo precision stopping "
-    "parallel train checkpoint finetune runlock runfolder resume live experiment metrics sources gallery plots "
+    "parallel train checkpoint finetune runlock storedstate runfolder resume live experiment metrics sources gallery plots "
     "poseplots passes evaluate testing overlap rotation equivariance tables repeat runfiles charts views resultviews "
     "report schedule catalog mosaic inputs predict predictjob export prepare fields demo demofigure"
 ).split()

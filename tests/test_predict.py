@@ -11,6 +11,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -677,3 +678,26 @@ def test_workers_make_the_same_catalog(run_folder, tmp_path) -> None:
     alone = go(run_folder, images, *options, out=tmp_path / "alone.csv")
     assert go(run_folder, images, *options, "--workers", 2, out=tmp_path / "shared.csv") == alone
     assert len(alone) == 30 and not (tmp_path / "shared.csv.parts").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_half_way_changes_no_row(run_folder, tmp_path) -> None:
+    pytest.importorskip("distributed", reason="dask is an optional requirement")
+    import psutil  # which dask brings
+
+    images = save_images(tmp_path / "many", 60)
+    options = ("--mc-samples", 3, "--part-rows", 2)
+    parts, killed = tmp_path / "shared.csv.parts", []
+
+    def kill_a_worker() -> None:
+        while len(list(parts.glob("part-*"))) < 3:
+            time.sleep(0.02)
+        children = psutil.Process().children(recursive=True)
+        killed.append(next(child for child in children if "spawn_main" in " ".join(child.cmdline())))
+        killed[0].kill()
+
+    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    shared = go(run_folder, images, *options, "--workers", 2, out=tmp_path / "shared.csv")
+    assert killed and not killer.is_alive()
+    assert shared == go(run_folder, images, *options, out=tmp_path / "alone.csv") and len(shared) == 60

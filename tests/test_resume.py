@@ -77,6 +77,17 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, monkeypatch, capsys) -> None:
+    expected = untouched(config)
+    with monkeypatch.context() as patch:
+        at_input(patch, 3 * 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit) as end:
+            go(config)
+    assert end.value.code == 75 and "after epoch 3;" in capsys.readouterr().err
+    go(config, "--resume")
+    assert differing(expected, outcome(config.parent / "out")) == []
+
+
 def test_sigterm_while_testing_has_the_exit_code_too(config: Path, monkeypatch) -> None:
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as end:
@@ -93,6 +104,72 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
     checkpoint.save(path, {key: value for key, value in content.items() if key != "optimizer"})
     with pytest.raises(UserError, match="lacks optimizer"):
         go(config, "--resume")
+
+
+@pytest.mark.parametrize("before, after", [("plateau", "cosine"), ("cosine", "plateau"), ("plateau", "none")])
+def test_another_schedule_may_be_forced(before: str, after: str, config: Path) -> None:
+    go(config, f"training.scheduler={before}", epochs=1)
+    run = go(config, "--resume", "--force", f"training.scheduler={after}", epochs=3)
+    assert len(run.history) == 3
+
+
+def test_a_state_that_another_torch_wrote_is_gone_on_with(config: Path) -> None:
+    """Options come and go between versions."""
+    path = go(config, epochs=1).folder / "last.pt"
+    state = checkpoint.read(path)
+    del state["optimizer"]["param_groups"][0]["decoupled_weight_decay"]
+    state["scheduler"] |= {"verbose": False}
+    del state["scheduler"]["cooldown"]
+    checkpoint.save(path, state)
+    assert len(go(config, "--resume").history) == 3
+
+
+def spoil(state: dict, place: tuple, value) -> None:
+    for key in place[:-1]:
+        state = state[key]
+    state[place[-1]] = value
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("history", 0), {"epoch": 1, "<b>": 2}),
+        (("history", 0, "seconds"), {}),
+        (("history", 0, "test_accuracy"), "1"),
+        (("history",), []),
+        (("best_epoch",), 7),
+        (("best_score", 0), None),
+        (("best_score",), 3),
+        (("started_from",), {"run": float("nan")}),
+        (("unfinished", "losses"), [1.0]),
+        (("unfinished", "losses"), torch.zeros(6, dtype=torch.float64)),
+        (("unfinished", "seconds"), None),
+        (("optimizer", "param_groups", 0, "maximize"), {}),
+        (("optimizer", "param_groups", 0, "params"), [0]),
+        (("optimizer", "state", 0, "exp_avg"), torch.zeros(2)),
+        (("optimizer", "state", 0), {}),
+        (("optimizer", "state"), {"0": {}}),
+        (("scheduler", "last_epoch"), []),
+        (("scheduler", "best"), None),
+        (("random", "python"), 1),
+    ],
+    ids=str,
+)
+def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
+    place: tuple, value, config: Path, monkeypatch
+) -> None:
+    folder = go(config, epochs=1).folder
+    state = checkpoint.read(folder / "last.pt")
+    part = {"losses": torch.zeros(2, dtype=torch.float64), "n_correct": 1, "seconds": 1.0, "random": state["random"]}
+    name = "unfinished.pt" if place[0] == "unfinished" else "last.pt"
+    state |= {"unfinished": part} if name == "unfinished.pt" else {}
+    spoil(state, place, value)
+    checkpoint.save(folder / name, state)
+    before = (folder / name).read_bytes()
+    monkeypatch.setattr(train, "to_input", lambda *_: pytest.fail("it trains"))
+    with pytest.raises(UserError, match="cannot be resumed|this program did not write it|has 5 batches"):
+        go(config, "--resume")
+    assert (folder / name).read_bytes() == before
 
 
 def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
@@ -118,8 +195,19 @@ def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, c
     run = go(config, "training.resume=auto")
     assert "is finished" in capsys.readouterr().out and len(run.history) == 3
     assert len(go(config, "training.resume=auto", epochs=4).history) == 4
-    with pytest.raises(UserError, match="lr0: was 0.001, is 0.01"):
+    with pytest.raises(UserError, match="lr0: was 0.001, is 0.01(.|\n)*training.resume=never"):
         go(config, "training.resume=auto", "training.lr0=0.01")
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff", None])
+def test_a_finished_run_whose_result_is_damaged_says_how_to_make_it_again(content, config: Path) -> None:
+    folder = go(config, epochs=1).folder
+    (folder / "sources.fits").touch()
+    if content is not None:
+        (folder / "metrics.json").write_bytes(content)
+    again = ["--set", "training.epochs=1", f"metrics.outputdir={folder}", "training.resume=auto"]
+    with pytest.raises(UserError, match=r"metrics\.json cannot be read.*main\.py evaluate .*out"):
+        main.main(["--config", str(config), *again])
 
 
 def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None:

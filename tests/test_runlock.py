@@ -82,6 +82,16 @@ def test_a_run_on_another_host_is_refused_with_the_way_out(any_file_system, tmp_
         pass
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system cannot tell links when it opens them")
+def test_a_lock_that_is_a_link_does_not_lead_to_another_file(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / runlock.NAME).symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="cannot write in .*run"), runlock.hold(tmp_path / "run"):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[1]", b'{"pid": "no"}'])
 def test_a_damaged_lock_is_no_traceback(content: bytes, tmp_path: Path) -> None:
     (tmp_path / runlock.NAME).write_bytes(content)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from radgal.schedule import run_tasks, share_gpus, visible_gpus
+from radgal.schedule import _unpack_and_run, run_tasks, share_gpus, visible_gpus
 from tests.conftest import ROOT
 from utils import UserError, atomic_write
 
@@ -72,8 +74,35 @@ def test_failures_are_named_after_the_others_are_done(tmp_path: Path) -> None:
     assert results(tmp_path) == ["result_0", "result_1", "result_3"]
 
 
-@pytest.mark.slow
-def test_a_scheduler_of_ones_own(tmp_path: Path) -> None:
+RUNNING: list[int] = []
+
+
+def alone(number: int) -> None:
+    """Fails if another task is run by this process at the same time."""
+    assert RUNNING == []
+    RUNNING.append(number)
+    time.sleep(0.2)
+    RUNNING.remove(number)
+
+
+def test_tasks_of_a_worker_with_several_threads_take_turns(monkeypatch) -> None:
+    """They would share one set of random generators, so that no run were the one that its seed names."""
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    run_packed = _unpack_and_run()
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(run_packed, pickle.dumps((alone, i))) for i in range(3)]
+    assert [future.exception() for future in done] == [None] * 3
+
+
+def sleep(task: Task) -> None:
+    """Tells that it has begun, and takes a minute."""
+    (task.folder / "begun").touch()
+    time.sleep(60)
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path):
+    """A dask scheduler and a worker of this machine, as somebody else would start them: (its file, both processes)."""
     pytest.importorskip("distributed", reason="dask is an optional requirement")
     file = tmp_path / "scheduler.json"
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
@@ -89,13 +118,33 @@ def test_a_scheduler_of_ones_own(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not file.is_file() and time.monotonic() < deadline:
             time.sleep(0.1)
-        run_tasks(fail, [Task(i, tmp_path) for i in (0, 1)], scheduler=str(file))
+        yield file, running
     finally:
         for process in running:
             process.terminate()
         for process in running:
             process.wait(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_scheduler_of_ones_own(scheduler, tmp_path: Path) -> None:
+    run_tasks(fail, [Task(i, tmp_path) for i in (0, 1)], scheduler=str(scheduler[0]))
     assert results(tmp_path) == ["result_0", "result_1"]
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_said(scheduler, tmp_path: Path) -> None:
+    file, (process, _) = scheduler
+
+    def kill_it() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.1)
+        process.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(kill_it)
+        with pytest.raises(UserError, match="lost the scheduler.*the same command"):
+            run_tasks(sleep, [Task(i, tmp_path) for i in range(3)], scheduler=str(file))
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,14 @@ def _finished_run(cfg, folder, device, *, tested: bool) -> Run:
     import models
     from radgal.checkpoint import load_run
 
-    kept = load_run(folder.best, models.build_from_config, device)
-    metrics = json.loads((folder.path / "metrics.json").read_text(encoding="utf-8")) if tested else None
+    kept, path, metrics = load_run(folder.best, models.build_from_config, device), folder.path / "metrics.json", None
+    if tested:
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"{path} cannot be read ({error}); python main.py evaluate {folder.path} makes it again"
+            ) from None
     return Run(cfg, kept.model, folder.state()["history"], metrics, folder.path)
 
 

@@ -1,0 +1,69 @@
+"""``--resume`` in a folder from a stranger: its last.pt holds what torch would take unseen. Refused, or gone on with.
+
+As in test_fuzz.py, 100 cases by default and 2,000 with ``-m slow``.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from radgal import checkpoint
+from tests.test_fuzz import HOSTILE, memory_limit, time_limit
+from tests.test_resume import config, go, spoil, toy  # noqa: F401
+from utils import UserError
+
+
+def places_in(content: object, place: tuple = ()) -> list[tuple]:
+    """Returns where there is something to put something else in place of."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if type(content) is list else ()
+    return [found for key, part in items for found in ((*place, key), *places_in(part, (*place, key)))]
+
+
+def fuzz_resume(config: Path, n_cases: int) -> None:  # noqa: F811
+    folder = go(config, epochs=1).folder
+    whole, spoiled = checkpoint.read(folder / "last.pt"), folder.with_name("spoiled")
+    part = {"losses": torch.zeros(2, dtype=torch.float64), "n_correct": 1, "seconds": 1.0, "random": whole["random"]}
+    places = [place for place in places_in(whole | {"unfinished": part}) if place[0] not in ("model", "config")]
+    refused = 0
+
+    @settings(
+        max_examples=n_cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.sampled_from(places), HOSTILE, st.booleans())
+    def check(place: tuple, value: object, is_within_epoch: bool) -> None:
+        nonlocal refused
+        shutil.rmtree(spoiled, ignore_errors=True)
+        shutil.copytree(folder, spoiled)
+        content = copy.deepcopy(whole)
+        if is_within_epoch or place[0] == "unfinished":
+            content["unfinished"] = dict(part)
+        spoil(content, place, value)
+        checkpoint.save(spoiled / ("unfinished.pt" if "unfinished" in content else "last.pt"), content)
+        with time_limit():
+            try:
+                go(config, "--resume", "--force", "model.quiet=True", out=spoiled.name, epochs=2)
+            except UserError as error:
+                refused += 1
+                assert str(error).strip()
+        assert not list(spoiled.glob(".*")) and not (spoiled / "run.lock").exists()
+
+    assert len(places) > 100
+    with memory_limit():
+        check()
+    assert n_cases // 20 < refused < n_cases
+
+
+def test_spoiled_states(config: Path) -> None:  # noqa: F811
+    fuzz_resume(config, 100)
+
+
+@pytest.mark.slow
+def test_many_spoiled_states(config: Path) -> None:  # noqa: F811
+    fuzz_resume(config, 2000)
