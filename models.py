@@ -26,6 +26,7 @@ from radgal.modelinfo import (
     layer_table,
     summary_text,
 )
+from radgal.sky import Sky, images_alone, watch
 from utils import UserError, nearest
 
 __all__ = [
@@ -167,6 +168,11 @@ class GalaxyNet(nn.Module):
             return x
         return (x - self.background) * self.mask + self.background
 
+    def look(self, x: Tensor) -> tuple[Tensor, Sky | None]:
+        """Returns the prepared images and, if the first layer makes use of it, their sky; see ``radgal.sky``."""
+        x = self.prepare(x)
+        return watch(x, self) if hasattr(self.conv1, "with_sky") else (x, None)
+
     def flatten(self, maps: Tensor) -> Tensor:
         """Returns what the fully connected layers read of the feature maps, (N, C', z, z) -> (N, D')."""
         if self.head == "flatten":
@@ -217,9 +223,12 @@ def _layers(engine: str) -> ModuleType:
     return importlib.import_module(ENGINES[engine])
 
 
-def _convolve_and_pool(conv: nn.Module, pool: nn.Module, x: Tensor) -> Tensor:
-    """Returns ``pool(conv(x))``; a layer that can do both at once, with less memory, does."""
-    return conv.pooled(x, pool) if hasattr(conv, "pooled") else pool(conv(x))
+def _convolve_and_pool(x: Tensor, sky: Sky | None, conv: nn.Module, *pool: nn.Module) -> tuple[Tensor, Sky | None]:
+    """Returns the pooled maps and their sky; layers that make use of the sky, or do both at once, do."""
+    if hasattr(conv, "with_sky"):
+        return conv.with_sky(x, sky, *pool)
+    x = conv(x)
+    return (pool[0](x) if pool else x), None
 
 
 class VanillaLeNet(_LeNet):
@@ -231,7 +240,10 @@ class VanillaLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(self.prepare(x)))
+        x, sky = self.look(x)
+        for conv in (self.conv1, self.conv2):
+            x, sky = _convolve_and_pool(x, sky, conv)
+        return images_alone(x, sky)
 
 
 class _SteerableLeNet(_LeNet):
@@ -254,8 +266,10 @@ class _SteerableLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x = _convolve_and_pool(self.conv1, self.pool1, self.prepare(x))
-        return self.gpool(self.pool2(self.conv2(x)))
+        x, sky = self.look(x)
+        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
+        x, sky = _convolve_and_pool(x, sky, self.conv2, self.pool2)
+        return self.gpool(images_alone(x, sky))
 
 
 class CNSteerableLeNet(_SteerableLeNet):
@@ -290,8 +304,10 @@ class DNRestrictedLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x = self.gpool(_convolve_and_pool(self.conv1, self.pool1, self.prepare(x)))
-        return self.conv2(x)
+        x, sky = self.look(x)
+        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
+        x, sky = _convolve_and_pool(self.gpool(x), sky, self.conv2)
+        return images_alone(x, sky)
 
 
 class HMTNet(GalaxyNet):

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from radgal.basis import Symmetry, make_basis
 from radgal.e2cnn_compat import patch_e2cnn
@@ -41,12 +40,14 @@ class FilterSet:
         runs: (k', k, length): output frequencies k', k' + 1, ... take input frequencies k, k + 1, ...; P pairs in all.
         basis: (B, P S 2 S M): the basis of kernels in these coordinates; flattened (pair, s', part', s, map).
         n_maps: M.
+        n_frequencies: n.
     """
 
     filters: Tensor
     runs: tuple[tuple[int, int, int], ...]
     basis: Tensor
     n_maps: int
+    n_frequencies: int
 
     @property
     def n_pairs(self) -> int:
@@ -104,7 +105,7 @@ def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
         basis = part[:, k_out, k_in].flatten(1)
         phased = torch.stack([F.pad(members, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)], dim=1)
         phased = F.pixel_unshuffle(phased.flatten(0, 1), 2)
-        sets.append(FilterSet(phased.float(), _runs(pairs), basis.float(), len(members)))
+        sets.append(FilterSet(phased.float(), _runs(pairs), basis.float(), len(members), transform.shape[0] // 2))
     return HarmonicPlan(transform.float(), tuple(sets), flips, kernel_size)
 
 
@@ -183,99 +184,84 @@ def mixing_matrices(plan: HarmonicPlan, weights: Tensor, in_fields: int, out_fie
     return matrices
 
 
-class HarmonicConv(torch.autograd.Function):
-    """Applies the harmonic form, image by image so that the maps of only one image are in memory.
+class HarmonicForm:
+    """The convolution without padding, of windows whose rows and columns give an even number of output pixels."""
 
-    What is kept for the gradient is the input alone; the filtered maps are computed again.
+    def __init__(self, plan: HarmonicPlan):
+        self.plan = plan
+
+    def convolve(self, windows: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        """Returns (M, F S N, h, w) -> (M, F' S N, h', w')."""
+        plan, spectrum = self.plan, _analyze(windows, self.plan)
+        height, width = (n - plan.kernel_size + 1 for n in windows.shape[-2:])
+        mixed = windows.new_zeros(plan.n_frequencies, matrices[0].shape[1], len(windows) * height * width)
+        for members, matrix in zip(plan.sets, matrices, strict=True):
+            filtered = _filtered(spectrum, members, len(windows))
+            for outputs, inputs, block in members.blocks(mixed, filtered, matrix):
+                outputs.baddbmm_(block, inputs)
+        return _synthesize(mixed, plan, (len(windows), height, width))
+
+    def add_gradients(
+        self, windows: Tensor, matrices: Sequence[Tensor], grad: Tensor, grad_matrices: Sequence[Tensor]
+    ) -> Tensor:
+        """Returns the gradient of the windows, given that of the output; adds those of the matrices to theirs."""
+        plan, n_windows, spectrum = self.plan, len(windows), _analyze(windows, self.plan)
+        grad_mixed = _adjoint_of_synthesize(grad, plan)
+        grad_spectrum = torch.zeros_like(spectrum)
+        for members, matrix, grad_matrix in zip(plan.sets, matrices, grad_matrices, strict=True):
+            filtered = _filtered(spectrum, members, n_windows)
+            for outputs, inputs, block in members.blocks(grad_mixed, filtered, grad_matrix):
+                block.baddbmm_(outputs, inputs.transpose(1, 2))
+            grad_filtered = torch.zeros_like(filtered)
+            for outputs, inputs, block in members.blocks(grad_mixed, grad_filtered, matrix):
+                inputs.baddbmm_(block.transpose(1, 2), outputs)
+            grad_spectrum += _adjoint_of_filtered(grad_filtered, members, spectrum.shape, n_windows)
+        return _adjoint_of_analyze(grad_spectrum, plan, windows.shape)
+
+
+def _analyze(windows: Tensor, plan: HarmonicPlan) -> Tensor:
+    """Fourier transform over the group: (M, F S N, h, w) -> (n F S M, 8, h / 2, w / 2).
+
+    2 x 2 pixels times two parts become channels.
     """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, plan: HarmonicPlan, padding: int, *matrices: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *matrices)
-        ctx.plan, ctx.padding = plan, padding
-        height, width = (size + 2 * padding - plan.kernel_size + 1 for size in x.shape[-2:])
-        out_channels = matrices[0].shape[1] // 2 * plan.transform.shape[1]
-        out = x.new_empty(len(x), out_channels, height, width)
-        for image, result in zip(x, out, strict=True):
-            spectrum = _analyze(image, plan, padding)
-            n_pixels = 4 * ((height + 1) // 2) * ((width + 1) // 2)
-            mixed = x.new_zeros(plan.n_frequencies, matrices[0].shape[1], n_pixels)
-            for members, matrix in zip(plan.sets, matrices, strict=True):
-                filtered = _filtered(spectrum, members).view(plan.n_frequencies, -1, n_pixels)
-                for outputs, inputs, block in members.blocks(mixed, filtered, matrix):
-                    outputs.baddbmm_(block, inputs)
-            _synthesize(mixed, plan, result)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        x, *matrices = ctx.saved_tensors
-        plan = ctx.plan
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-        grad_matrices = [torch.zeros_like(matrix) for matrix in matrices]
-        for image, grad_out, grad_image in zip(x, grad, grad_x, strict=True):
-            spectrum = _analyze(image, plan, ctx.padding)
-            grad_mixed = _adjoint_of_synthesize(grad_out, plan)
-            grad_spectrum = torch.zeros_like(spectrum)
-            for members, matrix, grad_matrix in zip(plan.sets, matrices, grad_matrices, strict=True):
-                filtered = _filtered(spectrum, members).view(plan.n_frequencies, -1, grad_mixed.shape[-1])
-                for outputs, inputs, block in members.blocks(grad_mixed, filtered, grad_matrix):
-                    block.baddbmm_(outputs, inputs.transpose(1, 2))
-                grad_filtered = torch.zeros_like(filtered)
-                for outputs, inputs, block in members.blocks(grad_mixed, grad_filtered, matrix):
-                    inputs.baddbmm_(block.transpose(1, 2), outputs)
-                size = tuple(n - members.filters.shape[-1] + 1 for n in spectrum.shape[-2:])
-                grad_maps = grad_filtered.view(len(spectrum), -1, *size)
-                grad_spectrum += F.conv_transpose2d(grad_maps, members.filters)
-            _adjoint_of_analyze(grad_spectrum, plan, ctx.padding, grad_image)
-        return grad_x, None, None, *grad_matrices
-
-
-def _padding_for(size: int, plan: HarmonicPlan, padding: int) -> tuple[int, int]:
-    """Returns rows of zeros before and after that give an even number of output rows."""
-    out = size + 2 * padding - plan.kernel_size + 1
-    return padding, out + out % 2 + plan.kernel_size - 1 - size - padding
-
-
-def _analyze(image: Tensor, plan: HarmonicPlan, padding: int) -> Tensor:
-    """Fourier transform over the group: (F S N, H, W) -> (n F S, 8, h, w), 2 x 2 pixels times two parts as channels."""
-    rows, columns = (_padding_for(size, plan, padding) for size in image.shape[-2:])
-    n_rot = plan.transform.shape[1]
-    padded = F.pad(image, (*columns, *rows)).unflatten(0, (-1, n_rot)).transpose(0, 1)
-    height, width = padded.shape[-2:]
-    spectrum = plan.transform @ padded.reshape(n_rot, -1)
+    n_rot, (height, width) = plan.transform.shape[1], windows.shape[-2:]
+    fields = windows.unflatten(1, (-1, n_rot)).permute(2, 1, 0, 3, 4)
+    spectrum = plan.transform @ fields.reshape(n_rot, -1)
     spectrum = spectrum.view(plan.n_frequencies, 2, -1, height // 2, 2, width // 2, 2)
     return spectrum.permute(0, 2, 1, 4, 6, 3, 5).reshape(-1, 8, height // 2, width // 2)
 
 
-def _adjoint_of_analyze(grad: Tensor, plan: HarmonicPlan, padding: int, out: Tensor) -> None:
-    h, w = grad.shape[-2:]
-    grad = grad.view(plan.n_frequencies, -1, 2, 2, 2, h, w).permute(0, 2, 1, 5, 3, 6, 4)
-    grad = plan.transform.t() @ grad.reshape(2 * plan.n_frequencies, -1)
-    grad = grad.view(plan.transform.shape[1], -1, 2 * h, 2 * w).transpose(0, 1)
-    fields = out.unflatten(0, (-1, plan.transform.shape[1]))
-    fields.copy_(grad[..., padding : padding + out.shape[-2], padding : padding + out.shape[-1]])
-
-
-def _filtered(spectrum: Tensor, members: FilterSet) -> Tensor:
-    """Applies the fixed filters: (n F S, 8, h, w) -> (n F S M, 4 h' w'), the four pixels of each window in turn."""
-    maps = F.conv2d(spectrum, members.filters)
-    return maps.view(len(spectrum) * members.n_maps, -1)
-
-
-def _synthesize(mixed: Tensor, plan: HarmonicPlan, out: Tensor) -> None:
-    """Inverse transform: (n, 2 F' S, 4 h' w') -> (F' S N, H', W'), into ``out``."""
+def _adjoint_of_analyze(grad: Tensor, plan: HarmonicPlan, shape: Sequence[int]) -> Tensor:
+    n_windows, channels, height, width = shape
     n_rot = plan.transform.shape[1]
-    h, w = ((size + 1) // 2 for size in out.shape[-2:])
+    grad = grad.view(plan.n_frequencies, -1, 2, 2, 2, height // 2, width // 2).permute(0, 2, 1, 5, 3, 6, 4)
+    grad = plan.transform.t() @ grad.reshape(2 * plan.n_frequencies, -1)
+    grad = grad.view(n_rot, channels // n_rot, n_windows, height, width).permute(2, 1, 0, 3, 4)
+    return grad.reshape(shape)
+
+
+def _filtered(spectrum: Tensor, members: FilterSet, n_windows: int) -> Tensor:
+    """Applies the fixed filters: (n F S M, 8, h, w) -> (n, F S maps, M 4 h' w'), four pixels of a window in turn."""
+    maps = F.conv2d(spectrum, members.filters)
+    maps = maps.view(-1, n_windows, members.n_maps, 4 * maps.shape[-2] * maps.shape[-1])  # (n F S, M, map, pixel)
+    return maps.transpose(1, 2).reshape(members.n_frequencies, -1, n_windows * maps.shape[-1])
+
+
+def _adjoint_of_filtered(grad: Tensor, members: FilterSet, shape: Sequence[int], n_windows: int) -> Tensor:
+    height, width = (n - members.filters.shape[-1] + 1 for n in shape[-2:])
+    grad = grad.view(-1, members.n_maps, n_windows, 4 * height * width).transpose(1, 2)
+    return F.conv_transpose2d(grad.reshape(shape[0], -1, height, width), members.filters)
+
+
+def _synthesize(mixed: Tensor, plan: HarmonicPlan, shape: Sequence[int]) -> Tensor:
+    """Inverse transform: (n, 2 F' S, M 4 h' w') -> (M, F' S N, H', W'); ``shape`` is (M, H', W')."""
+    (n_windows, height, width), n_rot = shape, plan.transform.shape[1]
     maps = plan.transform.t() @ mixed.view(2 * plan.n_frequencies, -1)
-    maps = maps.view(n_rot, -1, 2, 2, h, w).permute(1, 0, 4, 2, 5, 3).reshape(-1, n_rot, 2 * h, 2 * w)
-    out.unflatten(0, (-1, n_rot)).copy_(maps[..., : out.shape[-2], : out.shape[-1]])
+    maps = maps.view(n_rot, -1, n_windows, 2, 2, height // 2, width // 2)
+    return maps.permute(2, 1, 0, 5, 3, 6, 4).reshape(n_windows, -1, height, width)
 
 
 def _adjoint_of_synthesize(grad: Tensor, plan: HarmonicPlan) -> Tensor:
-    n_rot = plan.transform.shape[1]
-    grad = F.pad(grad, (0, grad.shape[-1] % 2, 0, grad.shape[-2] % 2))
-    h, w = (size // 2 for size in grad.shape[-2:])
-    grad = grad.view(-1, n_rot, h, 2, w, 2).permute(1, 0, 3, 5, 2, 4).reshape(n_rot, -1)
-    return (plan.transform @ grad).view(plan.n_frequencies, -1, 4 * h * w)
+    n_rot, (n_windows, _, height, width) = plan.transform.shape[1], grad.shape
+    grad = grad.view(n_windows, -1, n_rot, height // 2, 2, width // 2, 2).permute(2, 1, 0, 4, 6, 3, 5)
+    return (plan.transform @ grad.reshape(n_rot, -1)).view(plan.n_frequencies, -1, n_windows * height * width)

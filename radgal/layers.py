@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from radgal.sky import FULLEST_MAPS, Assemble, Sky, Windows, runs_eagerly_on_cpu
+
+TILE = 4
+"""Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""
+
 
 class PooledConv2d(nn.Conv2d):
     """A convolution, 2 x 2 max pooling and ReLU: parameters and function of the three in a row.
@@ -30,18 +35,34 @@ class PooledConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps, (N, C, H, W) -> (N, C', H' // 2, W' // 2) with H' = H + 2 padding - k + 1."""
-        if x.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if not runs_eagerly_on_cpu(x):
             return F.relu(F.max_pool2d(super().forward(x), 2))
+        pad, side = self.padding[0], self.kernel_size[0] + 1
+        after = [(size + 2 * pad - side) // 2 * 2 + side - size - pad for size in x.shape[-2:]]
+        return self._pooled(F.pad(x, (pad, after[1], pad, after[0])))
+
+    def with_sky(self, x: Tensor, sky: Sky | None) -> tuple[Tensor, Sky | None]:
+        """Returns the pooled maps and their sky; computed only where the images are not empty, if the sky is known."""
+        if sky is None:
+            return self(x), None
+        kernel, pad = self.kernel_size[0], self.padding[0]
+        sky = sky.after(-pad, kernel - pad, stride=2)
+        size = tuple((n + 2 * pad - kernel + 1) // 2 for n in x.shape[-2:])
+        busy = sky.busy(TILE, size)
+        if busy.float().mean() > FULLEST_MAPS:
+            return self(x), sky
+        windows = Windows.apply(x, busy, 2 * TILE, 2 * TILE + kernel - 1, pad)
+        return Assemble.apply(self._pooled(windows), busy, *size), sky
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """Returns the pooled maps without padding; H and W leave no row or column over."""
         shifts = [(i, 1 - i, j, 1 - j) for j in (0, 1) for i in (0, 1)]
         weight = torch.cat([F.pad(self.weight, shift) for shift in shifts])
         bias = self.bias.repeat(4)
-        pad, side = self.padding[0], weight.shape[-1]
-        if self.in_channels == 1 or side % 2:
-            maps = F.conv2d(x, weight, bias, stride=2, padding=pad)
+        if self.in_channels == 1 or weight.shape[-1] % 2:
+            maps = F.conv2d(x, weight, bias, stride=2)
         else:  # stride 2 on few channels is slow: make it stride 1 on four times as many
-            needed = [(size + 2 * pad - side) // 2 * 2 + side - size - pad for size in x.shape[-2:]]
-            x = F.pixel_unshuffle(F.pad(x, (pad, needed[1], pad, needed[0])), 2)
-            maps = F.conv2d(x, F.pixel_unshuffle(weight, 2), bias)
+            maps = F.conv2d(F.pixel_unshuffle(x, 2), F.pixel_unshuffle(weight, 2), bias)
         return _MaxOfFour.apply(maps)
 
 

@@ -14,7 +14,7 @@ from radgal import steerable
 from radgal.basis import Symmetry
 from radgal.data import Split, TrainingData
 from radgal.e2cnn_compat import quick_einsum
-from radgal.harmonic import HarmonicConv, make_plan, mixing_matrices, real_fourier
+from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.steerable import ReluMaxPool, SteerableConv
 from radgal.train import Progress, fit, make_optimizer, make_scheduler
 from tests.published import PublishedSteerable
@@ -39,11 +39,26 @@ def stock_layer(symmetry: Symmetry, regular_input: bool, monkeypatch: pytest.Mon
         return stock.SteerableConv(symmetry, 2, 3, 5, padding=1, regular_input=regular_input)
 
 
+def fixed_gradient(out: torch.Tensor) -> torch.Tensor:
+    return torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out)
+
+
 def gradients(conv: torch.nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Returns the output, and the gradients of weights and input from a fixed random one."""
     out = conv(x)
-    grad = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out)
-    return out.detach(), *torch.autograd.grad(out, (conv.weights, x), grad)
+    return out.detach(), *torch.autograd.grad(out, (conv.weights, x), fixed_gradient(out))
+
+
+def harmonic_gradients(conv: SteerableConv, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Returns the same, of the harmonic form, for images whose output has an even number of rows and columns."""
+    form, padding = HarmonicForm(make_plan(conv.symmetry, conv.kernel_size)), [conv.padding] * 4
+    matrices, windows = conv._matrices(), F.pad(x.detach(), padding)
+    out = form.convolve(windows, matrices)
+    sums = [torch.zeros_like(matrix) for matrix in matrices]
+    with torch.no_grad():
+        grad_x = form.add_gradients(windows, matrices, fixed_gradient(out), sums)
+    (grad_weights,) = torch.autograd.grad(matrices, conv.weights, sums)
+    return out.detach(), grad_weights, F.pad(grad_x, [-n for n in padding])
 
 
 @pytest.mark.parametrize("regular_input", [False, True], ids=["trivial", "regular"])
@@ -57,42 +72,45 @@ def test_outputs_and_gradients_are_those_of_stock_e2cnn(
     fast = SteerableConv(symmetry, 2, 3, 5, padding=1, regular_input=regular_input)
     with torch.no_grad():
         stock.weights.copy_(fast.weights)
-    x = torch.randn(1, fast.in_channels, 20, 19)
-    forms = [(torch.float32, 1000, 1e-4), (torch.float32, 1, 1e-4), (torch.float64, 1, 1e-10)]
-    for dtype, from_order, largest in forms:
-        monkeypatch.setattr(steerable, "HARMONIC_FROM_ORDER", from_order)
-        theirs = gradients(stock.to(dtype), x.to(dtype).requires_grad_())
-        input = x.to(dtype).requires_grad_()
-        harmonic = regular_input and from_order == 1 and dtype == torch.float32
-        assert fast.to(dtype)._harmonic_pays(input) == harmonic
-        for ours, right in zip(gradients(fast, input), theirs, strict=True):
-            assert relative(ours, right) < largest
+    x = torch.randn(1, fast.in_channels, 20, 18)
+    for dtype, largest in ((torch.float32, 1e-4), (torch.float64, 1e-10)):
+        x = x.to(dtype).requires_grad_()
+        theirs = gradients(stock.to(dtype), x)
+        forms = [gradients(fast.to(dtype), x)]
+        if regular_input and dtype == torch.float32:
+            forms.append(harmonic_gradients(fast, x))
+        for ours in forms:
+            for got, right in zip(ours, theirs, strict=True):
+                assert relative(got, right) < largest
+        x = x.detach()
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 20, 20), (1, 2, 13, 18), (0, 1, 12, 12)])
+@pytest.mark.parametrize("shape", [(2, 20, 20), (1, 13, 18), (0, 12, 12)])
 @pytest.mark.parametrize(("kernel_size", "padding"), [(5, 1), (3, 0), (4, 2)])
-def test_first_layer_and_pooling_in_one_are_those_in_turn(
-    shape: tuple[int, ...], kernel_size: int, padding: int
+@pytest.mark.parametrize("regular_input", [False, True], ids=["first", "later"])
+def test_convolution_and_pooling_in_one_are_those_in_turn(
+    shape: tuple[int, ...], kernel_size: int, padding: int, regular_input: bool
 ) -> None:
     torch.manual_seed(0)
     symmetry = Symmetry("D", 4)
-    conv = SteerableConv(symmetry, shape[1], 6, kernel_size, padding, regular_input=False).double()
+    conv = SteerableConv(symmetry, 2, 6, kernel_size, padding, regular_input=regular_input).double()
     pool = ReluMaxPool(symmetry, 6).double()
-    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    expected, got = pool(conv(x)), conv.pooled(x, pool)
+    x = torch.randn(shape[0], conv.in_channels, *shape[1:], dtype=torch.float64, requires_grad=True)
+    expected, (got, _) = pool(conv(x)), conv.with_sky(x, None, pool)
     torch.testing.assert_close(got, expected)
     grad = torch.randn_like(got)
     theirs = torch.autograd.grad(expected, (x, conv.weights), grad)
     torch.testing.assert_close(torch.autograd.grad(got, (x, conv.weights), grad), theirs)
 
 
-def test_hooks_see_the_maps_between_the_first_layer_and_its_pooling() -> None:
+@pytest.mark.parametrize("regular_input", [False, True], ids=["first", "later"])
+def test_hooks_see_the_maps_between_a_layer_and_its_pooling(regular_input: bool) -> None:
     symmetry, seen = Symmetry("C", 4), []
-    conv, pool = SteerableConv(symmetry, 1, 2, 5, 1, regular_input=False), ReluMaxPool(symmetry, 2)
-    x = torch.randn(1, 1, 14, 14)
-    without = conv.pooled(x, pool)
+    conv, pool = SteerableConv(symmetry, 1, 2, 5, 1, regular_input=regular_input), ReluMaxPool(symmetry, 2)
+    x = torch.randn(1, conv.in_channels, 14, 14)
+    without, _ = conv.with_sky(x, None, pool)
     conv.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    torch.testing.assert_close(conv.pooled(x, pool), without)
+    torch.testing.assert_close(conv.with_sky(x, None, pool)[0], without)
     torch.testing.assert_close(pool(seen[0]), without)
 
 
@@ -114,16 +132,16 @@ def test_bfloat16_autocast_on_a_cpu_is_as_exact_as_bfloat16(nrot: int, training:
         torch.testing.assert_close(again, exact)
 
 
-@pytest.mark.parametrize(("kernel_size", "padding"), [(3, 1), (5, 0), (7, 2)])
-def test_harmonic_form_takes_other_kernels(kernel_size: int, padding: int) -> None:
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_harmonic_form_takes_other_kernels_and_several_windows(kernel_size: int) -> None:
     torch.manual_seed(0)
     symmetry = Symmetry("C", 8)
-    conv = SteerableConv(symmetry, 1, 2, kernel_size, padding=padding)
-    x = torch.randn(1, 8, 12, 11)
-    plan = make_plan(symmetry, kernel_size)
+    conv = SteerableConv(symmetry, 1, 2, kernel_size)
+    windows = torch.randn(3, 8, kernel_size + 5, kernel_size + 3)
+    form = HarmonicForm(make_plan(symmetry, kernel_size))
     with torch.no_grad():
-        got = HarmonicConv.apply(x, plan, padding, *mixing_matrices(plan, conv.weights, 1, 2))
-        assert relative(got, F.conv2d(x, conv.expand(), padding=padding)) < 1e-5
+        got = form.convolve(windows, mixing_matrices(form.plan, conv.weights, 1, 2))
+        assert relative(got, F.conv2d(windows, conv.expand())) < 1e-5
 
 
 @pytest.mark.parametrize("n_rot", [1, 2, 5, 8])
@@ -153,13 +171,13 @@ def test_the_network_that_uses_it_agrees_with_stock_e2cnn(kind: str, monkeypatch
 
 def test_large_groups_use_the_harmonic_form_on_a_cpu_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
-    apply = HarmonicConv.apply
-    monkeypatch.setattr(HarmonicConv, "apply", lambda *args: called.append(1) or apply(*args))
+    convolve = HarmonicForm.convolve
+    monkeypatch.setattr(HarmonicForm, "convolve", lambda *args: called.append(1) or convolve(*args))
     for symmetry, n_calls in ((Symmetry("C", 8), 0), (Symmetry("C", 16), 1)):
-        conv = SteerableConv(symmetry, 1, 1, 5, padding=1)
-        conv(torch.randn(1, symmetry.order, 9, 9))
+        conv, pool = SteerableConv(symmetry, 1, 1, 5, padding=1), ReluMaxPool(symmetry, 1)
+        conv.with_sky(torch.randn(1, symmetry.order, 9, 9), None, pool)
         assert len(called) == n_calls
-    conv.double()(torch.randn(1, 16, 9, 9, dtype=torch.float64))
+    conv.double().with_sky(torch.randn(1, 16, 9, 9, dtype=torch.float64), None, pool.double())
     assert len(called) == 1
 
 
@@ -189,8 +207,13 @@ def step(conv: SteerableConv, x: torch.Tensor) -> None:
 def there_and_back(conv: SteerableConv, x: torch.Tensor) -> None:
     write_by_data(conv, x)
     conv.double()
-    conv(x.double())
+    layer(conv)(x.double())
     conv.float()
+
+
+def layer(conv: SteerableConv):
+    pool = ReluMaxPool(conv.symmetry, 1).to(conv.weights.dtype)
+    return lambda x: conv.with_sky(x, None, pool)[0]
 
 
 @pytest.mark.parametrize("order", [4, 16], ids=["dense", "harmonic"])
@@ -199,13 +222,13 @@ def test_what_eval_mode_keeps_is_never_stale(order: int, change) -> None:
     conv = SteerableConv(Symmetry("C", order), 1, 1, 5, padding=1).eval()
     x = torch.randn(1, order, 9, 9)
     with torch.no_grad():
-        before = conv(x)
+        before = layer(conv)(x)
         kept = conv._cached
-        assert torch.equal(conv(x), before) and conv._cached is kept  # so something is kept
+        assert torch.equal(layer(conv)(x), before) and conv._cached is kept  # so something is kept
         twin = copy.deepcopy(conv)
         change(conv, x)
-        torch.testing.assert_close(conv(x), 2 * before)
-        torch.testing.assert_close(twin(x), before)
+        torch.testing.assert_close(layer(conv)(x), 2 * before)
+        torch.testing.assert_close(layer(twin)(x), before)
 
 
 @pytest.mark.parametrize("nrot", [4, 8], ids=["dense", "harmonic"])

@@ -12,10 +12,11 @@ from tests.conftest import ROOT
 # Each module may import those to its left, and utils; never main. ``models`` stands beside the package.
 ORDER = (
     "ini options draft config download safeload batches mirabest frdeep firstgalaxy fits images positions labels "
-    "imagetable data augment e2cnn_compat basis stock layers harmonic pooling steerable modelinfo precision stopping "
-    "parallel train checkpoint finetune runlock storedstate runfolder resume live experiment metrics sources gallery plots "
-    "poseplots passes evaluate testing overlap rotation equivariance tables repeat runfiles charts views resultviews "
-    "report schedule catalog mosaic inputs predict predictjob export prepare fields demo demofigure"
+    "imagetable data augment e2cnn_compat basis stock sky layers harmonic pooling pooledconv steerable modelinfo "
+    "precision stopping parallel train checkpoint finetune runlock storedstate runfolder resume live experiment "
+    "metrics sources gallery plots poseplots passes evaluate testing overlap rotation equivariance tables repeat "
+    "runfiles charts views resultviews report schedule catalog mosaic inputs predict predictjob export prepare fields "
+    "demo demofigure"
 ).split()
 MODELS_MAY_IMPORT = {
     "utils",
@@ -23,6 +24,7 @@ MODELS_MAY_IMPORT = {
     "radgal.stock",
     "radgal.basis",
     "radgal.layers",
+    "radgal.sky",
     "radgal.modelinfo",
 }
 

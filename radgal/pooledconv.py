@@ -1,0 +1,281 @@
+"""A steerable convolution with ReLU and pooling behind it, on a CPU: the maps between are never in memory as a whole.
+
+Both forms work on windows of the padded input, a tile each where the sky is known (``sky``) and whole images
+otherwise, and compute again in the backward pass what is cheap to compute.
+
+Shapes: N images, M windows, C channels in and C' out, k side of the kernel, T side of a tile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from radgal.harmonic import HarmonicForm
+from radgal.pooling import few_maps_of, pool_maps, pooled_size, write_gradient
+from radgal.sky import FULLEST_MAPS, Sky
+
+TILE = 6
+"""Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""
+
+
+class FirstLayer(torch.autograd.Function):
+    """Few channels in: windows are convolved and pooled one after the other, (M, C, h, w) -> (M, C', h', w').
+
+    The convolution is a product with the columns of ``unfold``, for a few windows and output channels at a time. With 1
+    input and 192 output channels (D_16) the product is faster than ``conv2d``, whose output is too large for any cache,
+    so that computing the maps twice still saves time (docs/benchmarks.md).
+    """
+
+    @staticmethod
+    def forward(ctx, windows: Tensor, weight: Tensor, blur: Tensor, inside: Tensor) -> Tensor:
+        """``weight`` is (C', C, k, k); ``inside`` (M, h - k, w - k) is 0 beyond the edges of the whole map, else 1."""
+        ctx.save_for_backward(windows, weight, blur, inside)
+        size = tuple((n - 4) // 2 for n in _convolved(windows, weight))
+        out = windows.new_empty(len(windows), len(weight), *size)
+        for some, columns, mask in _few_windows(windows, weight, inside):
+            for channels in _few_channels(weight, columns):
+                maps = (weight[channels].flatten(1) @ columns).view(-1, *_convolved(windows, weight))
+                pooled = pool_maps(maps, blur, 0, mask)
+                out[some, channels] = pooled.view(-1, len(mask), *size).transpose(0, 1)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        windows, weight, blur, inside = ctx.saved_tensors
+        k, size = weight.shape[-1], windows.shape[-2:]
+        grad_windows = torch.empty_like(windows) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight)
+        for some, columns, mask in _few_windows(windows, weight, inside):
+            grad_columns = None if grad_windows is None else torch.zeros_like(columns)
+            for channels in _few_channels(weight, columns):
+                rows = weight[channels].flatten(1)
+                maps = (rows @ columns).view(-1, *_convolved(windows, weight))
+                grad_maps = torch.empty_like(maps)
+                grad_out = grad[some, channels].transpose(0, 1).reshape(len(maps), *grad.shape[-2:])
+                write_gradient(maps, blur, grad_out, grad_maps, 0, mask)
+                grad_maps = grad_maps.view(len(rows), -1)
+                grad_weight[channels].view(len(rows), -1).addmm_(grad_maps, columns.t())
+                if grad_columns is not None:
+                    grad_columns.addmm_(rows.t(), grad_maps)
+            if grad_windows is not None:
+                grad_columns = grad_columns.view(len(columns), len(mask), -1).transpose(0, 1)
+                grad_windows[some] = F.fold(grad_columns, size, k)
+        return grad_windows, grad_weight, None, None
+
+
+def inside(busy: Tensor, tile: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Returns which maxima of the windows of pooled tiles are within the maps: float (M, 2 T + 3, 2 T + 3).
+
+    Args:
+        busy: (N, rows, columns) of tiles.
+        tile: height and width of a tile, pooled pixels.
+        size: height and width of the convolved maps.
+    """
+    _, *place = busy.nonzero(as_tuple=True)
+    rows, columns = (
+        2 * side * number[:, None] - 2 + torch.arange(2 * side + 3) for side, number in zip(tile, place, strict=True)
+    )
+    rows, columns = ((0 <= axis) & (axis < n - 1) for axis, n in zip((rows, columns), size, strict=True))
+    return (rows[:, :, None] & columns[:, None, :]).float()
+
+
+def _convolved(windows: Tensor, weight: Tensor) -> tuple[int, int]:
+    height, width = (n - weight.shape[-1] + 1 for n in windows.shape[-2:])
+    return height, width
+
+
+def _few_windows(windows: Tensor, weight: Tensor, inside: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yields for some windows at a time: which ones, their columns (C k^2, windows x pixels), and what is inside."""
+    height, width = _convolved(windows, weight)
+    step = max(1, 8192 // (height * width))
+    for start in range(0, len(windows), step):
+        some = slice(start, start + step)
+        columns = F.unfold(windows[some], weight.shape[-1])
+        yield some, columns.transpose(0, 1).reshape(columns.shape[1], -1), inside[some]
+
+
+def _few_channels(weight: Tensor, columns: Tensor) -> Iterator[slice]:
+    step = few_maps_of((1, columns.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(weight), step))
+
+
+class DenseForm:
+    """The convolution without padding, of windows, as torch does it; the only parameter is the dense filter."""
+
+    def convolve(self, windows: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        """Returns (M, C, h, w) -> (M, C', h', w')."""
+        return F.conv2d(windows, parameters[0])
+
+    def add_gradients(
+        self, windows: Tensor, parameters: Sequence[Tensor], grad: Tensor, sums: Sequence[Tensor]
+    ) -> Tensor:
+        """Returns the gradient of the windows, given that of the output; adds that of the filter to ``sums``."""
+        grad_windows, grad_filter, _ = torch.ops.aten.convolution_backward(
+            grad, windows, parameters[0], None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True, True, False]
+        )
+        sums[0].add_(grad_filter)
+        return grad_windows
+
+
+class Tiles:
+    """Which parts of a batch's convolved maps are computed: the tiles that are not sky, or maps as a whole.
+
+    Of the empty image, the last, one tile of each kind is computed.
+
+    Args:
+        size: height and width of the convolved maps.
+        kernel_size, padding: of the convolution.
+        sky: of the convolved maps; None: every image is computed as a whole.
+    """
+
+    def __init__(self, size: tuple[int, int], kernel_size: int, padding: int, sky: Sky | None = None):
+        self.size, self.kernel_size, self.padding = size, kernel_size, padding
+        self.whole = tuple(n + n % 2 if sky is None else -(-n // TILE) * TILE for n in size)
+        self._places: list[tuple[Tensor, Tensor]] = []
+        if sky is not None:
+            self._kinds = [sky.kinds(TILE, n // TILE) for n in self.whole]
+            firsts = torch.meshgrid(*(_first_of_each(kinds) for kinds in self._kinds), indexing="ij")
+            self._places = [one.nonzero(as_tuple=True) for one in sky.busy(TILE, size)[:-1]]
+            self._places.append(tuple(axis.flatten() for axis in firsts))
+
+    def place(self, n: int) -> tuple[Tensor, Tensor] | None:
+        """Returns the rows and columns of image n's tiles, or None if it is computed as a whole."""
+        if not self._places or len(self._places[n][0]) * TILE**2 > FULLEST_MAPS * math.prod(self.whole):
+            return None
+        return self._places[n]
+
+    def has_any(self, n: int) -> bool:
+        """Returns whether anything of image n is computed: not if all of it is sky."""
+        place = self.place(n)
+        return place is None or len(place[0]) > 0
+
+    def cut(self, image: Tensor, n: int) -> Tensor:
+        """Returns what image n's tiles depend on, (C, H, W) -> (M, C, h, w)."""
+        bottom, right = (self.whole[i] + self.kernel_size - 1 - self.padding - image.shape[1 + i] for i in (0, 1))
+        padded = F.pad(image, (self.padding, right, self.padding, bottom))
+        if (place := self.place(n)) is None:
+            return padded[None]
+        side = TILE + self.kernel_size - 1
+        return padded.unfold(1, side, TILE).unfold(2, side, TILE).permute(1, 2, 0, 3, 4)[place]
+
+    def write_gradient(self, grad_windows: Tensor, n: int, out: Tensor) -> None:
+        """Writes the gradient of image n, (C, H, W), given that of its windows."""
+        if (place := self.place(n)) is None:
+            whole = grad_windows[0]
+        else:
+            whole = out.new_zeros(len(out), *(pixels + self.kernel_size - 1 for pixels in self.whole))
+            for part, row, column in zip(grad_windows, *(axis.tolist() for axis in place), strict=True):
+                top, left = TILE * row, TILE * column
+                whole[:, top : top + part.shape[1], left : left + part.shape[2]] += part
+        rows, columns = (slice(self.padding, self.padding + pixels) for pixels in out.shape[-2:])
+        out.copy_(whole[:, rows, columns])
+
+    def join(self, tiles: Tensor | None, n: int, sky: Tensor | None) -> Tensor:
+        """Returns image n's maps, (M, C', h', w') -> (C', rows, columns); what is not computed is ``sky``'s.
+
+        Without ``sky`` they are the empty image's own; without ``tiles`` they are all ``sky``.
+        """
+        if (place := self.place(n)) is None:
+            return tiles[0]
+        if tiles is None:
+            return sky
+        if sky is None:
+            rows, columns = self._kinds
+            tiles = tiles.unflatten(0, (-1, int(columns[-1]) + 1))[rows][:, columns]
+            return tiles.permute(2, 0, 3, 1, 4).reshape(tiles.shape[2], *self.whole)
+        maps = sky.clone()
+        self._grid(maps)[:, place[0], :, place[1]] = tiles
+        return maps
+
+    def split(self, grad: Tensor, n: int, grad_sky: Tensor | None) -> Tensor:
+        """Returns the gradient of image n's tiles, given that of its maps; adds the rest to ``grad_sky``."""
+        if (place := self.place(n)) is None:
+            return grad[None]
+        grid = self._grid(grad)
+        if grad_sky is None:
+            rows, columns = self._kinds
+            grid = _add_up(_add_up(grid, 1, rows), 3, columns)
+            return grid.permute(1, 3, 0, 2, 4).flatten(0, 1)
+        tiles = grid[:, place[0], :, place[1]]
+        grid[:, place[0], :, place[1]] = 0
+        grad_sky += grad
+        return tiles
+
+    def crop(self, maps: Tensor) -> Tensor:
+        """Returns the part of the maps that is not there to fill the last tiles, a view."""
+        return maps[:, : self.size[0], : self.size[1]]
+
+    def _grid(self, maps: Tensor) -> Tensor:
+        return maps.view(len(maps), self.whole[0] // TILE, TILE, self.whole[1] // TILE, TILE)
+
+
+def _first_of_each(kinds: Tensor) -> Tensor:
+    """Returns where each number comes first, for numbers in order."""
+    return torch.searchsorted(kinds, kinds.unique())
+
+
+def _add_up(values: Tensor, dim: int, kinds: Tensor) -> Tensor:
+    """Returns the sums over what is of the same kind along ``dim``."""
+    counts = torch.bincount(kinds).tolist()
+    return torch.cat([part.sum(dim, keepdim=True) for part in values.split(counts, dim)], dim)
+
+
+class LaterLayer(torch.autograd.Function):
+    """Many channels in: convolved and pooled image by image, (N, C, H, W) -> (N, C', H', W').
+
+    Kept for the gradient are the input and the convolved tiles.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, blur: Tensor, tiles: Tiles, form: DenseForm | HarmonicForm, keep: bool, *parameters: Tensor
+    ) -> Tensor:
+        """``keep`` says whether there may be a backward pass; ``parameters`` are those of the ``form``."""
+        ctx.save_for_backward(x, blur, *parameters)
+        ctx.tiles, ctx.form, ctx.kept = tiles, form, {}
+        sky = out = None
+        for n in reversed(range(len(x))):
+            convolved = form.convolve(tiles.cut(x[n], n), parameters) if tiles.has_any(n) else None
+            if keep:
+                ctx.kept[n] = convolved
+            maps = tiles.join(convolved, n, sky)
+            if sky is None:  # the empty image is the last
+                sky, out = maps, x.new_empty(len(x), len(maps), *pooled_size(tiles.size))
+            maps = tiles.crop(maps)
+            for some, result in zip(_few(maps), _few(out[n], maps), strict=True):
+                result.copy_(pool_maps(some, blur))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        (x, blur, *parameters), tiles, last = ctx.saved_tensors, ctx.tiles, len(ctx.kept) - 1
+        sky = tiles.join(ctx.kept[last], last, None)
+        grad_x, grad_sky = torch.empty_like(x), torch.zeros_like(sky)
+        sums = [torch.zeros_like(parameter) for parameter in parameters]
+        for n, image in enumerate(x):
+            maps, grad_maps = sky if n == last else tiles.join(ctx.kept[n], n, sky), torch.zeros_like(sky)
+            parts = (tiles.crop(maps), grad[n], tiles.crop(grad_maps))
+            for some, grad_out, result in zip(*(_few(part, parts[0]) for part in parts), strict=True):
+                write_gradient(some, blur, grad_out, result)
+            if n == last:
+                grad_maps += grad_sky
+            grad_tiles = tiles.split(grad_maps, n, None if n == last else grad_sky)
+            if tiles.has_any(n):
+                grad_windows = ctx.form.add_gradients(tiles.cut(image, n), parameters, grad_tiles, sums)
+                tiles.write_gradient(grad_windows, n, grad_x[n])
+            else:
+                grad_x[n] = 0
+        return grad_x, None, None, None, None, *sums
+
+
+def _few(maps: Tensor, like: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Returns the maps in parts, as many channels at a time as fit the cache, for maps of the size of ``like``."""
+    return maps.split(few_maps_of((maps if like is None else like).shape[-2:]))

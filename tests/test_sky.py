@@ -1,0 +1,108 @@
+"""What is computed only where images are not empty sky has the numbers of what is computed everywhere."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import models
+from radgal import sky
+from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.sky import Sky, watch
+
+BACKGROUND = -0.068
+
+
+@functools.cache
+def first_images() -> torch.Tensor:
+    pixels = FIRSTGalaxyData("data").data[:7].double()
+    start = (pixels.shape[-1] - 150) // 2
+    return pixels[:, None, start : start + 150, start : start + 150] / 25.5
+
+
+def galaxies(side: int) -> torch.Tensor:
+    """Seven FIRST images, their sky exactly the background's value; one fills its frame, one is empty."""
+    x = F.interpolate(first_images(), side, mode="area").clone()
+    x[0] += torch.rand(side, side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[1] = 0
+    return x + BACKGROUND
+
+
+def numbers(model: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Returns the logits, and the gradients of all parameters."""
+    logits = model(x)
+    labels = torch.arange(len(x)) % 2
+    grads = torch.autograd.grad(F.cross_entropy(logits, labels), list(model.parameters()))
+    return [logits.detach(), *grads]
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize("side", [50, 61, 150])
+@pytest.mark.parametrize("base", ["VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet"])
+def test_logits_and_gradients_are_those_of_the_whole_images(
+    base: str, side: int, mask: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    nrot = 3 if models.MODELS[base].takes_nrot else None
+    options = dict(nrot=nrot, dropout=0.0, background=BACKGROUND, mask=mask)
+    model = models.build_model(base, n_classes=2, side=side, **options).double()
+    x = galaxies(side)
+    if side < 150:  # small images have little sky: have tiles computed all the same
+        for module in ("layers", "steerable", "pooledconv"):
+            monkeypatch.setattr(f"radgal.{module}.FULLEST_MAPS", 1)
+    watched = []
+    real = sky.Windows.forward
+    monkeypatch.setattr(sky.Windows, "forward", lambda *args: watched.append(1) or real(*args))
+    on_tiles = numbers(model, x)
+    assert watched
+    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    n_watched = len(watched)
+    for got, right in zip(on_tiles, numbers(model, x), strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-10, atol=1e-12)
+    assert len(watched) == n_watched
+
+
+def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=8, dropout=0.0, background=BACKGROUND)
+    x = galaxies(50).float()
+    on_tiles = numbers(model, x)
+    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    monkeypatch.setattr("radgal.steerable.HARMONIC_FROM_ORDER", 1000)
+    for got, right in zip(on_tiles, numbers(model, x), strict=True):
+        assert (got - right).abs().max() < 1e-4 * right.abs().max()
+
+
+def test_busy_tiles_are_those_that_depend_on_a_pixel() -> None:
+    occupied = torch.zeros(2, 12, 12)
+    occupied[0, 5, 11] = 1
+    busy = Sky(occupied).after(-1, 3).busy(4, (10, 10))  # row r depends on rows r - 1 ... r + 3
+    assert busy[0].nonzero().tolist() == [[0, 2], [1, 2]]  # rows 2 ... 6, so tiles 0 and 1; columns 8 and 9, tile 2
+    assert busy[1].all()
+
+
+def test_tiles_of_the_empty_image_are_alike_away_from_its_edges() -> None:
+    view = Sky(torch.zeros(1, 40, 40)).after(-1, 3)
+    assert view.kinds(6, 7).tolist() == [0, 1, 1, 1, 1, 1, 2]  # 38 rows of maps; the last tile needs row 44 of 40
+    assert Sky(torch.zeros(1, 40, 40)).after(-1, 3).kinds(38, 1).tolist() == [0]
+
+
+@pytest.mark.parametrize("case", ["few", "full", "hooks", "gradient"])
+def test_where_the_sky_cannot_help_the_batch_stays_as_it_is(case: str) -> None:
+    torch.manual_seed(0)
+    model = models.build_model("VanillaLeNet", n_classes=2, side=50, background=BACKGROUND)
+    x = galaxies(50).float()
+    assert len(watch(x, model)[0]) == 8
+    if case == "few":
+        x = x[:3]
+    elif case == "full":
+        x = torch.randn_like(x)
+    elif case == "hooks":
+        model.fc1.register_forward_hook(lambda *_: None)
+    else:
+        x.requires_grad_()
+    got, view = watch(x, model)
+    assert got is x and view is None
