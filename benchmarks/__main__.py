@@ -14,7 +14,7 @@ from benchmarks import gpu, growth, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
-from radgal.augment import to_input
+from radgal.augment import background_value, to_input
 from radgal.data import DATASETS, crop_and_pad
 from radgal.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, pick_device, write_json
@@ -66,7 +66,7 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
     labels = images.targets[::step][:n].to(device)
     equality = {}
     for name in args.models:
-        equality[name] = check_equality(name, side, x, labels)
+        equality[name] = check_equality(name, side, x, labels, background_value(images.mean, images.std))
         print(f"{name}: as stock, relative " + ", ".join(f"{k} {v:.1e}" for k, v in equality[name].items()), flush=True)
     rows: list[dict] = []
     for name in args.models:

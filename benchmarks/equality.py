@@ -12,7 +12,7 @@ from utils import UserError
 TOLERANCE = 1e-4
 
 
-def check_equality(name: str, side: int, x: Tensor, labels: Tensor) -> dict:
+def check_equality(name: str, side: int, x: Tensor, labels: Tensor, background: float) -> dict:
     """Returns the relative differences of this program's network to the stock one: same weights, same images, fp32.
 
     The difference of two tensors is the length of a - b over the length of b; of the gradients the largest of all
@@ -22,7 +22,8 @@ def check_equality(name: str, side: int, x: Tensor, labels: Tensor) -> dict:
         UserError: if a difference exceeds ``TOLERANCE``: times of different functions mean nothing.
     """
     torch.manual_seed(0)
-    stock, ours = (build(name, side, stock=which, dropout=0.0).to(x.device) for which in (True, False))
+    options = dict(dropout=0.0, background=background)
+    stock, ours = (build(name, side, stock=which, **options).to(x.device) for which in (True, False))
     ours.load_state_dict(stock.state_dict())
     results: list[tuple[Tensor, Tensor]] = []
     gradients: list[dict[str, Tensor]] = []

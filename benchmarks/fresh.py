@@ -1,6 +1,8 @@
 """Construction time and peak memory, each in a process of its own: ``python -m benchmarks.fresh`` prints them as JSON.
 
-Usage: python -m benchmarks.fresh NAME stock|ours SIDE BATCH_SIZE DEVICE PRECISION THREADS
+Usage: python -m benchmarks.fresh NAME stock|ours BATCH DEVICE PRECISION THREADS
+
+BATCH is a file of torch.save with the images x (N, 1, S, S), their labels, and the background's value.
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ from importlib import import_module
 from pathlib import Path
 
 
-def in_fresh_process(name: str, path: str, side: int, batch_size: int, device: str, precision: str, threads: int):
+def in_fresh_process(name: str, path: str, batch: Path, device: str, precision: str, threads: int) -> dict:
     """Returns what ``main`` prints in a new process: seconds to build the network, and bytes to train it."""
-    words = [name, path, side, batch_size, device, precision, threads]
+    words = [name, path, batch, device, precision, threads]
     command = [sys.executable, "-m", "benchmarks.fresh", *map(str, words)]
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(name: str, path: str, side: str, batch_size: str, device: str, precision: str, threads: str) -> None:
+def main(name: str, path: str, batch: str, device: str, precision: str, threads: str) -> None:
     """Builds the network, makes two training steps, and prints what both cost."""
     import torch
 
@@ -35,14 +37,14 @@ def main(name: str, path: str, side: str, batch_size: str, device: str, precisio
     if parse_name(name)[1] is not None:  # imports, of e2cnn above all, are no part of the construction
         import_module("radgal.stock")
         import_module("radgal.steerable")
+    given = torch.load(batch, weights_only=True)
     before = peak_memory()
     started = time.perf_counter()
-    model = build(name, int(side), stock=path == "stock")
+    model = build(name, given["x"].shape[-1], stock=path == "stock", background=given["background"])
     build_s = time.perf_counter() - started
 
     where = pick_device(device)
-    x = torch.zeros(int(batch_size), 1, int(side), int(side), device=where)
-    labels = torch.zeros(int(batch_size), dtype=torch.int64, device=where)
+    x, labels = given["x"].to(where), given["labels"].to(where)
     trainer = Trainer(model.to(where), path, choose_precision(precision, where))
     for _ in range(2):
         trainer.step(x, labels)

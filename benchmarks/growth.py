@@ -10,6 +10,7 @@ import torch
 from benchmarks.measure import Trainer
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
+from radgal.augment import background_value
 from radgal.data import crop_and_pad
 from radgal.plots import GRAY, color_of, new_figure, save_figure, style
 from radgal.precision import choose_precision
@@ -31,14 +32,14 @@ def measure(images, args, device: torch.device, say: Callable[[str], None]) -> d
 
 
 def _step(name: str, side: int, images, args, device: torch.device, say: Callable[[str], None]) -> dict:
-    batch = args.batch_size[0] if args.batch_size else 2
+    batch = args.batch_size[0] if args.batch_size else 4
     native = images.data.shape[-1]
     pixels = crop_and_pad(images.data[:batch], min(side, native), max(0, side - native))
     x = (pixels.to(device).float() / 255 - images.mean) / images.std
-    labels = images.targets[:batch].to(device)
+    labels, background = images.targets[:batch].to(device), background_value(images.mean, images.std)
     paths = {}
     for path in ("stock", "ours"):
-        model = build(name, side, stock=path == "stock").to(device)
+        model = build(name, side, stock=path == "stock", background=background).to(device)
         trainer = Trainer(model, path, choose_precision(args.precision[0], device))
         paths[path] = lambda trainer=trainer: trainer.step(x, labels)
     found = compare(interleave(paths, args.repeats, device), 1e3 / batch)
@@ -52,9 +53,9 @@ def save_growth(result: dict, path: Path) -> None:
     left, right = figure.subplots(1, 2)
     where = f"batch {result['by_group'][0]['batch_size']}"
     cost, side = "training step, ms per image", result["by_group"][0]["side"]
-    style(left, f"LeNets of $C_N$ and $D_N$, {side} px, {where}", "N", cost)
+    style(left, f"LeNets of C_N and D_N, {side} px, {where}", "N", cost)
     style(right, f"against the size of the image, {where}", "side of the image, px", cost)
-    by_kind = {f"${kind}_N$": [row for row in result["by_group"] if row["model"][0] == kind] for kind in "CD"}
+    by_kind = {f"{kind}_N": [row for row in result["by_group"] if row["model"][0] == kind] for kind in "CD"}
     _draw(left, by_kind, lambda row: int(row["model"][1:]))
     left.set_xticks(range(0, 21, 4))
     names = dict.fromkeys(row["model"] for row in result["by_side"])

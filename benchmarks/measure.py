@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader
 from benchmarks import published
 from benchmarks.fresh import in_fresh_process
 from benchmarks.timing import compare, interleave, spread
-from radgal.augment import random_poses, to_input
+from radgal.augment import background_value, random_poses, to_input
 from radgal.batches import GalaxyImages
 from radgal.data import Split, crop_and_pad, split_indices
 from radgal.precision import Precision, choose_precision, compile_for_training
@@ -76,7 +78,7 @@ class Bench:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        self.side = self.imsize + self.pad
+        self.side, self.background = self.imsize + self.pad, background_value(self.images.mean, self.images.std)
         pixels = crop_and_pad(self.images.data, self.imsize, self.pad)
         rows, val_rows = split_indices(self.images.targets, 0.2)
         self.all = Split(pixels, self.images.targets, self.images.names)
@@ -91,7 +93,8 @@ class Bench:
         """Returns both paths with the same weights."""
         made = {}
         for path in ("stock", "ours"):
-            model = published.build(self.name, self.side, stock=path == "stock").to(self.device)
+            model = published.build(self.name, self.side, stock=path == "stock", background=self.background)
+            model = model.to(self.device)
             if made:
                 model.load_state_dict(made["stock"].model.state_dict())
             made[path] = Trainer(model, path, choose_precision(self.precision, self.device))
@@ -168,12 +171,15 @@ class Bench:
     def _fresh(self) -> list[dict]:
         """Construction and peak memory, in new processes; the first, which may fill a cache, does not count."""
         found: dict[str, list[dict]] = {"stock": [], "ours": []}
-        settings = (self.side, self.batch_size, str(self.device), self.precision, torch.get_num_threads())
-        if published.parse_name(self.name)[1] is not None:
-            in_fresh_process(self.name, "ours", *settings)
-        for _ in range(1 if self.repeats < 5 else 3):
-            for path, results in found.items():
-                results.append(in_fresh_process(self.name, path, *settings))
+        batch = {"x": self.x.cpu(), "labels": self.batch.labels.cpu(), "background": self.background}
+        with TemporaryDirectory() as folder:
+            torch.save(batch, file := Path(folder, "batch.pt"))
+            settings = (file, str(self.device), self.precision, torch.get_num_threads())
+            if published.parse_name(self.name)[1] is not None:
+                in_fresh_process(self.name, "ours", *settings)
+            for _ in range(1 if self.repeats < 5 else 3):
+                for path, results in found.items():
+                    results.append(in_fresh_process(self.name, path, *settings))
         rows = []
         for what, unit, key, scale in (
             ("construction", "s", "build_s", 1),

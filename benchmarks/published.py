@@ -34,13 +34,18 @@ def parse_name(name: str) -> tuple[str, int | None]:
     return f"{name[0]}NSteerableLeNet", int(name[1:])
 
 
-def build(name: str, side: int, *, stock: bool, dropout: float = 0.5) -> nn.Module:
-    """Returns the network called 'LeNet', 'C16', 'D4', ...: of stock modules, or of this program's."""
+def build(name: str, side: int, *, stock: bool, dropout: float = 0.5, background: float = 0.0) -> nn.Module:
+    """Returns the network called 'LeNet', 'C16', 'D4', ...: of stock modules, or of this program's.
+
+    Args:
+        background: value of an empty pixel in the images, as in training; see ``models.GalaxyNet``.
+    """
     base, nrot = parse_name(name)
     if stock and nrot is None:
-        return StockLeNet(1, 2, side, dropout=dropout)
+        return StockLeNet(1, 2, side, dropout=dropout, background=background)
     engine = "e2cnn" if stock else "fast"
-    return models.build_model(base, n_classes=2, side=side, nrot=nrot, dropout=dropout, engine=engine)
+    options = dict(dropout=dropout, background=background, engine=engine)
+    return models.build_model(base, n_classes=2, side=side, nrot=nrot, **options)
 
 
 def pil_loader(images: GalaxyImages, rows: list[int], batch_size: int, imsize: int, pad: int) -> DataLoader:

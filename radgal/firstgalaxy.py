@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
 import logging
@@ -55,8 +56,9 @@ class FIRSTGalaxyData(GalaxyImages):
     )
 
     def read(self, download, mirror):
-        content = _unzip(self._find_zip(download, mirror))
-        return _read_h5(content, TRAIN_SPLITS if self.train else TEST_SPLITS, self.native_size)
+        images, labels, names, splits = _read_zip(self._find_zip(download, mirror))
+        rows = np.flatnonzero(np.isin(splits, TRAIN_SPLITS if self.train else TEST_SPLITS))
+        return images[rows], labels[rows], [names[i] for i in rows]
 
     def _find_zip(self, download: bool, mirror: str | None) -> Path:
         """Returns the checked file of the installed package (none of whose code runs), or one lying about."""
@@ -72,6 +74,12 @@ class FIRSTGalaxyData(GalaxyImages):
         return fetch(self.archive, self.root, download, mirror, troubles)
 
 
+@functools.lru_cache(maxsize=1)
+def _read_zip(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Returns what ``_read_h5`` does of a checked zip, once per process: it holds the training and the test part."""
+    return _read_h5(_unzip(path), FIRSTGalaxyData.native_size)
+
+
 def _unzip(path: Path) -> bytes:
     """Returns the one file in the checked zip: 200 MB, mostly zeros, 0.7 s, so nothing is cached on disk."""
     with zipfile.ZipFile(path) as file:
@@ -81,23 +89,24 @@ def _unzip(path: Path) -> bytes:
         return file.read(member)
 
 
-def _read_h5(content: bytes, splits: tuple[bytes, ...], side: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Returns images uint8 (N, side, side), labels int64 (N,) and names of the FRI and FRII in ``splits``."""
+def _read_h5(content: bytes, side: int) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Returns images uint8 (N, side, side), labels int64 (N,), names and splits (N,) of the FRI and FRII."""
     try:
         import h5py
     except ImportError:
         raise UserError("FIRSTGalaxyData is an HDF5 file: pip install h5py") from None
 
-    images, labels, names = [], [], []
+    images, labels, names, splits = [], [], [], []
     with h5py.File(io.BytesIO(content), "r") as file:
         for i in range(len(file)):
             group = file[f"data_{i}"]
             label = int(group["Label_literature"][()])
-            if label >= len(FIRSTGalaxyData.classes) or group["Split_literature"][()] not in splits:
+            if label >= len(FIRSTGalaxyData.classes):
                 continue
             image = group["Img"]
             start = (image.shape[0] - side) // 2
             images.append(image[start : start + side, start : start + side])
             labels.append(label)
+            splits.append(group["Split_literature"][()])
             names.append(image.attrs["Filepath_literature"].rsplit("/", 1)[-1].removesuffix(".png"))
-    return np.stack(images), np.array(labels, dtype=np.int64), names
+    return np.stack(images), np.array(labels, dtype=np.int64), names, np.array(splits)

@@ -91,8 +91,8 @@ def test_growth_is_drawn(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_nothing_is_timed_if_the_paths_differ(tmp_path: Path, monkeypatch, capsys) -> None:
-    def other(name: str, side: int, *, stock: bool, dropout: float = 0.5):
-        model = build(name, side, stock=stock, dropout=dropout)
+    def other(name: str, side: int, *, stock: bool, **options):
+        model = build(name, side, stock=stock, **options)
         if not stock:
             model.forward = lambda x: 1.001 * type(model).forward(model, x)
         return model

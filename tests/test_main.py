@@ -174,6 +174,7 @@ def test_runs_as_a_command_from_another_folder(config: Path, tmp_path: Path) -> 
     assert "best epoch 1 of 1" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize("base, nrot", [("CNSteerableLeNet", 4), ("DNSteerableLeNet", 4)])
 @pytest.mark.parametrize("dataset", ["MBFRConfident", "FRDEEPF"])
@@ -272,7 +273,7 @@ def test_wrong_choices_are_refused_before_anything_is_computed(config: Path, tmp
         (["--compare", "nowhere"], "no run folder or checkpoint nowhere"),
         (["--figures", "-1"], "--figures -1"),
         (["--seed", "-1"], "--seed -1"),
-        (["--device", "gpu"], "device 'gpu'"),
+        (["--device", "gpu"], "device: 'gpu'"),
     ):
         with pytest.raises(UserError, match=message):
             main.main(["rotate", str(tmp_path / "out"), *words])
@@ -289,6 +290,7 @@ def test_results_of_another_epoch_are_not_put_in_the_place_of_the_kept_ones(conf
     assert (tmp_path / "out" / "last" / "equivariance.csv").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_only_runs_that_were_tested_alike_are_compared(tmp_path: Path, config: Path, real_data: Path, capsys) -> None:
     common = ["training.epochs=1", f"data.mirror={real_data}", f"data.datadir={tmp_path / 'data'}"]
@@ -323,6 +325,7 @@ def test_repeat_skips_what_is_finished_and_resumes_what_is_not(config: Path, tmp
         main.main([*words, "training.lr0=0.5"])
 
 
+@pytest.mark.slow
 def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
     words = ["repeat", "--config", str(config), "--seeds", "1", "--folds", "2", "--out", str(tmp_path / "rep")]
     main.main([*words, "--set", "training.epochs=1", "model.quiet=True"])
