@@ -96,7 +96,7 @@ def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
     to_filters = torch.linalg.pinv(torch.cat(filters).flatten(1))
     sampled = make_basis(symmetry, True, kernel_size).sampled
     sampled = sampled.view(-1, flips, n_rot, flips, n_rot, kernel_size**2)
-    coordinates = torch.cat([_coordinates(some.double(), transform, to_filters) for some in sampled.split(32)])
+    coordinates = torch.cat([_coordinates(some.double(), transform, to_filters) for some in sampled.split(12)])
     sets = []
     for members, part in zip(filters, coordinates.split([len(f) for f in filters], dim=-1), strict=True):
         coupled = part.abs().amax((0, 3, 4, 5, 6)) > 1e-5

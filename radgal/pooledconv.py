@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from radgal.harmonic import HarmonicForm
 from radgal.pooling import few_maps_of, pool_maps, pooled_size, write_gradient
-from radgal.sky import FULLEST_MAPS, Sky
+from radgal.sky import FULLEST_MAPS, Sky, TiledMaps, WholeMaps
 
 TILE = 6
 """Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""
@@ -165,17 +165,18 @@ class Tiles:
         side = TILE + self.kernel_size - 1
         return padded.unfold(1, side, TILE).unfold(2, side, TILE).permute(1, 2, 0, 3, 4)[place]
 
-    def write_gradient(self, grad_windows: Tensor, n: int, out: Tensor) -> None:
-        """Writes the gradient of image n, (C, H, W), given that of its windows."""
+    def gradient(self, grad_windows: Tensor, n: int, size: Sequence[int]) -> Tensor:
+        """Returns the gradient of image n, (C, H, W), given that of its windows; ``size`` is (H, W)."""
         if (place := self.place(n)) is None:
             whole = grad_windows[0]
         else:
-            whole = out.new_zeros(len(out), *(pixels + self.kernel_size - 1 for pixels in self.whole))
+            shape = (pixels + self.kernel_size - 1 for pixels in self.whole)
+            whole = grad_windows.new_zeros(grad_windows.shape[1], *shape)
             for part, row, column in zip(grad_windows, *(axis.tolist() for axis in place), strict=True):
                 top, left = TILE * row, TILE * column
                 whole[:, top : top + part.shape[1], left : left + part.shape[2]] += part
-        rows, columns = (slice(self.padding, self.padding + pixels) for pixels in out.shape[-2:])
-        out.copy_(whole[:, rows, columns])
+        rows, columns = (slice(self.padding, self.padding + pixels) for pixels in size)
+        return whole[:, rows, columns]
 
     def join(self, tiles: Tensor | None, n: int, sky: Tensor | None) -> Tensor:
         """Returns image n's maps, (M, C', h', w') -> (C', rows, columns); what is not computed is ``sky``'s.
@@ -235,19 +236,33 @@ class LaterLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, blur: Tensor, tiles: Tiles, form: DenseForm | HarmonicForm, keep: bool, *parameters: Tensor
+        ctx,
+        x: Tensor,
+        blur: Tensor,
+        tiles: Tiles,
+        layout: tuple[Tensor, int, int] | None,
+        form: DenseForm | HarmonicForm,
+        keep: bool,
+        *parameters: Tensor,
     ) -> Tensor:
-        """``keep`` says whether there may be a backward pass; ``parameters`` are those of the ``form``."""
+        """Returns the pooled maps.
+
+        Args:
+            x: maps or, with a ``layout``, tiles of them; see ``sky.Sky``.
+            keep: whether there may be a backward pass.
+            parameters: of the ``form``.
+        """
         ctx.save_for_backward(x, blur, *parameters)
-        ctx.tiles, ctx.form, ctx.kept = tiles, form, {}
+        ctx.tiles, ctx.layout, ctx.form, ctx.kept = tiles, layout, form, {}
+        images = WholeMaps(x) if layout is None else TiledMaps(x, *layout)
         sky = out = None
-        for n in reversed(range(len(x))):
-            convolved = form.convolve(tiles.cut(x[n], n), parameters) if tiles.has_any(n) else None
+        for n in reversed(range(len(images))):
+            convolved = form.convolve(tiles.cut(images[n], n), parameters) if tiles.has_any(n) else None
             if keep:
                 ctx.kept[n] = convolved
             maps = tiles.join(convolved, n, sky)
             if sky is None:  # the empty image is the last
-                sky, out = maps, x.new_empty(len(x), len(maps), *pooled_size(tiles.size))
+                sky, out = maps, x.new_empty(len(images), len(maps), *pooled_size(tiles.size))
             maps = tiles.crop(maps)
             for some, result in zip(_few(maps), _few(out[n], maps), strict=True):
                 result.copy_(pool_maps(some, blur))
@@ -258,22 +273,27 @@ class LaterLayer(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple:
         (x, blur, *parameters), tiles, last = ctx.saved_tensors, ctx.tiles, len(ctx.kept) - 1
         sky = tiles.join(ctx.kept[last], last, None)
-        grad_x, grad_sky = torch.empty_like(x), torch.zeros_like(sky)
-        sums = [torch.zeros_like(parameter) for parameter in parameters]
-        for n, image in enumerate(x):
+        images = WholeMaps(x) if ctx.layout is None else TiledMaps(x, *ctx.layout)
+        grad_sky, sums = torch.zeros_like(sky), [torch.zeros_like(parameter) for parameter in parameters]
+
+        def through_pooling(n: int) -> Tensor:
+            """Returns the gradient of image n's tiles; a function, so that the maps are gone afterwards."""
             maps, grad_maps = sky if n == last else tiles.join(ctx.kept[n], n, sky), torch.zeros_like(sky)
             parts = (tiles.crop(maps), grad[n], tiles.crop(grad_maps))
             for some, grad_out, result in zip(*(_few(part, parts[0]) for part in parts), strict=True):
                 write_gradient(some, blur, grad_out, result)
             if n == last:
                 grad_maps += grad_sky
-            grad_tiles = tiles.split(grad_maps, n, None if n == last else grad_sky)
+            return tiles.split(grad_maps, n, None if n == last else grad_sky)
+
+        for n in range(len(images)):
+            image, grad_tiles = images[n], through_pooling(n)
+            grad_image = torch.zeros_like(image)
             if tiles.has_any(n):
                 grad_windows = ctx.form.add_gradients(tiles.cut(image, n), parameters, grad_tiles, sums)
-                tiles.write_gradient(grad_windows, n, grad_x[n])
-            else:
-                grad_x[n] = 0
-        return grad_x, None, None, None, None, *sums
+                grad_image = tiles.gradient(grad_windows, n, image.shape[-2:])
+            images.add_gradient(n, grad_image)
+        return images.gradient(), None, None, None, None, None, *sums
 
 
 def _few(maps: Tensor, like: Tensor | None = None) -> tuple[Tensor, ...]:

@@ -38,12 +38,15 @@ class Sky:
 
     Attributes:
         occupied: (N, S, S) float32, 1 where a pixel differs from the background; 0 in the last image.
+        layout: None where the feature maps are there as (N, C, H, W); or, where they are tiles yet to be put together,
+            which ones, and (H, W): the last three arguments of ``Assemble``.
     """
 
     occupied: Tensor
     stride: int = 1
     first: int = 0
     last: int = 0
+    layout: tuple[Tensor, int, int] | None = None
 
     def after(self, first: int, last: int, stride: int = 1) -> Sky:
         """Returns the same, seen from a layer's output whose row r depends on rows stride * r + first ... + last."""
@@ -98,9 +101,14 @@ def is_watched(model: nn.Module) -> bool:
     return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
 
 
+def assembled(x: Tensor, sky: Sky | None) -> Tensor:
+    """Returns the feature maps, (N, C, H, W), which may have been tiles so far."""
+    return x if sky is None or sky.layout is None else Assemble.apply(x, *sky.layout)
+
+
 def images_alone(x: Tensor, sky: Sky | None) -> Tensor:
-    """Returns the batch without the empty image."""
-    return x if sky is None else x[:-1]
+    """Returns the feature maps without those of the empty image."""
+    return x if sky is None else assembled(x, sky)[:-1]
 
 
 class Windows(torch.autograd.Function):
@@ -161,3 +169,72 @@ class Assemble(torch.autograd.Function):
         empty = grad.sum(0).permute(1, 3, 0, 2, 4)
         tiles[-rows * columns :] += empty.reshape(rows * columns, *tiles.shape[1:])
         return tiles, None, None, None
+
+
+class WholeMaps:
+    """The maps of a batch (N, C, H, W), with the methods of ``TiledMaps``."""
+
+    def __init__(self, maps: Tensor):
+        self.maps, self._grad = maps, None
+
+    def __len__(self) -> int:
+        return len(self.maps)
+
+    def __getitem__(self, n: int) -> Tensor:
+        return self.maps[n]
+
+    def add_gradient(self, n: int, grad: Tensor) -> None:
+        if self._grad is None:
+            self._grad = torch.empty_like(self.maps)
+        self._grad[n] = grad
+
+    def gradient(self) -> Tensor:
+        return self._grad
+
+
+class TiledMaps:
+    """The maps of a batch whose tiles are not put together, one image at a time: those of all are never in memory.
+
+    Args:
+        tiles, busy, height, width: the arguments of ``Assemble``.
+    """
+
+    def __init__(self, tiles: Tensor, busy: Tensor, height: int, width: int):
+        self.tiles, self.size = tiles, (height, width)
+        self._places = [one.nonzero(as_tuple=True) for one in busy]
+        self._parts = tiles.split([len(rows) for rows, _ in self._places])
+        self._grid = (tiles.shape[1], busy.shape[1], tiles.shape[2], busy.shape[2], tiles.shape[3])
+        self._sky = self._fill(tiles.new_empty(self._grid), len(busy) - 1)
+        self._grad: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, n: int) -> Tensor:
+        """Returns image n's maps, (C, H, W)."""
+        maps = self._fill(self._sky.clone(), n).view(self._grid[0], self._grid[1] * self._grid[2], -1)
+        return maps[:, : self.size[0], : self.size[1]]
+
+    def _fill(self, grid: Tensor, n: int) -> Tensor:
+        rows, columns = self._places[n]
+        grid[:, rows, :, columns] = self._parts[n]
+        return grid
+
+    def add_gradient(self, n: int, grad: Tensor) -> None:
+        """Takes, and may change, the gradient of image n's maps; the empty image's, which has the sky's, is last."""
+        if self._grad is None:
+            self._grad, self._grad_sky = torch.empty_like(self.tiles), torch.zeros_like(self._sky)
+        bottom, right = (self._grid[i] * self._grid[i + 1] - grad.shape[-1 - (i == 1)] for i in (1, 3))
+        grid = F.pad(grad, (0, right, 0, bottom)).contiguous().view(self._grid)
+        if n == len(self) - 1:
+            grid += self._grad_sky
+        rows, columns = self._places[n]
+        part = self._grad.split([len(rows) for rows, _ in self._places])[n]
+        part.copy_(grid[:, rows, :, columns])
+        if n < len(self) - 1:
+            grid[:, rows, :, columns] = 0
+            self._grad_sky += grid
+
+    def gradient(self) -> Tensor:
+        """Returns the gradient of the tiles."""
+        return self._grad

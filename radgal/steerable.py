@@ -7,6 +7,7 @@ element, which G permutes. See Weiler & Cesa 2019, arXiv:1911.08251.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from radgal.basis import KernelBasis, Symmetry, make_basis
 from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.pooledconv import DenseForm, FirstLayer, LaterLayer, Tiles, inside
 from radgal.pooling import ReluMaxBlur, blurred, full_precision, pooled_size
-from radgal.sky import FULLEST_MAPS, Assemble, Sky, Windows, is_watched, runs_eagerly_on_cpu
+from radgal.sky import FULLEST_MAPS, Sky, Windows, assembled, is_watched, runs_eagerly_on_cpu
 
 HARMONIC_FROM_ORDER = 16
 FIRST_TILE = 6
@@ -91,39 +92,41 @@ class SteerableConv(nn.Module):
 
         Hooks of either module need what is between them, so with hooks the modules are called in turn.
         """
+        before = sky
         convolved = sky and sky.after(-self.padding, self.kernel_size - 1 - self.padding)
         sky = convolved and convolved.after(-2, 3, stride=2)
         harmonic, in_turn = self._harmonic_pays(x), is_watched(self) or is_watched(pool) or not len(x)
         if torch.is_autocast_enabled("cpu") and self.regular_input and not harmonic:
             in_turn = True  # the dense form computes in the lower precision that was asked for
         if in_turn or not runs_eagerly_on_cpu(x) or not self._same_precision(x):
-            return pool(self(x)), sky
-        size = tuple(n + 2 * self.padding - self.kernel_size + 1 for n in x.shape[-2:])
+            return pool(self(assembled(x, before))), sky
+        layout = before and before.layout
+        size = tuple(n + 2 * self.padding - self.kernel_size + 1 for n in (layout[1:] if layout else x.shape[-2:]))
         with full_precision(x.device):
             x = x.to(self.weights.dtype)
             if not self.regular_input:
-                return self._first(x, sky, pool, size), sky
+                return self._first(x, sky, pool, size)
             tiles = Tiles(size, self.kernel_size, self.padding, convolved)
             if harmonic:
                 form = HarmonicForm(make_plan(self.symmetry, self.kernel_size))
                 parameters = self._reuse("harmonic", self._matrices)
             else:
                 form, parameters = DenseForm(), self._reuse("dense", self._dense)
-            return LaterLayer.apply(x, pool.blur, tiles, form, torch.is_grad_enabled(), *parameters), sky
+            return LaterLayer.apply(x, pool.blur, tiles, layout, form, torch.is_grad_enabled(), *parameters), sky
 
-    def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool, size: tuple[int, ...]) -> Tensor:
-        """Returns the convolved and pooled fields of few channels; ``size`` is that of the convolved maps."""
+    def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool, size: tuple[int, ...]) -> tuple[Tensor, Sky | None]:
+        """Returns the pooled fields of few channels, and their sky; ``size`` is that of the convolved maps."""
         pooled, before = pooled_size(size), self.padding + 2
-        busy = None if sky is None else sky.busy(FIRST_TILE, pooled)
+        busy, tile, layout = None if sky is None else sky.busy(FIRST_TILE, pooled), (FIRST_TILE, FIRST_TILE), None
         if busy is None or busy.float().mean() > FULLEST_MAPS:
-            tile, busy = pooled, torch.ones(len(x), 1, 1, dtype=torch.bool)
+            busy, tile = torch.ones(len(x), 1, 1, dtype=torch.bool), pooled
             after = [2 * t + 3 + self.kernel_size - n - before for t, n in zip(tile, x.shape[-2:], strict=True)]
             windows = F.pad(x, (before, after[1], before, after[0]))
         else:
-            tile = (FIRST_TILE, FIRST_TILE)
+            layout = (busy, *pooled)
             windows = Windows.apply(x, busy, 2 * FIRST_TILE, 2 * FIRST_TILE + 3 + self.kernel_size, before)
         tiles = FirstLayer.apply(windows, self._reuse("dense", self._dense)[0], pool.blur, inside(busy, tile, size))
-        return tiles if tile == pooled else Assemble.apply(tiles, busy, *pooled)
+        return tiles, sky and replace(sky, layout=layout)
 
     def _harmonic_pays(self, x: Tensor) -> bool:
         """Returns whether the harmonic form is the faster one: on a CPU, for large groups.
