@@ -19,7 +19,6 @@ class PooledConv2d(nn.Conv2d):
     On a CPU most of the time of the plain LeNet goes into convolutions with 1 and 6 channels and into looking for
     maxima. There the four pixels of each pooling window are computed as four sets of channels, by one convolution
     of stride 2 whose kernels are the kernel shifted by 0 or 1 pixels; pooling is then a maximum of whole channels.
-    A training step of the plain LeNet is 1.3 times as fast (docs/benchmarks.md, row LeNet, training step).
 
     Args:
         in_channels: channels of the input.
