@@ -65,6 +65,17 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     assert len(watched) == n_watched
 
 
+def test_kernels_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr("radgal.layers.FULLEST_MAPS", 1)
+    model = models.VanillaLeNet(1, 2, 150, 11, background=BACKGROUND, dropout=0.0).double()
+    x = galaxies(150)
+    with_sky = numbers(model, x)
+    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    for got, right in zip(with_sky, numbers(model, x), strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-10, atol=1e-12)
+
+
 def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=8, dropout=0.0, background=BACKGROUND)
