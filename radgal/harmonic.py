@@ -187,6 +187,8 @@ def mixing_matrices(plan: HarmonicPlan, weights: Tensor, in_fields: int, out_fie
 class HarmonicForm:
     """The convolution without padding, of windows whose rows and columns give an even number of output pixels."""
 
+    at_once = 6  # windows: little is in memory, and it takes no longer
+
     def __init__(self, plan: HarmonicPlan):
         self.plan = plan
 

@@ -8,7 +8,6 @@ Shapes: N images, M windows, C channels in and C' out, k side of the kernel, T s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from radgal.harmonic import HarmonicForm
 from radgal.pooling import few_maps_of, pool_maps, pooled_size, write_gradient
-from radgal.sky import FULLEST_MAPS, Sky, TiledMaps, WholeMaps
+from radgal.sky import Sky, TiledMaps, WholeMaps
 
 TILE = 6
 """Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""
@@ -109,6 +108,8 @@ def _few_channels(weight: Tensor, columns: Tensor) -> Iterator[slice]:
 class DenseForm:
     """The convolution without padding, of windows, as torch does it; the only parameter is the dense filter."""
 
+    at_once = 1000  # windows: all of an image
+
     def convolve(self, windows: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Returns (M, C, h, w) -> (M, C', h', w')."""
         return F.conv2d(windows, parameters[0])
@@ -147,9 +148,7 @@ class Tiles:
 
     def place(self, n: int) -> tuple[Tensor, Tensor] | None:
         """Returns the rows and columns of image n's tiles, or None if it is computed as a whole."""
-        if not self._places or len(self._places[n][0]) * TILE**2 > FULLEST_MAPS * math.prod(self.whole):
-            return None
-        return self._places[n]
+        return self._places[n] if self._places else None
 
     def has_any(self, n: int) -> bool:
         """Returns whether anything of image n is computed: not if all of it is sky."""
@@ -257,7 +256,8 @@ class LaterLayer(torch.autograd.Function):
         images = WholeMaps(x) if layout is None else TiledMaps(x, *layout)
         sky = out = None
         for n in reversed(range(len(images))):
-            convolved = form.convolve(tiles.cut(images[n], n), parameters) if tiles.has_any(n) else None
+            parts = tiles.cut(images[n], n).split(form.at_once)
+            convolved = torch.cat([form.convolve(part, parameters) for part in parts]) if tiles.has_any(n) else None
             if keep:
                 ctx.kept[n] = convolved
             maps = tiles.join(convolved, n, sky)
@@ -290,8 +290,9 @@ class LaterLayer(torch.autograd.Function):
             image, grad_tiles = images[n], through_pooling(n)
             grad_image = torch.zeros_like(image)
             if tiles.has_any(n):
-                grad_windows = ctx.form.add_gradients(tiles.cut(image, n), parameters, grad_tiles, sums)
-                grad_image = tiles.gradient(grad_windows, n, image.shape[-2:])
+                parts = zip(*(w.split(ctx.form.at_once) for w in (tiles.cut(image, n), grad_tiles)), strict=True)
+                grad_windows = [ctx.form.add_gradients(part, parameters, grad, sums) for part, grad in parts]
+                grad_image = tiles.gradient(torch.cat(grad_windows), n, image.shape[-2:])
             images.add_gradient(n, grad_image)
         return images.gradient(), None, None, None, None, None, *sums
 

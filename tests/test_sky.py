@@ -51,7 +51,7 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     model = models.build_model(base, n_classes=2, side=side, **options).double()
     x = galaxies(side)
     if side < 150:  # small images have little sky: have tiles computed all the same
-        for module in ("layers", "steerable", "pooledconv"):
+        for module in ("layers", "steerable"):
             monkeypatch.setattr(f"radgal.{module}.FULLEST_MAPS", 1)
     watched = []
     real = sky.Windows.forward
