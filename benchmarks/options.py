@@ -29,7 +29,7 @@ def parse(argv: list[str]) -> Namespace:
     add("what", nargs="?", choices=("all", "growth"), default="all", help="what to measure (default: all)")
     add("--quick", action="store_true", help="few networks, small images, few repeats")
     add("--models", nargs="+", metavar="NAME", help="LeNet, C<N> or D<N> (default: LeNet to D16)")
-    add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 2")
+    add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 4")
     add("--imsize", type=int, metavar="PX", help="central pixels that are used (default: 150, with --quick 50)")
     add("--pad", type=int, default=1, metavar="PX", help="rows and columns added (default: 1, as published)")
     add("--threads", type=int, metavar="N", help="of both paths (default: torch's choice)")

@@ -184,11 +184,13 @@ class WholeMaps:
         return self.maps[n]
 
     def add_gradient(self, n: int, grad: Tensor) -> None:
+        """Takes the gradient of image n's maps."""
         if self._grad is None:
             self._grad = torch.empty_like(self.maps)
         self._grad[n] = grad
 
     def gradient(self) -> Tensor:
+        """Returns the gradient of the maps."""
         return self._grad
 
 
