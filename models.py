@@ -169,7 +169,7 @@ class GalaxyNet(nn.Module):
         return (x - self.background) * self.mask + self.background
 
     def look(self, x: Tensor) -> tuple[Tensor, Sky | None]:
-        """Returns the prepared images and, if the first layer makes use of it, their sky; see ``radgal.sky``."""
+        """Returns the prepared images and, where the first layer uses it, their sky; see ``radgal.sky``."""
         x = self.prepare(x)
         return watch(x, self) if hasattr(self.conv1, "with_sky") else (x, None)
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import VisionDataset
 
-from radgal.download import Archive, read_files
-from radgal.safeload import check_pickle
+from radgal.files.archives import Archive, read_files
+from radgal.files.pickles import check_pickle
 from utils import UserError
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 from radgal.config import Config
 from radgal.data import TrainingData
+from radgal.files.pickles import check_archive
 from radgal.precision import Precision
-from radgal.safeload import check_archive
 from radgal.train import Progress
 from utils import UserError, atomic_write, random_states
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from radgal.batches import GalaxyImages
-from radgal.download import Archive, fetch, find_problem
+from radgal.files.archives import Archive, fetch, find_problem
 from utils import UserError
 
 log = logging.getLogger(__name__)

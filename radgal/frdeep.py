@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radgal.batches import BatchedImages
-from radgal.download import Archive
+from radgal.files.archives import Archive
 
 
 class FRDEEPF(BatchedImages):

@@ -14,7 +14,7 @@ import math
 import re
 
 from radgal.batches import BatchedImages
-from radgal.download import Archive
+from radgal.files.archives import Archive
 
 ARCHIVE_V1 = Archive(
     name="MiraBest_full_batches.tar.gz",

@@ -35,10 +35,11 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 import models
-from radgal import catalog, checkpoint, download, mosaic
+from radgal import catalog, checkpoint, mosaic
 from radgal.batches import read_batch
 from radgal.config import Config, load_config
 from radgal.data import DATASETS
+from radgal.files import archives
 from radgal.fits import read_fits
 from radgal.frdeep import FRDEEPF
 from radgal.images import read_image
@@ -247,7 +248,7 @@ def tar() -> bytes:
 
 
 def check_archive(path: Path) -> None:
-    archive = download.Archive(
+    archive = archives.Archive(
         name=path.name,
         size=0,
         md5="",
@@ -257,7 +258,7 @@ def check_archive(path: Path) -> None:
     )
     root = path.parent / "out"
     try:
-        download.extract(path, archive, root)
+        archives.extract(path, archive, root)
         for name, content in MEMBERS.items():
             assert (root / "folder" / name).read_bytes() == content
     finally:

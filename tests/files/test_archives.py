@@ -19,9 +19,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from radgal import download
 from radgal.batches import read_batch
-from radgal.download import Archive, extract, fetch, read_files
+from radgal.files import archives
+from radgal.files.archives import Archive, extract, fetch, read_files
 from utils import UserError
 
 CONTENTS = {"data_batch_1": b"one" * 100, "test_batch": b"two" * 100}
@@ -158,11 +158,11 @@ def test_a_notebook_shows_a_bar_and_a_pipe_none(tmp_path, source, serve, monkeyp
     folder, archive = source
     address, _ = serve(folder)
     hidden = []
-    real = download.tqdm
-    monkeypatch.setattr(download, "tqdm", lambda **options: hidden.append(options["disable"]) or real(disable=True))
+    real = archives.tqdm
+    monkeypatch.setattr(archives, "tqdm", lambda **options: hidden.append(options["disable"]) or real(disable=True))
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     fetch(archive, tmp_path / "data", download=True, mirror=address)
-    monkeypatch.setitem(sys.modules, "ipykernel", download)
+    monkeypatch.setitem(sys.modules, "ipykernel", archives)
     fetch(archive, tmp_path / "again", download=True, mirror=address)
     assert hidden == [True, False]
 
@@ -278,10 +278,10 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="unpacks to more than"):
         extract(tmp_path / "ratio.tar.gz", archive, tmp_path / "data")
     archive = make_tar(tmp_path / "many.tar.gz", extra=[special(f"d{i}", tarfile.DIRTYPE) for i in range(50)])
-    monkeypatch.setattr(download, "MAX_MEMBERS", 40)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 40)
     with pytest.raises(UserError, match="more than 40 members"):
         extract(tmp_path / "many.tar.gz", archive, tmp_path / "data")
-    monkeypatch.setattr(download, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 1000)
     with pytest.raises(UserError, match="more than 1,000 bytes"):
         extract(tmp_path / "many.tar.gz", archive, tmp_path / "data")
 
