@@ -73,7 +73,7 @@ def make_run(folder: Path) -> None:
     """Writes a checkpoint of a network that is not trained; what it says takes as long as if it were."""
     import models
     from radgal import checkpoint
-    from radgal.config import load_config
+    from radgal.config.config import load_config
 
     folder.mkdir()
     path = folder / "config.txt"

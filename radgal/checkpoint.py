@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.precision import Precision

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from radgal.batches import GalaxyImages
-from radgal.draft import IMAGE_TABLE
+from radgal.config.checker import IMAGE_TABLE
 from radgal.firstgalaxy import FIRSTGalaxyData
 from radgal.frdeep import FRDEEPF, FRDEEPN
 from radgal.imagetable import ImageTable

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from radgal import checkpoint, live
 from radgal.augment import to_input
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import TrainingData
 from radgal.finetune import freeze_trunk
 from radgal.modelinfo import count_parameters

@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from radgal.augment import background_value, to_input
 from radgal.checkpoint import TrainedRun
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import crop_and_pad, load_training_data
 from radgal.firstgalaxy import FIRSTGalaxyData
 from radgal.inputs import preparation_of

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from radgal import checkpoint, positions
-from radgal.config import Config
+from radgal.config.checker import IMAGE_TABLE
+from radgal.config.config import Config
 from radgal.data import TrainingData, load_test_data, load_training_data
-from radgal.draft import IMAGE_TABLE
 from radgal.labels import read_labels, some
 from radgal.mirabest import parse_source_name
 from radgal.train import Progress

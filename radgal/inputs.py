@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import class_counts, preprocessing
 from radgal.images import FLAGS, Image, read_image, without_suffix
 from radgal.mirabest import parse_source_name

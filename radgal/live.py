@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from radgal.config import Config
+from radgal.config.config import Config
 from utils import UserError
 
 SCALARS = {  # column of the csv -> name of the curve; "test" is validation there

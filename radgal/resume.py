@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import TrainingData
 from radgal.precision import Precision
 from radgal.runfolder import RunFolder

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from radgal import checkpoint, runlock
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.storedstate import CSV_COLUMNS, find_mistake
 from utils import UserError, atomic_write, free_name
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from radgal.checkpoint import TrainedRun, read
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test, forbid_overlap
 from radgal.gallery import save_gallery

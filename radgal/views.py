@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radgal.charts import make_chart, make_series
-from radgal.options import SECTIONS
+from radgal.config.keys import SECTIONS
 from radgal.runfiles import RunFiles, to_float
 from utils import format_duration
 

@@ -14,7 +14,7 @@ from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from main import build_parser
-from radgal.config import load_config
+from radgal.config.config import load_config
 from tests.conftest import ROOT
 from utils import UserError
 

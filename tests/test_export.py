@@ -19,7 +19,7 @@ import models
 from radgal import export
 from radgal.augment import to_input
 from radgal.checkpoint import FORMAT, TrainedRun, save
-from radgal.config import Config
+from radgal.config.config import Config
 from radgal.data import crop_and_pad
 from radgal.firstgalaxy import FIRSTGalaxyData
 from tests.conftest import ROOT

@@ -11,7 +11,7 @@ from torch import nn
 
 import main
 from radgal import checkpoint, positions
-from radgal.config import load_config
+from radgal.config.config import load_config
 from radgal.finetune import find_overlap, freeze_trunk
 from radgal.train import Progress
 from tests.test_imagetable import CONFIG, labeled, make_table

@@ -37,7 +37,7 @@ from PIL import Image as PillowImage
 import models
 from radgal import catalog, checkpoint, mosaic
 from radgal.batches import read_batch
-from radgal.config import Config, load_config
+from radgal.config.config import Config, load_config
 from radgal.data import DATASETS
 from radgal.files import archives
 from radgal.fits import read_fits

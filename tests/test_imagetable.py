@@ -63,7 +63,7 @@ def problems_of(table: Path, **options) -> str:
 
 
 def load(table: Path, tmp_path: Path, *overrides: str):
-    from radgal.config import load_config
+    from radgal.config.config import load_config
 
     path = tmp_path / "mine.txt"
     path.write_text(CONFIG.format(table=table.as_posix(), folder=(tmp_path / "out").as_posix()))
@@ -282,7 +282,7 @@ def test_resuming_with_a_changed_table_is_refused(tmp_path) -> None:
 
 
 def test_a_config_names_a_table_exactly_where_one_is_read(tmp_path) -> None:
-    from radgal.config import load_config
+    from radgal.config.config import load_config
 
     path = tmp_path / "a.txt"
     for data, said in (
@@ -303,7 +303,7 @@ def test_new_images_are_prepared_as_those_of_the_run(tmp_path) -> None:
 
 
 def test_the_guide_s_config_and_python_run(tmp_path, monkeypatch) -> None:
-    from radgal.config import load_config
+    from radgal.config.config import load_config
 
     guide = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)

@@ -11,7 +11,7 @@ import torch
 
 import models
 from radgal import checkpoint, precision
-from radgal.config import load_config
+from radgal.config.config import load_config
 from radgal.data import Split, TrainingData
 from radgal.experiment import run_epochs
 from radgal.precision import Precision, choose_precision, compile_for_training, runnable

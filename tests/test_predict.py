@@ -26,7 +26,7 @@ from astropy.wcs import WCS
 import main
 import models
 from radgal import checkpoint, predict, predictjob
-from radgal.config import Config, load_config
+from radgal.config.config import Config, load_config
 from radgal.data import MiraBest_full, Split, crop_and_pad
 from radgal.inputs import Preparation, preparation_of
 from radgal.metrics import log_softmax

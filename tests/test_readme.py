@@ -13,9 +13,9 @@ import pytest
 
 import models
 from main import build_parser
+from radgal.config.keys import SECTIONS
 from radgal.data import DATASETS
 from radgal.modelinfo import count_parameters
-from radgal.options import SECTIONS
 from radgal.runfolder import CSV_COLUMNS
 from tests.conftest import ROOT
 from tests.test_main import WRITTEN

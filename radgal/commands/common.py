@@ -62,7 +62,7 @@ def add_datadir(parser: ArgumentParser) -> None:
 def read_config(path: str | None, overrides: Sequence[str]):
     """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
     import models
-    from radgal.config import load_config
+    from radgal.config.config import load_config
     from radgal.data import class_counts
 
     if path is None:

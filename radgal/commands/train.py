@@ -58,7 +58,7 @@ def run(args) -> Run:
     import models
     from radgal import data, experiment, finetune, live, parallel, plots, testing
     from radgal.checkpoint import load_run
-    from radgal.config import describe
+    from radgal.config.config import describe
     from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
     from radgal.stopping import leaving_on_sigterm

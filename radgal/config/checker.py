@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from radgal.ini import parse_literal, shorten
-from radgal.options import SECTIONS, Section, allowed_values
+from radgal.config.ini import parse_literal, shorten
+from radgal.config.keys import SECTIONS, Section, allowed_values
 from utils import UserError, nearest
 
 COMMAND_LINE = "command line"

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from radgal.config import Config, describe, load_config
-from radgal.ini import MAX_FILE_BYTES, parse_literal
-from radgal.options import SECTIONS, allowed_values
+from radgal.config.config import Config, describe, load_config
+from radgal.config.ini import MAX_FILE_BYTES, parse_literal
+from radgal.config.keys import SECTIONS, allowed_values
 from tests.conftest import ROOT
 from utils import UserError
 

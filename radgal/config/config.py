@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from radgal.draft import COMMAND_LINE, Draft
-from radgal.ini import read_ini, shorten
-from radgal.options import (
+from radgal.config.checker import COMMAND_LINE, Draft
+from radgal.config.ini import read_ini, shorten
+from radgal.config.keys import (
     SECTIONS,
     DataSection,
     MetricsSection,

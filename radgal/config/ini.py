@@ -15,7 +15,7 @@ MAX_FILE_BYTES = 256 * 1024  # a config has some thirty short lines; anything of
 MAX_VALUE_CHARS = 1000  # also bounds how deeply a value can be nested
 MAX_FORM_MISTAKES = 50
 _TWIN = "\x00"  # cannot occur in a file that was read: marks the second section of the same name
-_PROJECT_CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+_PROJECT_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The INI file as one checked, frozen object."""
