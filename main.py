@@ -58,7 +58,7 @@ def build_parser() -> ArgumentParser:
 def main(argv: list[str] | None = None) -> train.Run | None:
     """Runs one command; see ``python main.py --help``."""
     args = build_parser().parse_args(argv)
-    from radgal.e2cnn_compat import check_torch_pair
+    from radgal.layers.e2cnn_compat import check_torch_pair
 
     check_torch_pair()
     return args.run_command(args)

@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.basis import Symmetry, check_nrot
-from radgal.layers import PooledConv2d, circular_mask
-from radgal.modelinfo import (
+from radgal.layers.basis import Symmetry, check_nrot
+from radgal.layers.conventional import PooledConv2d, circular_mask
+from radgal.layers.modelinfo import (
     count_multiply_adds,
     count_parameters,
     equivariance_warning,
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 HEADS = ("flatten", "invariant")
-ENGINES = {"fast": "radgal.steerable", "e2cnn": "radgal.stock"}
+ENGINES = {"fast": "radgal.layers.steerable", "e2cnn": "radgal.layers.e2cnn_layers"}
 
 # What a state dict of the published program holds beside the learned parameters: an empty tensor, the mask,
 # filters that e2cnn caches in eval mode, its kernel bases, and the index tables of its pooling layers.

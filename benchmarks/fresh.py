@@ -35,8 +35,8 @@ def main(name: str, path: str, batch: str, device: str, precision: str, threads:
 
     torch.set_num_threads(int(threads))
     if parse_name(name)[1] is not None:  # imports, of e2cnn above all, are no part of the construction
-        import_module("radgal.stock")
-        import_module("radgal.steerable")
+        import_module("radgal.layers.e2cnn_layers")
+        import_module("radgal.layers.steerable")
     given = torch.load(batch, weights_only=True)
     before = peak_memory()
     started = time.perf_counter()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from benchmarks.published import build
 from benchmarks.timing import interleave, spread
-from radgal.modelinfo import count_multiply_adds
+from radgal.layers.modelinfo import count_multiply_adds
 
 SHAPES = ((64, 256, 256, 3, 56), (64, 512, 512, 3, 28), (50, 192, 512, 5, 72), (32, 1024, 1024, 3, 28))
 """(N, C in, C out, kernel, side) of convolutions that GPUs are good at; the third is conv2 of D16."""

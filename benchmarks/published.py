@@ -10,8 +10,8 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 import models
-from radgal.basis import Symmetry
 from radgal.batches import GalaxyImages
+from radgal.layers.basis import Symmetry
 
 
 class StockLeNet(models.VanillaLeNet):

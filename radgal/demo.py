@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgal.augment import exact_quarter_turns
-from radgal.e2cnn_compat import patch_e2cnn
 from radgal.fields import FieldNetwork, Fields
+from radgal.layers.e2cnn_compat import patch_e2cnn
 from utils import UserError
 
 UNTRAINED_SIDE = 130  # px: every layer keeps the size, so any side is exact; this one is smooth to look at

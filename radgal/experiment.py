@@ -18,7 +18,7 @@ from radgal.augment import to_input
 from radgal.config.config import Config
 from radgal.data import TrainingData
 from radgal.finetune import freeze_trunk
-from radgal.modelinfo import count_parameters
+from radgal.layers.modelinfo import count_parameters
 from radgal.parallel import Team
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.resume import begin, restore

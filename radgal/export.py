@@ -31,8 +31,8 @@ from radgal.config.config import Config
 from radgal.data import crop_and_pad, load_training_data
 from radgal.firstgalaxy import FIRSTGalaxyData
 from radgal.inputs import preparation_of
-from radgal.layers import PooledConv2d
-from radgal.steerable import gaussian_blur
+from radgal.layers.conventional import PooledConv2d
+from radgal.layers.steerable import gaussian_blur
 from utils import UserError, atomic_write, show_bars
 
 OPSET = 17

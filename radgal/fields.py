@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from radgal.augment import background_value
-from radgal.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
-from radgal.e2cnn_compat import quick_einsum
+from radgal.layers.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
+from radgal.layers.e2cnn_compat import quick_einsum
 from utils import UserError
 
 N_FIELDS = 4  # regular fields per hidden layer, and scalar and vector fields to choose from, without a run

@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgal.basis import Symmetry, make_basis
-from radgal.e2cnn_compat import patch_e2cnn
+from radgal.layers.basis import Symmetry, make_basis
+from radgal.layers.e2cnn_compat import patch_e2cnn
 
 
 @dataclass(frozen=True)

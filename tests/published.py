@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.basis import Symmetry, make_gspace
+from radgal.layers.basis import Symmetry, make_gspace
 
 
 class PublishedSteerable(nn.Module):

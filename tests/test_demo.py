@@ -15,9 +15,9 @@ from PIL import Image
 
 import models
 from radgal import demo, demofigure, fields
-from radgal.basis import Symmetry
 from radgal.checkpoint import FORMAT
 from radgal.commands import demo as command
+from radgal.layers.basis import Symmetry
 from utils import UserError
 
 C4, D4 = Symmetry("C", 4), Symmetry("D", 4)

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 import models
-from radgal import steerable
-from radgal.basis import Symmetry
 from radgal.data import Split, TrainingData
-from radgal.e2cnn_compat import quick_einsum
 from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
-from radgal.steerable import ReluMaxPool, SteerableConv
+from radgal.layers import steerable
+from radgal.layers.basis import Symmetry
+from radgal.layers.e2cnn_compat import quick_einsum
+from radgal.layers.steerable import ReluMaxPool, SteerableConv
 from radgal.train import Progress, fit, make_optimizer, make_scheduler
 from tests.published import PublishedSteerable
 
@@ -32,7 +32,7 @@ def relative(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 def stock_layer(symmetry: Symmetry, regular_input: bool, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
     """e2cnn's layer with 2 input and 3 output fields; without its initialization, which takes seconds for D_20."""
-    from radgal import stock
+    from radgal.layers import e2cnn_layers as stock
 
     with monkeypatch.context() as patch, quick_einsum():
         patch.setattr("e2cnn.nn.init.generalized_he_init", lambda weights, basis: None)

@@ -157,8 +157,8 @@ def test_the_mask_hides_the_corners_and_puts_no_step_at_its_edge(name: str) -> N
 
 @pytest.mark.parametrize("side", [49, 50, 150, 151])
 def test_the_mask_is_e2cnns_and_exactly_symmetric(side: int) -> None:
-    from radgal.e2cnn_compat import patch_e2cnn
-    from radgal.layers import circular_mask
+    from radgal.layers.conventional import circular_mask
+    from radgal.layers.e2cnn_compat import patch_e2cnn
 
     patch_e2cnn()
     from e2cnn.nn.modules.masking_module import build_mask

@@ -15,7 +15,7 @@ import models
 from main import build_parser
 from radgal.config.keys import SECTIONS
 from radgal.data import DATASETS
-from radgal.modelinfo import count_parameters
+from radgal.layers.modelinfo import count_parameters
 from radgal.runfolder import CSV_COLUMNS
 from tests.conftest import ROOT
 from tests.test_main import WRITTEN

@@ -51,8 +51,8 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     model = models.build_model(base, n_classes=2, side=side, **options).double()
     x = galaxies(side)
     if side < 150:  # small images have little sky: have tiles computed all the same
-        for module in ("layers", "steerable"):
-            monkeypatch.setattr(f"radgal.{module}.FULLEST_MAPS", 1)
+        for module in ("conventional", "steerable"):
+            monkeypatch.setattr(f"radgal.layers.{module}.FULLEST_MAPS", 1)
     watched = []
     real = sky.Windows.forward
     monkeypatch.setattr(sky.Windows, "forward", lambda *args: watched.append(1) or real(*args))
@@ -67,7 +67,7 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
 
 def test_kernels_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("radgal.layers.FULLEST_MAPS", 1)
+    monkeypatch.setattr("radgal.layers.conventional.FULLEST_MAPS", 1)
     model = models.VanillaLeNet(1, 2, 150, 11, background=BACKGROUND, dropout=0.0).double()
     x = galaxies(150)
     with_sky = numbers(model, x)
@@ -82,7 +82,7 @@ def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(m
     x = galaxies(50).float()
     on_tiles = numbers(model, x)
     monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
-    monkeypatch.setattr("radgal.steerable.HARMONIC_FROM_ORDER", 1000)
+    monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ORDER", 1000)
     for got, right in zip(on_tiles, numbers(model, x), strict=True):
         assert (got - right).abs().max() < 1e-4 * right.abs().max()
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.basis import KernelBasis, Symmetry, make_basis
 from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices
+from radgal.layers.basis import KernelBasis, Symmetry, make_basis
 from radgal.pooledconv import DenseForm, FirstLayer, LaterLayer, Tiles, inside
 from radgal.pooling import ReluMaxBlur, blurred, full_precision, pooled_size
 from radgal.sky import FULLEST_MAPS, Sky, Windows, assembled, is_watched, runs_eagerly_on_cpu

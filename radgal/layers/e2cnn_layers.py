@@ -1,4 +1,4 @@
-"""e2cnn's own layers behind the interface of ``radgal.steerable``: for comparison and as a fall-back.
+"""e2cnn's own layers behind the interface of ``radgal.layers.steerable``: for comparison and as a fall-back.
 
 The classes have the names of those they can stand for. Only what is needed to be interchangeable is added:
 tensors in and out, and weights alone in the state dict.
@@ -6,7 +6,7 @@ tensors in and out, and weights alone in the state dict.
 
 from __future__ import annotations
 
-from radgal.e2cnn_compat import patch_e2cnn
+from radgal.layers.e2cnn_compat import patch_e2cnn
 
 patch_e2cnn()
 
@@ -14,11 +14,11 @@ import torch  # noqa: E402  (e2cnn must be patched before its layers are importe
 from e2cnn import nn as e2nn  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from radgal.basis import Symmetry, make_gspace  # noqa: E402
+from radgal.layers.basis import Symmetry, make_gspace  # noqa: E402
 
 
 class SteerableConv(e2nn.R2Conv):
-    """e2cnn's ``R2Conv`` without bias; the arguments are those of ``radgal.steerable.SteerableConv``."""
+    """e2cnn's ``R2Conv`` without bias; the arguments are those of ``radgal.layers.steerable.SteerableConv``."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from radgal.layers import PooledConv2d
+from radgal.layers.conventional import PooledConv2d
 
 
 @pytest.mark.parametrize("in_channels", [1, 6])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from radgal.e2cnn_compat import patch_e2cnn, quick_einsum
+from radgal.layers.e2cnn_compat import patch_e2cnn, quick_einsum
 from utils import UserError
 
 MAX_GROUP_ORDER = 64

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import models
-from radgal import e2cnn_compat
 from radgal.augment import rotate
-from radgal.basis import Symmetry
-from radgal.steerable import ReluMaxPool, SteerableConv
+from radgal.layers import e2cnn_compat
+from radgal.layers.basis import Symmetry
+from radgal.layers.steerable import ReluMaxPool, SteerableConv
 from tests.published import PublishedSteerable
 from utils import UserError
 
@@ -128,7 +128,7 @@ def test_parity_with_stock_e2cnn_at_the_published_size() -> None:
 
 
 def test_pooling_is_relu_then_blurred_maximum() -> None:
-    from radgal import stock
+    from radgal.layers import e2cnn_layers as stock
 
     symmetry, x = Symmetry("C", 4), torch.randn(2, 8, 11, 12)
     torch.testing.assert_close(ReluMaxPool(symmetry, 2)(x), stock.ReluMaxPool(symmetry, 2)(x.clone()))
@@ -180,7 +180,7 @@ def test_e2cnn_still_needs_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bases_are_those_of_e2cnn_and_depend_on_no_order_of_sums() -> None:
-    from radgal import stock
+    from radgal.layers import e2cnn_layers as stock
 
     symmetry = Symmetry("D", 3)
     ours, theirs = SteerableConv(symmetry, 1, 1, 5), stock.SteerableConv(symmetry, 1, 1, 5)

@@ -1,0 +1,1 @@
+"""The networks' layers, conventional and steerable: one function, two engines."""
