@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from radgal.layers.basis import Symmetry, check_nrot
 from radgal.layers.conventional import PooledConv2d, circular_mask
+from radgal.layers.cpu.sky import Sky, images_alone, watch
 from radgal.layers.modelinfo import (
     count_multiply_adds,
     count_parameters,
@@ -26,7 +27,6 @@ from radgal.layers.modelinfo import (
     layer_table,
     summary_text,
 )
-from radgal.sky import Sky, images_alone, watch
 from utils import UserError, nearest
 
 __all__ = [
@@ -169,7 +169,7 @@ class GalaxyNet(nn.Module):
         return (x - self.background) * self.mask + self.background
 
     def look(self, x: Tensor) -> tuple[Tensor, Sky | None]:
-        """Returns the prepared images and, where the first layer uses it, their sky; see ``radgal.sky``."""
+        """Returns the prepared images and, where the first layer uses it, their sky; see ``radgal.layers.cpu.sky``."""
         x = self.prepare(x)
         return watch(x, self) if hasattr(self.conv1, "with_sky") else (x, None)
 

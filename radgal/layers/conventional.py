@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from radgal.sky import FULLEST_MAPS, Assemble, Sky, Windows, assembled, runs_eagerly_on_cpu
+from radgal.layers.cpu.sky import FULLEST_MAPS, Assemble, Sky, Windows, assembled, runs_eagerly_on_cpu
 
 TILE = 4
 """Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""

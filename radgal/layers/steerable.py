@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.layers.basis import KernelBasis, Symmetry, make_basis
-from radgal.pooledconv import DenseForm, FirstLayer, LaterLayer, Tiles, inside
-from radgal.pooling import ReluMaxBlur, blurred, full_precision, pooled_size
-from radgal.sky import FULLEST_MAPS, Sky, Windows, assembled, is_watched, runs_eagerly_on_cpu
+from radgal.layers.cpu.blurpool import ReluMaxBlur, blurred, full_precision, pooled_size
+from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, Tiles, inside
+from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
+from radgal.layers.cpu.sky import FULLEST_MAPS, Sky, Windows, assembled, is_watched, runs_eagerly_on_cpu
 
 HARMONIC_FROM_ORDER = 16
 FIRST_TILE = 6

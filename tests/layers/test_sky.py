@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 import models
-from radgal import sky
 from radgal.firstgalaxy import FIRSTGalaxyData
-from radgal.sky import Sky, watch
+from radgal.layers.cpu import sky
+from radgal.layers.cpu.sky import Sky, watch
 
 BACKGROUND = -0.068
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from radgal.harmonic import HarmonicForm
-from radgal.pooling import few_maps_of, pool_maps, pooled_size, write_gradient
-from radgal.sky import Sky, TiledMaps, WholeMaps
+from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
+from radgal.layers.cpu.harmonic import HarmonicForm
+from radgal.layers.cpu.sky import Sky, TiledMaps, WholeMaps
 
 TILE = 6
 """Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""

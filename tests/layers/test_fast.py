@@ -11,9 +11,9 @@ import torch.nn.functional as F
 
 import models
 from radgal.data import Split, TrainingData
-from radgal.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
+from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.layers.e2cnn_compat import quick_einsum
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
 from radgal.train import Progress, fit, make_optimizer, make_scheduler
