@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.augment import background_value, exact_quarter_turns, rotate, to_input
 from radgal.data import TrainingData
+from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
 from radgal.passes import Device
 from radgal.poseplots import save_equivariance
 from radgal.sources import write_table

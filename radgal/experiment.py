@@ -14,10 +14,10 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from radgal import checkpoint, live
-from radgal.augment import to_input
 from radgal.config.config import Config
 from radgal.data import TrainingData
 from radgal.finetune import freeze_trunk
+from radgal.images.transforms import to_input
 from radgal.layers.modelinfo import count_parameters
 from radgal.parallel import Team
 from radgal.precision import Precision, choose_precision, compile_for_training

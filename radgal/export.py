@@ -25,11 +25,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from radgal.augment import background_value, to_input
 from radgal.checkpoint import TrainedRun
 from radgal.config.config import Config
 from radgal.data import crop_and_pad, load_training_data
 from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.images.transforms import background_value, to_input
 from radgal.inputs import preparation_of
 from radgal.layers.conventional import PooledConv2d
 from radgal.layers.steerable import gaussian_blur

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.augment import background_value
+from radgal.images.transforms import background_value
 from radgal.layers.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
 from radgal.layers.e2cnn_compat import quick_einsum
 from utils import UserError

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from radgal import positions
 from radgal.batches import GalaxyImages
-from radgal.images import read_image, scales_differ
+from radgal.images.reading import read_image, scales_differ
 from radgal.labels import Findings, Row, read_labels, some
 from utils import UserError, show_bars
 
@@ -32,7 +32,7 @@ class ImageTable(GalaxyImages):
     Args:
         table: see :func:`radgal.labels.read_labels`.
         train: the training part, or the test part.
-        recipe: of FITS and floating-point NPY images, see :mod:`radgal.fits`.
+        recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.fits`.
         native_size: pixels along each side that are kept of every image.
         imsize: pixels along each side that will be used; smaller images are noted.
         pixel_scale: of the images, arcsec, as the config gives it; None: not given.

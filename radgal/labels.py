@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from radgal.fits import check_packing, quiet
-from radgal.images import without_suffix
+from radgal.images.fits import check_packing, quiet
+from radgal.images.reading import without_suffix
 from utils import UserError, nearest
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.augment import to_input
+from radgal.images.transforms import to_input
 from radgal.metrics import log_softmax
 from utils import UserError, progress
 

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from radgal import checkpoint
-from radgal.augment import to_input
 from radgal.catalog import Column, Part, write_part
 from radgal.checkpoint import TrainedRun
 from radgal.config.config import Config
 from radgal.data import Split, crop_and_pad
-from radgal.images import FLAGS
+from radgal.images.reading import FLAGS
+from radgal.images.transforms import to_input
 from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
 from radgal.metrics import log_softmax, uncertainties
 from radgal.passes import only_dropout

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from radgal.augment import rotate
 from radgal.data import Split
+from radgal.images.transforms import rotate
 from radgal.metrics import uncertainties
 from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.passes import Device, sample_dropout

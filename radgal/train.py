@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.augment import random_poses, to_input
 from radgal.data import Split, TrainingData
+from radgal.images.transforms import random_poses, to_input
 from radgal.parallel import Team
 from radgal.precision import Precision
 from utils import UserError, random_states, set_random_states

@@ -17,11 +17,11 @@ import torch
 import main
 import models
 from radgal import export
-from radgal.augment import to_input
 from radgal.checkpoint import FORMAT, TrainedRun, save
 from radgal.config.config import Config
 from radgal.data import crop_and_pad
 from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.images.transforms import to_input
 from tests.conftest import ROOT
 from utils import UserError
 

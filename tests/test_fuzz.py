@@ -35,14 +35,15 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 import models
-from radgal import catalog, checkpoint, mosaic
+from radgal import catalog, checkpoint
 from radgal.batches import read_batch
 from radgal.config.config import Config, load_config
 from radgal.data import DATASETS
 from radgal.files import archives
-from radgal.fits import read_fits
 from radgal.frdeep import FRDEEPF
-from radgal.images import read_image
+from radgal.images import mosaic
+from radgal.images.fits import read_fits
+from radgal.images.reading import read_image
 from radgal.imagetable import ImageTable
 from tests.conftest import DATA, ROOT
 from utils import UserError
@@ -696,7 +697,7 @@ def test_a_pickle_of_ten_bytes_cannot_ask_for_gigabytes() -> None:
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
 def test_files_that_unpack_without_bound_are_refused(pack, tmp_path: Path, monkeypatch) -> None:
     """Whatever its name, astropy would unpack what looks packed."""
-    from radgal import fits
+    from radgal.images import fits
 
     monkeypatch.setattr(fits, "MAX_RATIO", 2)
     monkeypatch.setattr(fits, "MAX_UNPACKED_BYTES", 1 << 20)

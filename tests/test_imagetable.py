@@ -17,7 +17,7 @@ from radgal.frdeep import FRDEEPF
 from radgal.imagetable import ImageTable
 from radgal.labels import read_labels
 from tests.conftest import ROOT
-from tests.test_fits import SKY, a_field, write
+from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
 
 CONFIG = """

@@ -33,8 +33,8 @@ from radgal.metrics import log_softmax
 from radgal.passes import predict_logits, sample_dropout
 from radgal.rotation import sample_rotations
 from tests.conftest import ROOT
-from tests.test_fits import a_field
-from tests.test_fits import write as write_fits
+from tests.images.test_fits import a_field
+from tests.images.test_fits import write as write_fits
 from utils import UserError
 
 CLASSES = ("FRI", "FRII")

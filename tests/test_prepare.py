@@ -12,9 +12,9 @@ from PIL import Image as PillowImage
 
 import main
 from radgal.data import DATASETS
-from radgal.images import read_image
+from radgal.images.reading import read_image
 from radgal.imagetable import ImageTable
-from tests.test_fits import SKY, a_field, write
+from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
 
 NAMES = ("100_150.000+020.000_0.1000_0010.00", "200_151.000+020.000_0.1000_9999.00", "mine")

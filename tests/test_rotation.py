@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from radgal import equivariance, evaluate, overlap, rotation
-from radgal.augment import rotate
 from radgal.data import Split, TrainingData
+from radgal.images.transforms import rotate
 from utils import UserError
 
 SIDE = 18

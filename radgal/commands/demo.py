@@ -179,7 +179,7 @@ def choose_image(args, runs: list):
     from radgal.firstgalaxy import FIRSTGalaxyData
 
     if args.image:
-        from radgal.images import read_image
+        from radgal.images.reading import read_image
 
         how = preprocessing(runs[0].config) if runs else {"recipe": FIRSTGalaxyData.recipe}
         return read_image(args.image, **how).pixels, Path(args.image).name

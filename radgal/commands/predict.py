@@ -109,8 +109,8 @@ def check(args) -> None:
 
 def list_sources(args) -> list:
     """Returns the paths or positions that the command names."""
-    from radgal.images import find_images
-    from radgal.mosaic import COLUMNS, read_positions
+    from radgal.images.mosaic import COLUMNS, read_positions
+    from radgal.images.reading import find_images
 
     if args.mosaic:
         return read_positions(args.catalog, {name: getattr(args, f"{name}_column") for name in COLUMNS})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from radgal.augment import rotate
+from radgal.images.transforms import rotate
 from radgal.layers import e2cnn_compat
 from radgal.layers.basis import Symmetry
 from radgal.layers.steerable import ReluMaxPool, SteerableConv

@@ -12,8 +12,8 @@ import pytest
 from astropy.io import fits as pyfits
 
 from radgal.data import DATASETS
-from radgal.fits import RECIPES, fit_to_side, noise_threshold, read_fits, resample, to_uint8
-from radgal.images import read_image
+from radgal.images.fits import RECIPES, fit_to_side, noise_threshold, read_fits, resample, to_uint8
+from radgal.images.reading import read_image
 from utils import UserError
 
 SKY = {

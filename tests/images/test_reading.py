@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from radgal.images import FLAGS, find_images, read_image
-from tests.test_fits import SKY, a_field, write
+from radgal.images.reading import FLAGS, find_images, read_image
+from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
 
 RECIPE = "mirabest_v1"

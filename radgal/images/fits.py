@@ -42,7 +42,7 @@ RECIPES: dict[str, Recipe] = {
     "mirabest_v2": Recipe(disc=True),
     "frdeep": Recipe(),
 }
-"""Measured, not only published: the first two give 22 of 22 cutouts of MiraBest in every pixel (tests/test_fits.py).
+"""Measured, not only published: the first two give 22 of 22 MiraBest cutouts to the pixel (tests/images/test_fits.py).
 That FR-DEEP's recipe is that of MiraBest v1 is seen from 39 sources whose FIRST images in both are the same in every
 pixel; its NVSS images are taken to be made alike."""
 

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from radgal import augment
-from radgal.augment import background_value, random_poses, rotate, to_input
+from radgal.images import transforms
+from radgal.images.transforms import background_value, random_poses, rotate, to_input
 
 
 def blob(side: int = 50) -> torch.Tensor:
@@ -57,7 +57,7 @@ def test_few_pixels_are_turned_like_whole_images(shape: tuple[int, ...], fill: f
     angles[0] = 90.0
     results = []
     for share in (0.0, 1.0):
-        monkeypatch.setattr(augment, "SPARSE_BELOW", share)
+        monkeypatch.setattr(transforms, "SPARSE_BELOW", share)
         results.append(rotate(images, angles, flip, fill))
     torch.testing.assert_close(*results, atol=1e-10, rtol=0)
     assert torch.equal(rotate(torch.full_like(images, fill), angles, flip, fill), torch.full_like(images, fill))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal import fits
-from radgal.images import Image, as_image
+from radgal.images import fits
+from radgal.images.reading import Image, as_image
 from utils import UserError, nearest
 
 if TYPE_CHECKING:

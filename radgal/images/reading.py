@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from radgal import fits
-from radgal.fits import MAX_PIXELS, fit_to_side, read_fits, to_uint8
+from radgal.images import fits
+from radgal.images.fits import MAX_PIXELS, fit_to_side, read_fits, to_uint8
 from utils import UserError
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)

@@ -1,0 +1,1 @@
+"""Pixels: files read, prepared by recipe, cut out of mosaics, turned and normalized."""
