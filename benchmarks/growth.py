@@ -11,8 +11,8 @@ from benchmarks.measure import Trainer
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from radgal.data import crop_and_pad
+from radgal.figures.plots import GRAY, color_of, new_figure, save_figure, style
 from radgal.images.transforms import background_value
-from radgal.plots import GRAY, color_of, new_figure, save_figure, style
 from radgal.precision import choose_precision
 
 ORDERS, QUICK_ORDERS = range(1, 21), (1, 2, 4)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from radgal.data import TrainingData
+from radgal.figures.poseplots import save_equivariance
 from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
 from radgal.passes import Device
-from radgal.poseplots import save_equivariance
 from radgal.sources import write_table
 from utils import UserError, progress
 

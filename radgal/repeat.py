@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from radgal import tables
+from radgal.figures.plots import save_learning_curves
 from radgal.metrics import binomial_error, percentile_interval, resample
-from radgal.plots import save_learning_curves
 from radgal.sources import write_table
 from utils import UserError, atomic_write, write_json
 

@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from radgal.data import Split
+from radgal.figures.poseplots import save_comparison, save_rotation
 from radgal.images.transforms import rotate
 from radgal.metrics import uncertainties
 from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.passes import Device, sample_dropout
-from radgal.poseplots import save_comparison, save_rotation
 from radgal.sources import column_name, file_name, write_table
 from utils import UserError, atomic_write, write_json
 

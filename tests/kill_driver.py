@@ -21,8 +21,9 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, data, plots, runfolder, train
+from radgal import checkpoint, data, runfolder, train
 from radgal.data import Split, TrainingData
+from radgal.figures import plots
 
 SIDE, EPOCHS = 18, 24
 CONFIG = f"""

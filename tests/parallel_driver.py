@@ -14,8 +14,9 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import data, plots, testing, train
+from radgal import data, testing, train
 from radgal.data import Split, TrainingData
+from radgal.figures import plots
 from utils import UserError
 
 SIDE = 18

@@ -13,7 +13,8 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, data, plots, train
+from radgal import checkpoint, data, train
+from radgal.figures import plots
 from tests.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 

@@ -56,9 +56,10 @@ def add_choices(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, finetune, live, parallel, plots, testing
+    from radgal import data, experiment, finetune, live, parallel, testing
     from radgal.checkpoint import load_run
     from radgal.config.config import describe
+    from radgal.figures import plots
     from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
     from radgal.stopping import leaving_on_sigterm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.plots import (
+from radgal.figures.plots import (
     COLORS,
     GRAY,
     MARKERS,

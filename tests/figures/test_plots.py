@@ -9,7 +9,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from radgal import evaluate, plots, poseplots
+from radgal import evaluate
+from radgal.figures import plots, poseplots
 from radgal.sources import column_name
 from tests.test_evaluate import CLASSES, SmallNet, make_split
 
