@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from benchmarks import published
 from benchmarks.fresh import in_fresh_process
 from benchmarks.timing import compare, interleave, spread
-from radgal.batches import GalaxyImages
-from radgal.data import Split, crop_and_pad, split_indices
+from radgal.data.base import GalaxyImages
+from radgal.data.datasets import Split, crop_and_pad, split_indices
 from radgal.images.transforms import background_value, random_poses, to_input
 from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.train import make_optimizer, train_epoch, validate

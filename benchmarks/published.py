@@ -10,7 +10,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 import models
-from radgal.batches import GalaxyImages
+from radgal.data.base import GalaxyImages
 from radgal.layers.basis import Symmetry
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from radgal.config.config import Config
-from radgal.data import TrainingData
+from radgal.data.datasets import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.precision import Precision
 from radgal.train import Progress

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.data import TrainingData
+from radgal.data.datasets import TrainingData
 from radgal.figures.poseplots import save_equivariance
 from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
 from radgal.passes import Device

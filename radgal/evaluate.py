@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.data import Split
+from radgal.data.datasets import Split
 from radgal.metrics import (
     binomial_error,
     check_predictions,

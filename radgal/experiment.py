@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from radgal import checkpoint, live
 from radgal.config.config import Config
-from radgal.data import TrainingData
+from radgal.data.datasets import TrainingData
 from radgal.finetune import freeze_trunk
 from radgal.images.transforms import to_input
 from radgal.layers.modelinfo import count_parameters

@@ -27,8 +27,8 @@ from tqdm.auto import tqdm
 
 from radgal.checkpoint import TrainedRun
 from radgal.config.config import Config
-from radgal.data import crop_and_pad, load_training_data
-from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.data.datasets import crop_and_pad, load_training_data
+from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.images.transforms import background_value, to_input
 from radgal.inputs import preparation_of
 from radgal.layers.conventional import PooledConv2d

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from radgal import checkpoint, positions
+from radgal import checkpoint
 from radgal.config.checker import IMAGE_TABLE
 from radgal.config.config import Config
-from radgal.data import TrainingData, load_test_data, load_training_data
-from radgal.labels import read_labels, some
-from radgal.mirabest import parse_source_name
+from radgal.data import crossmatch
+from radgal.data.datasets import TrainingData, load_test_data, load_training_data
+from radgal.data.labeltable import read_labels, some
+from radgal.data.mirabest import parse_source_name
 from radgal.train import Progress
 from utils import UserError
 
@@ -141,7 +142,7 @@ def find_overlap(source: Config, config: Config) -> list[str]:
     except UserError as error:
         reason = str(error).splitlines()[0]
         return [f"note: whether it was trained on sources of the test set cannot be checked: {reason}"]
-    near = {j for _, j in positions.match([place for _, place in trained], [place for _, place in tested])}
+    near = {j for _, j in crossmatch.match([place for _, place in trained], [place for _, place in tested])}
     unplaced = {name for name, place in trained if place is None}
     named = {j for j, (name, place) in enumerate(tested) if place is None and name in unplaced}
     if not near | named:
@@ -152,7 +153,7 @@ def find_overlap(source: Config, config: Config) -> list[str]:
     ]
 
 
-def _sources(config: Config, train: bool) -> list[tuple[str, positions.Position | None]]:
+def _sources(config: Config, train: bool) -> list[tuple[str, crossmatch.Position | None]]:
     """Returns the name and, where it is known, the position of the sources of a part."""
     is_table, places = config.data.dataset == IMAGE_TABLE, {}
     if is_table:
@@ -168,7 +169,7 @@ def _sources(config: Config, train: bool) -> list[tuple[str, positions.Position 
     return [(name, places.get(name) or _position(name)) for name in names]
 
 
-def _position(name: str) -> positions.Position | None:
+def _position(name: str) -> crossmatch.Position | None:
     """Returns the position in names such as 100_162.947+055.386_0.0739_0250.34 and 116.785_17.291_0_MiraBest."""
     facts = parse_source_name(name)
     if facts["ra_deg"] == facts["ra_deg"] and facts["dec_deg"] == facts["dec_deg"]:  # not NaN

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from radgal.config.config import Config
-from radgal.data import class_counts, preprocessing
+from radgal.data.datasets import class_counts, preprocessing
+from radgal.data.mirabest import parse_source_name
 from radgal.images.mosaic import Mosaic, OffEdge, Position, read_cutout
 from radgal.images.reading import FLAGS, Image, read_image, without_suffix
-from radgal.mirabest import parse_source_name
 from utils import UserError
 
 Source = str | Position

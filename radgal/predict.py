@@ -24,7 +24,7 @@ from radgal import checkpoint
 from radgal.catalog import Column, Part, write_part
 from radgal.checkpoint import TrainedRun
 from radgal.config.config import Config
-from radgal.data import Split, crop_and_pad
+from radgal.data.datasets import Split, crop_and_pad
 from radgal.images.reading import FLAGS
 from radgal.images.transforms import to_input
 from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from radgal import resultviews, views
-from radgal.data import DATASETS
+from radgal.data.datasets import DATASETS
 from radgal.runfiles import RunFiles, read_run, to_float
 from radgal.sources import file_name
 from utils import UserError, atomic_write

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from radgal.config.config import Config
-from radgal.data import TrainingData
+from radgal.data.datasets import TrainingData
 from radgal.precision import Precision
 from radgal.runfolder import RunFolder
 from radgal.storedstate import check_optimizer, known_part

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from radgal.data import Split
+from radgal.data.datasets import Split
 from radgal.figures.poseplots import save_comparison, save_rotation
 from radgal.images.transforms import rotate
 from radgal.metrics import uncertainties

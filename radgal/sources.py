@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.mirabest import parse_source_name
+from radgal.data.mirabest import parse_source_name
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:

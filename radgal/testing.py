@@ -11,7 +11,7 @@ import torch
 
 from radgal.checkpoint import TrainedRun, read
 from radgal.config.config import Config
-from radgal.data import Split, TrainingData, load_test_data, load_training_data
+from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test, forbid_overlap
 from radgal.figures.plots import save_evaluation_figures
 from radgal.gallery import save_gallery

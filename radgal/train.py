@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.data import Split, TrainingData
+from radgal.data.datasets import Split, TrainingData
 from radgal.images.transforms import random_poses, to_input
 from radgal.parallel import Team
 from radgal.precision import Precision

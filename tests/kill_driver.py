@@ -21,8 +21,9 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, data, runfolder, train
-from radgal.data import Split, TrainingData
+from radgal import checkpoint, runfolder, train
+from radgal.data import datasets
+from radgal.data.datasets import Split, TrainingData
 from radgal.figures import plots
 
 SIDE, EPOCHS = 18, 24
@@ -186,7 +187,7 @@ def run_and_kill(folder: Path, n_kills: int, seed: int) -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    data.load_training_data = toy_data
+    datasets.load_training_data = toy_data
     plots.save_training_curves = lambda *_: None
     command.environment, command.make_report = dict, lambda *_: None
     print(json.dumps(run_and_kill(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

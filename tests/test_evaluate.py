@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from radgal import evaluate, metrics, sources
-from radgal.data import Split
+from radgal.data.datasets import Split
 from utils import UserError
 
 CLASSES = ("FRI", "FRII")
@@ -348,7 +348,7 @@ def test_blank_images_are_scored_like_any_other(model):
 
 @pytest.mark.real_data
 def test_mirabest_confident_has_104_rows_each_of_its_source(real_data, tmp_path):
-    from radgal.data import MBFRConfident, crop_and_pad
+    from radgal.data.datasets import MBFRConfident, crop_and_pad
 
     data = MBFRConfident(tmp_path, train=False, download=False, mirror=str(real_data))
     test = Split(crop_and_pad(data.data, SIDE), data.targets, data.names)

@@ -19,8 +19,8 @@ import models
 from radgal import export
 from radgal.checkpoint import FORMAT, TrainedRun, save
 from radgal.config.config import Config
-from radgal.data import crop_and_pad
-from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.data.datasets import crop_and_pad
+from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.images.transforms import to_input
 from tests.conftest import ROOT
 from utils import UserError

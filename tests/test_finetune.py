@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 import main
-from radgal import checkpoint, positions
+from radgal import checkpoint
 from radgal.config.config import load_config
+from radgal.data import crossmatch
 from radgal.finetune import find_overlap, freeze_trunk
 from radgal.train import Progress
-from tests.test_imagetable import CONFIG, labeled, make_table
+from tests.data.test_imagetable import CONFIG, labeled, make_table
 from tests.test_main import rows
 from utils import UserError
 
@@ -156,10 +157,10 @@ def test_frozen_layers_keep_weights_and_statistics_until_they_thaw() -> None:
 def test_positions_match_across_the_zero_of_right_ascension_and_at_the_poles() -> None:
     one = [(359.9995, 0.0), None, (10.0, 89.9999), (50.0, 20.0)]
     other = [(0.0005, 0.0), (190.0, 89.9999), (50.0, 20.0014), (50.0, 20.002)]
-    assert positions.match(one, other) == [(0, 0), (2, 1)]
-    assert positions.match(one, [None]) == positions.match([], other) == []
+    assert crossmatch.match(one, other) == [(0, 0), (2, 1)]
+    assert crossmatch.match(one, [None]) == crossmatch.match([], other) == []
     same = [(1.0, 1.0), (1.0, 1.0), (2.0, 2.0)]
-    assert positions.match(same, same) == [(0, 1), (1, 0)]
+    assert crossmatch.match(same, same) == [(0, 1), (1, 0)]
 
 
 @pytest.mark.real_data

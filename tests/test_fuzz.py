@@ -36,15 +36,15 @@ from PIL import Image as PillowImage
 
 import models
 from radgal import catalog, checkpoint
-from radgal.batches import read_batch
 from radgal.config.config import Config, load_config
-from radgal.data import DATASETS
+from radgal.data.base import read_batch
+from radgal.data.datasets import DATASETS
+from radgal.data.frdeep import FRDEEPF
+from radgal.data.imagetable import ImageTable
 from radgal.files import archives
-from radgal.frdeep import FRDEEPF
 from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
-from radgal.imagetable import ImageTable
 from tests.conftest import DATA, ROOT
 from utils import UserError
 

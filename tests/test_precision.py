@@ -12,7 +12,7 @@ import torch
 import models
 from radgal import checkpoint, precision
 from radgal.config.config import load_config
-from radgal.data import Split, TrainingData
+from radgal.data.datasets import Split, TrainingData
 from radgal.experiment import run_epochs
 from radgal.precision import Precision, choose_precision, compile_for_training, runnable
 from radgal.runfolder import RunFolder

@@ -27,7 +27,7 @@ import main
 import models
 from radgal import checkpoint, predict, predictjob
 from radgal.config.config import Config, load_config
-from radgal.data import MiraBest_full, Split, crop_and_pad
+from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
 from radgal.inputs import Preparation, preparation_of
 from radgal.metrics import log_softmax
 from radgal.passes import predict_logits, sample_dropout

@@ -14,7 +14,7 @@ import pytest
 import models
 from main import build_parser
 from radgal.config.keys import SECTIONS
-from radgal.data import DATASETS
+from radgal.data.datasets import DATASETS
 from radgal.layers.modelinfo import count_parameters
 from radgal.runfolder import CSV_COLUMNS
 from tests.conftest import ROOT

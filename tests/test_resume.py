@@ -13,7 +13,8 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, data, train
+from radgal import checkpoint, train
+from radgal.data import datasets
 from radgal.figures import plots
 from tests.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
@@ -21,7 +22,7 @@ from utils import UserError
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch) -> None:
-    monkeypatch.setattr(data, "load_training_data", toy_data)
+    monkeypatch.setattr(datasets, "load_training_data", toy_data)
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: None)
     monkeypatch.setattr(command, "environment", dict)
     monkeypatch.setattr(command, "make_report", lambda *_: None)
@@ -228,7 +229,7 @@ def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 
     go(config, epochs=1)
-    monkeypatch.setattr(data, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
+    monkeypatch.setattr(datasets, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
     with pytest.raises(UserError, match="images: were v1"):
         go(config, "--resume")
 

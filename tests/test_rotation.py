@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from radgal import equivariance, evaluate, overlap, rotation
-from radgal.data import Split, TrainingData
+from radgal.data.datasets import Split, TrainingData
 from radgal.images.transforms import rotate
 from utils import UserError
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from radgal.data import Split, TrainingData
+from radgal.data.datasets import Split, TrainingData
 from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
 
 SIDE = 12

@@ -63,7 +63,7 @@ def read_config(path: str | None, overrides: Sequence[str]):
     """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
     import models
     from radgal.config.config import load_config
-    from radgal.data import class_counts
+    from radgal.data.datasets import class_counts
 
     if path is None:
         raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")

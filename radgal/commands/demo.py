@@ -175,8 +175,8 @@ def choose_image(args, runs: list):
     Raises:
         UserError: if there is no such source or file.
     """
-    from radgal.data import open_dataset, preprocessing
-    from radgal.firstgalaxy import FIRSTGalaxyData
+    from radgal.data.datasets import open_dataset, preprocessing
+    from radgal.data.firstgalaxy import FIRSTGalaxyData
 
     if args.image:
         from radgal.images.reading import read_image

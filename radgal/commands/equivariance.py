@@ -30,7 +30,7 @@ def run(args) -> None:
     import models
     from radgal import equivariance as measure
     from radgal.checkpoint import find, load_run
-    from radgal.data import load_training_data
+    from radgal.data.datasets import load_training_data
     from radgal.testing import relocated
 
     device = pick_device(args.device)

@@ -26,8 +26,8 @@ def run(args) -> None:
     """Prepares a folder of FITS images."""
     from pathlib import Path
 
-    from radgal import prepare
-    from radgal.data import DATASETS
+    from radgal.data import prepare
+    from radgal.data.datasets import DATASETS
     from utils import UserError, show_bars
 
     if not 10 <= args.side <= 4096:

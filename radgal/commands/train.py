@@ -56,9 +56,10 @@ def add_choices(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import data, experiment, finetune, live, parallel, testing
+    from radgal import experiment, finetune, live, parallel, testing
     from radgal.checkpoint import load_run
     from radgal.config.config import describe
+    from radgal.data import datasets
     from radgal.figures import plots
     from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
@@ -74,8 +75,8 @@ def run(args) -> Run:
             precision = choose_precision(cfg.training.precision, device)
             set_seed(cfg.training.seed)
 
-            images = team.first_goes_first(lambda: data.load_training_data(cfg))
-            say(data.describe(images))
+            images = team.first_goes_first(lambda: datasets.load_training_data(cfg))
+            say(datasets.describe(images))
             model = models.build_from_config(cfg, images.classes, images.mean, images.std)
             say(models.summary_text(model))
             if warning := models.equivariance_warning(model):

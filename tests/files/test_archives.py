@@ -19,7 +19,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from radgal.batches import read_batch
+from radgal.data.base import read_batch
 from radgal.files import archives
 from radgal.files.archives import Archive, extract, fetch, read_files
 from utils import UserError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from astropy.io import fits as pyfits
 
-from radgal.data import DATASETS
+from radgal.data.datasets import DATASETS
 from radgal.images.fits import RECIPES, fit_to_side, noise_threshold, read_fits, resample, to_uint8
 from radgal.images.reading import read_image
 from utils import UserError

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 import models
-from radgal.data import Split, TrainingData
+from radgal.data.datasets import Split, TrainingData
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import models
-from radgal.firstgalaxy import FIRSTGalaxyData
+from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.layers.cpu import sky
 from radgal.layers.cpu.sky import Sky, watch
 

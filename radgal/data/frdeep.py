@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from radgal.batches import BatchedImages
+from radgal.data.base import BatchedImages
 from radgal.files.archives import Archive
 
 

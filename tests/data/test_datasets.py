@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from radgal import firstgalaxy
-from radgal.data import DATASETS
-from radgal.firstgalaxy import FIRSTGalaxyData
-from radgal.frdeep import FRDEEPF
-from radgal.mirabest import MBFRConfident, MiraBest_full, parse_source_name
+from radgal.data import firstgalaxy
+from radgal.data.datasets import DATASETS
+from radgal.data.firstgalaxy import FIRSTGalaxyData
+from radgal.data.frdeep import FRDEEPF
+from radgal.data.mirabest import MBFRConfident, MiraBest_full, parse_source_name
 from utils import UserError
 
 pytestmark = pytest.mark.real_data

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from radgal.batches import GalaxyImages
 from radgal.config.checker import IMAGE_TABLE
-from radgal.firstgalaxy import FIRSTGalaxyData
-from radgal.frdeep import FRDEEPF, FRDEEPN
-from radgal.imagetable import ImageTable
-from radgal.mirabest import (
+from radgal.data.base import GalaxyImages
+from radgal.data.firstgalaxy import FIRSTGalaxyData
+from radgal.data.frdeep import FRDEEPF, FRDEEPN
+from radgal.data.imagetable import ImageTable
+from radgal.data.mirabest import (
     MBFRConfident,
     MBFRConfident_v2,
     MBFRFull,

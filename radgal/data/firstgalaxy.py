@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radgal.batches import GalaxyImages
+from radgal.data.base import GalaxyImages
 from radgal.files.archives import Archive, fetch, find_problem
 from utils import UserError
 

@@ -12,10 +12,10 @@ import torch
 from torchvision.datasets import VisionDataset
 from tqdm.auto import tqdm
 
-from radgal import positions
-from radgal.batches import GalaxyImages
+from radgal.data import crossmatch
+from radgal.data.base import GalaxyImages
+from radgal.data.labeltable import Findings, Row, read_labels, some
 from radgal.images.reading import read_image, scales_differ
-from radgal.labels import Findings, Row, read_labels, some
 from utils import UserError, show_bars
 
 FEW_SOURCES = 10
@@ -30,7 +30,7 @@ class ImageTable(GalaxyImages):
     Of the other part's images only the hashes of their pixels are kept, to find duplicates.
 
     Args:
-        table: see :func:`radgal.labels.read_labels`.
+        table: see :func:`radgal.data.labeltable.read_labels`.
         train: the training part, or the test part.
         recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.fits`.
         native_size: pixels along each side that are kept of every image.
@@ -166,7 +166,10 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
     same = [(a, b) for group in by_content.values() for a, b in zip(group, group[1:], strict=False)]
     group_of = {i: digest for digest, group in by_content.items() for i in group}
     near = [(a, b) for a, b in _near_pairs(rows) if group_of.get(a, "none") != group_of.get(b)]
-    for pairs, what in ((same, "the same pixels"), (near, f"positions within {positions.SAME_SOURCE_ARCSEC:g} arcsec")):
+    for pairs, what in (
+        (same, "the same pixels"),
+        (near, f"positions within {crossmatch.SAME_SOURCE_ARCSEC:g} arcsec"),
+    ):
         across = [(a, b) for a, b in pairs if rows[a].split != rows[b].split]
         if across:
             said = some(f"{rows[a].name} ({rows[a].split}) and {rows[b].name} ({rows[b].split})" for a, b in across)
@@ -192,7 +195,7 @@ def _near_pairs(rows: list[Row]) -> list[tuple[int, int]]:
         split: [row.position if row.split == split else None for row in rows] for split in ("train", "val", "test")
     }
     return sorted(
-        {tuple(sorted(pair)) for a in places for b in places for pair in positions.match(places[a], places[b])}
+        {tuple(sorted(pair)) for a in places for b in places for pair in crossmatch.match(places[a], places[b])}
     )
 
 

@@ -12,10 +12,10 @@ from astropy.table import Table
 from PIL import Image as PillowImage
 
 import main
-from radgal.data import load_test_data, load_training_data, measure_normalization, preprocessing
-from radgal.frdeep import FRDEEPF
-from radgal.imagetable import ImageTable
-from radgal.labels import read_labels
+from radgal.data.datasets import load_test_data, load_training_data, measure_normalization, preprocessing
+from radgal.data.frdeep import FRDEEPF
+from radgal.data.imagetable import ImageTable
+from radgal.data.labeltable import read_labels
 from tests.conftest import ROOT
 from tests.images.test_fits import SKY, a_field, write
 from utils import UserError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import center_crop
 
-from radgal.data import (
+from radgal.data.datasets import (
     DATASETS,
     Split,
     crop_and_pad,

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image as PillowImage
 
 import main
-from radgal.data import DATASETS
+from radgal.data.datasets import DATASETS
+from radgal.data.imagetable import ImageTable
 from radgal.images.reading import read_image
-from radgal.imagetable import ImageTable
 from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
 

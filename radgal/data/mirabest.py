@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 
-from radgal.batches import BatchedImages
+from radgal.data.base import BatchedImages
 from radgal.files.archives import Archive
 
 ARCHIVE_V1 = Archive(

@@ -1,0 +1,1 @@
+"""Data sets, published and one's own, and how they are split."""
