@@ -49,23 +49,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Computes the fields at every angle, draws them, and prints what the figure says in numbers."""
-    from radgal import demo, demofigure, fields
+    from radgal.demo import fieldnetworks, turning
+    from radgal.demo import frames as demofigure
 
     check_arguments(args)
     shown_deg, out = args.angles or STRIP_DEG, Path(args.out)
     angles = frame_angles(args, shown_deg)
-    group, seed = fields.parse_group(args.group or "D16"), SEED if args.seed is None else args.seed
+    group, seed = fieldnetworks.parse_group(args.group or "D16"), SEED if args.seed is None else args.seed
     runs = open_runs(args)
     pixels, name = choose_image(args, runs)
     if runs:
-        networks = [fields.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
-        image = demo.prepare_image(pixels, runs[0].model.imsize, name=name)
+        networks = [fieldnetworks.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
+        image = turning.prepare_image(pixels, runs[0].model.imsize, name=name)
     else:
-        image = demo.prepare_image(pixels, demo.UNTRAINED_SIDE, CROP, name=name)
-        networks = [] if args.conventional else [fields.steerable_network(group, seed)]
-        networks += [fields.plain_network(group, seed)] if args.conventional or args.both else []
+        image = turning.prepare_image(pixels, turning.UNTRAINED_SIDE, CROP, name=name)
+        networks = [] if args.conventional else [fieldnetworks.steerable_network(group, seed)]
+        networks += [fieldnetworks.plain_network(group, seed)] if args.conventional or args.both else []
     bar = partial(progress, quiet=False)
-    demos = [demo.run_demo(network, image, angles, partial(bar, what=network.label)) for network in networks]
+    demos = [turning.run_demo(network, image, angles, partial(bar, what=network.label)) for network in networks]
     frames = demofigure.make_frames(demos, width_px=args.size, cmap=args.cmap)
     demofigure.write_demo(
         frames, out, duration_s=args.duration, shown_deg=shown_deg, progress=partial(bar, what="drawing")
@@ -78,7 +79,7 @@ def run(args) -> None:
 
 def size_text(path: Path) -> str:
     """Returns the size of a file, and for a GIF that loads slowly in a web page what makes it smaller."""
-    from radgal.demofigure import MAX_GIF_BYTES
+    from radgal.demo.frames import MAX_GIF_BYTES
 
     n_bytes = path.stat().st_size
     large = path.suffix.lower() == ".gif" and n_bytes > MAX_GIF_BYTES
@@ -93,7 +94,7 @@ def check_arguments(args) -> None:
     """
     from matplotlib import colormaps
 
-    from radgal.demofigure import check_output
+    from radgal.demo.frames import check_output
 
     check_output(Path(args.out))
     if args.cmap not in colormaps:

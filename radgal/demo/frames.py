@@ -1,4 +1,4 @@
-"""The frames of the rotation demo, drawn from what ``radgal.demo`` computed, and the files made of them."""
+"""The frames of the rotation demo, drawn from what ``radgal.demo.turning`` computed, and the files made of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.demo import Demo
+from radgal.demo.turning import Demo
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgal.fields import FieldNetwork, Fields
+from radgal.demo.fieldnetworks import FieldNetwork, Fields
 from radgal.images.transforms import exact_quarter_turns
 from radgal.layers.e2cnn_compat import patch_e2cnn
 from utils import UserError

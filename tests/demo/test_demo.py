@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 
 import models
-from radgal import demo, demofigure, fields
 from radgal.checkpoint import FORMAT
 from radgal.commands import demo as command
+from radgal.demo import fieldnetworks, turning
+from radgal.demo import frames as demofigure
 from radgal.layers.basis import Symmetry
+from tests.conftest import ROOT
 from utils import UserError
 
 C4, D4 = Symmetry("C", 4), Symmetry("D", 4)
@@ -30,7 +32,7 @@ def lopsided() -> torch.Tensor:
     pixels = np.zeros((SIDE, SIDE), dtype=np.uint8)
     pixels[9:14, 7:19] = 180
     pixels[14:20, 15:18] = 255
-    return demo.prepare_image(pixels, SIDE)
+    return turning.prepare_image(pixels, SIDE)
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -43,16 +45,16 @@ def quarter_turn(vectors: torch.Tensor) -> torch.Tensor:
     return torch.stack([-moved[:, 1], moved[:, 0]], dim=1)
 
 
-def trained(name: str, nrot: int | None) -> fields.FieldNetwork:
+def trained(name: str, nrot: int | None) -> fieldnetworks.FieldNetwork:
     torch.manual_seed(1)
     model = models.build_model(name, n_classes=2, side=SIDE, nrot=nrot, background=-0.07).eval()
-    return fields.trained_network(model, 0.0019, 0.0281, name)
+    return fieldnetworks.trained_network(model, 0.0019, 0.0281, name)
 
 
 STEERABLE = {
-    "C4": lambda: fields.steerable_network(C4),
-    "D4": lambda: fields.steerable_network(D4),
-    "D3": lambda: fields.steerable_network(Symmetry("D", 3)),
+    "C4": lambda: fieldnetworks.steerable_network(C4),
+    "D4": lambda: fieldnetworks.steerable_network(D4),
+    "D3": lambda: fieldnetworks.steerable_network(Symmetry("D", 3)),
     "a D4 run": lambda: trained("DNSteerableLeNet", 4),
     "a C8 run": lambda: trained("CNSteerableLeNet", 8),
 }
@@ -81,8 +83,8 @@ def test_arrows_are_mirrored_with_the_image(name: str, lopsided: torch.Tensor) -
 
 @pytest.mark.parametrize("group", [C4, D4, Symmetry("C", 8), Symmetry("D", 5)], ids=str)
 def test_the_group_fourier_transform_gives_a_scalar_and_a_vector(group: Symmetry) -> None:
-    to_scalar, to_vector = fields.group_fourier(group)
-    irrep = fields.frequency_one(group)
+    to_scalar, to_vector = fieldnetworks.group_fourier(group)
+    irrep = fieldnetworks.frequency_one(group)
     regular = irrep.group.regular_representation
     for element in irrep.group.elements:
         matrix = torch.from_numpy(regular(element)).float()
@@ -93,20 +95,20 @@ def test_the_group_fourier_transform_gives_a_scalar_and_a_vector(group: Symmetry
 def test_an_arrow_to_the_right_turns_to_an_arrow_up() -> None:
     arrow = torch.zeros(1, 3, 5, 5)
     arrow[0, :2, 2, 4] = torch.tensor([2.0, 1.0])  # at the right edge, to the right
-    turned = demo.turn(arrow, 90)
+    turned = turning.turn(arrow, 90)
     torch.testing.assert_close(turned[0, :, 0, 2], torch.tensor([2.0, 0.0, 1.0]))  # at the top, up
     assert int((turned.abs() > 1e-6).sum()) == 2
 
 
 def test_turning_there_and_back_is_nearly_nothing(lopsided: torch.Tensor) -> None:
     smooth = torch.nn.functional.avg_pool2d(lopsided, 5, 1, 2)
-    assert difference(demo.turn(demo.turn(smooth, 25), -25), smooth) < 0.02
-    assert torch.equal(demo.turn(demo.turn(smooth, 270), -270), smooth)
+    assert difference(turning.turn(turning.turn(smooth, 25), -25), smooth) < 0.02
+    assert torch.equal(turning.turn(turning.turn(smooth, 270), -270), smooth)
 
 
 @pytest.mark.parametrize("name", STEERABLE)
 def test_stabilized_fields_stand_still_but_for_the_grid(name: str, lopsided: torch.Tensor) -> None:
-    result = demo.run_demo(STEERABLE[name](), lopsided, [0.0, 180.0, 270.0])
+    result = turning.run_demo(STEERABLE[name](), lopsided, [0.0, 180.0, 270.0])
     exact = (90.0, 180.0) if "3" not in name else ()
     assert result.equivariant
     assert all(result.exact_change[angle] < 1e-5 for angle in exact)
@@ -123,7 +125,7 @@ def test_a_run_whose_group_has_no_vector_fields_is_named() -> None:
 
 
 CONVENTIONAL = {
-    "untrained": lambda: fields.plain_network(D4),
+    "untrained": lambda: fieldnetworks.plain_network(D4),
     "a run": lambda: trained("VanillaLeNet", None),
     "a run with one steerable layer": lambda: trained("DNRestrictedLeNet", 4),
 }
@@ -132,26 +134,29 @@ CONVENTIONAL = {
 @pytest.mark.parametrize("name", CONVENTIONAL)
 def test_the_maps_of_a_conventional_network_change(name: str, lopsided: torch.Tensor) -> None:
     network = CONVENTIONAL[name]()
-    result = demo.run_demo(network, lopsided, [0.0, 90.0])
+    result = turning.run_demo(network, lopsided, [0.0, 90.0])
     assert not result.equivariant
     assert min(result.exact_change.values()) > 0.1
 
 
 def test_conventional_and_steerable_network_have_the_same_layers() -> None:
     x = torch.zeros(1, 1, SIDE, SIDE)
-    shapes = [[t.shape for t in network(D4).fields(x)] for network in (fields.steerable_network, fields.plain_network)]
+    shapes = [
+        [t.shape for t in network(D4).fields(x)]
+        for network in (fieldnetworks.steerable_network, fieldnetworks.plain_network)
+    ]
     assert shapes[0] == shapes[1]
 
 
 def test_relative_change_by_hand() -> None:
     upright = torch.ones(3, 6, 6)
-    assert demo.relative_change(upright, upright) == 0
+    assert turning.relative_change(upright, upright) == 0
     scalar_gone, vector_doubled = upright.clone(), upright.clone()
     scalar_gone[0], vector_doubled[1:] = 0, 2
-    assert demo.relative_change(scalar_gone, upright) == pytest.approx(math.sqrt(0.5))
-    assert demo.relative_change(vector_doubled, upright) == pytest.approx(math.sqrt(0.5))
+    assert turning.relative_change(scalar_gone, upright) == pytest.approx(math.sqrt(0.5))
+    assert turning.relative_change(vector_doubled, upright) == pytest.approx(math.sqrt(0.5))
     with pytest.raises(UserError, match="empty fields.*--seed"):
-        demo.relative_change(upright, torch.zeros(3, 6, 6))
+        turning.relative_change(upright, torch.zeros(3, 6, 6))
 
 
 def arguments(*words: str):
@@ -163,7 +168,7 @@ def arguments(*words: str):
 @pytest.fixture
 def small(monkeypatch, tmp_path: Path):
     """Returns a function that runs the command on a small file image, with small networks, in a scratch folder."""
-    monkeypatch.setattr(demo, "UNTRAINED_SIDE", SIDE)
+    monkeypatch.setattr(turning, "UNTRAINED_SIDE", SIDE)
     monkeypatch.chdir(tmp_path)
     pixels = np.zeros((150, 150), dtype=np.uint8)
     pixels[60:75, 50:90] = 255
@@ -180,11 +185,11 @@ def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, ca
         assert (gif.n_frames, gif.info["duration"], gif.info["loop"], gif.width) == (8, 200, 0, 300)
     assert (tmp_path / "a.gif").stat().st_size < demofigure.MAX_GIF_BYTES
     printed = capsys.readouterr().out
-    image = demo.prepare_image(np.asarray(Image.open("galaxy.png")), SIDE, command.CROP)
-    again = demo.run_demo(fields.steerable_network(C4, 3), image, [45.0 * i for i in range(8)])
+    image = turning.prepare_image(np.asarray(Image.open("galaxy.png")), SIDE, command.CROP)
+    again = turning.run_demo(fieldnetworks.steerable_network(C4, 3), image, [45.0 * i for i in range(8)])
     said = re.search(r"untrained: (\S+) at 90°, (\S+) at 180°, (\S+) % at most", printed).groups()
     assert [float(text) for text in said[:2]] == [
-        float(f"{again.exact_change[angle]:.0e}") for angle in demo.QUARTER_TURNS
+        float(f"{again.exact_change[angle]:.0e}") for angle in turning.QUARTER_TURNS
     ]
     assert float(said[2]) == pytest.approx(100 * max(again.change), rel=0.06)
     assert max(float(text) for text in said[:2]) < 1e-5
@@ -192,7 +197,7 @@ def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, ca
 
 
 def test_the_drawn_numbers_are_the_computed_ones(lopsided: torch.Tensor) -> None:
-    result = demo.run_demo(fields.plain_network(C4), lopsided, [0.0, 90.0])
+    result = turning.run_demo(fieldnetworks.plain_network(C4), lopsided, [0.0, 90.0])
     text = demofigure.exact_text(result)
     assert text == " at 90°, ".join(
         [f"{100 * result.exact_change[90.0]:.0f} %", f"{100 * result.exact_change[180.0]:.0f} % at 180°"]
@@ -214,7 +219,7 @@ def test_png_strip_of_both_networks(small, tmp_path: Path, capsys) -> None:
 
 
 def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
-    result = demo.run_demo(fields.steerable_network(D4), lopsided, [0.0, 90.0])
+    result = turning.run_demo(fieldnetworks.steerable_network(D4), lopsided, [0.0, 90.0])
     frames = demofigure.make_frames([result], width_px=300, cmap="magma")
     upright, turned = (frames.draw(i)[:100].astype(int) for i in (0, 1))  # without the text below
     third = upright.shape[1] // 3
@@ -271,7 +276,7 @@ def test_mistakes_are_said_before_anything_is_written(
 ) -> None:
     (tmp_path / "folder.gif").mkdir()
     Image.new("L", (150, 150)).save(tmp_path / "black.png")
-    monkeypatch.setattr(demo, "run_demo", lambda *_, **__: pytest.fail("it began to compute"))
+    monkeypatch.setattr(turning, "run_demo", lambda *_, **__: pytest.fail("it began to compute"))
     before = set(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=message):
         small(*words)
@@ -291,7 +296,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
     """Returns checkpoints of an untrained steerable and an untrained conventional network."""
     from radgal.commands.common import read_config
 
-    config = Path(__file__).parent.parent / "configs" / "config_first_lenet.txt"
+    config = ROOT / "configs" / "config_first_lenet.txt"
     paths = {}
     for name, options in {
         "steerable": ["model.base=CNSteerableLeNet", "model.nrot=4"],
@@ -339,7 +344,7 @@ def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, 
 
 @pytest.mark.parametrize("name", ["demo_steerable.gif", "demo_conventional.gif"])
 def test_the_default_animations_are_whole_and_small(name: str) -> None:
-    path = Path(__file__).parent.parent / "docs" / "figures" / name
+    path = ROOT / "docs" / "figures" / name
     assert path.stat().st_size < demofigure.MAX_GIF_BYTES
     with Image.open(path) as gif:
         assert gif.n_frames == arguments().frames

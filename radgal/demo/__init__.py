@@ -1,0 +1,1 @@
+"""The turning galaxy: what a feature space does while its input turns."""
