@@ -16,7 +16,7 @@ from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
 from radgal.data.datasets import DATASETS, crop_and_pad
 from radgal.images.transforms import background_value, to_input
-from radgal.precision import choose_precision, runnable
+from radgal.training.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, pick_device, write_json
 
 EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7

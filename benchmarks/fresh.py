@@ -30,7 +30,7 @@ def main(name: str, path: str, batch: str, device: str, precision: str, threads:
 
     from benchmarks.measure import Trainer
     from benchmarks.published import build, parse_name
-    from radgal.precision import choose_precision
+    from radgal.training.precision import choose_precision
     from utils import pick_device
 
     torch.set_num_threads(int(threads))

@@ -13,7 +13,7 @@ from benchmarks.timing import compare, interleave
 from radgal.data.datasets import crop_and_pad
 from radgal.figures.plots import GRAY, color_of, new_figure, save_figure, style
 from radgal.images.transforms import background_value
-from radgal.precision import choose_precision
+from radgal.training.precision import choose_precision
 
 ORDERS, QUICK_ORDERS = range(1, 21), (1, 2, 4)
 SIDES, QUICK_SIDES = (50, 100, 150, 300), (50, 62)

@@ -18,8 +18,8 @@ from benchmarks.timing import compare, interleave, spread
 from radgal.data.base import GalaxyImages
 from radgal.data.datasets import Split, crop_and_pad, split_indices
 from radgal.images.transforms import background_value, random_poses, to_input
-from radgal.precision import Precision, choose_precision, compile_for_training
-from radgal.train import make_optimizer, train_epoch, validate
+from radgal.training.loop import make_optimizer, train_epoch, validate
+from radgal.training.precision import Precision, choose_precision, compile_for_training
 
 LR, DECAY = 1e-4, 1e-6
 LOADED_IMAGES = 500  # by which loading alone is measured: it is quick, whatever the network

@@ -16,8 +16,8 @@ from torch import nn
 from radgal.config.config import Config
 from radgal.data.datasets import TrainingData
 from radgal.files.pickles import check_archive
-from radgal.precision import Precision
-from radgal.train import Progress
+from radgal.training.loop import Progress
+from radgal.training.precision import Precision
 from utils import UserError, atomic_write, random_states
 
 FORMAT = "e2cnn-radgal-1"

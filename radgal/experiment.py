@@ -19,12 +19,12 @@ from radgal.data.datasets import TrainingData
 from radgal.finetune import freeze_trunk
 from radgal.images.transforms import to_input
 from radgal.layers.modelinfo import count_parameters
-from radgal.parallel import Team
-from radgal.precision import Precision, choose_precision, compile_for_training
 from radgal.resume import begin, restore
 from radgal.runfolder import RunFolder
-from radgal.stopping import StopSignals
-from radgal.train import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
+from radgal.training.loop import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
+from radgal.training.precision import Precision, choose_precision, compile_for_training
+from radgal.training.signals import StopSignals
+from radgal.training.team import Team
 from utils import UserError, format_duration, show_bars
 
 

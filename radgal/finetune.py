@@ -19,7 +19,7 @@ from radgal.data import crossmatch
 from radgal.data.datasets import TrainingData, load_test_data, load_training_data
 from radgal.data.labeltable import read_labels, some
 from radgal.data.mirabest import parse_source_name
-from radgal.train import Progress
+from radgal.training.loop import Progress
 from utils import UserError
 
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from radgal.config.config import Config
 from radgal.data.datasets import TrainingData
-from radgal.precision import Precision
 from radgal.runfolder import RunFolder
 from radgal.storedstate import check_optimizer, known_part
-from radgal.train import Part, Progress
+from radgal.training.loop import Part, Progress
+from radgal.training.precision import Precision
 from utils import UserError, set_random_states
 
 # What may differ between a run and its continuation: nothing that changes what an epoch does, but for rounding.

@@ -21,10 +21,11 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, runfolder, train
+from radgal import checkpoint, runfolder
 from radgal.data import datasets
 from radgal.data.datasets import Split, TrainingData
 from radgal.figures import plots
+from radgal.training import loop
 
 SIDE, EPOCHS = 18, 24
 CONFIG = f"""
@@ -64,13 +65,13 @@ def kill_at(kind: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if kind == "batch":
-        to_input = train.to_input
+        to_input = loop.to_input
 
         def counted(*args):
             tick()
             return to_input(*args)
 
-        train.to_input = counted
+        loop.to_input = counted
     elif kind == "half a write":
         write = Path.write_bytes
 

@@ -13,9 +13,10 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, train
+from radgal import checkpoint
 from radgal.data import datasets
 from radgal.figures import plots
+from radgal.training import loop
 from tests.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 
@@ -44,7 +45,7 @@ def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> command.
 
 def at_input(monkeypatch, count: int, happens) -> None:
     """Lets something happen before the ``count``-th batch, training (5 an epoch) and validation (2) alike."""
-    to_input, left = train.to_input, [count]
+    to_input, left = loop.to_input, [count]
 
     def counted(*args):
         left[0] -= 1
@@ -52,7 +53,7 @@ def at_input(monkeypatch, count: int, happens) -> None:
             happens()
         return to_input(*args)
 
-    monkeypatch.setattr(train, "to_input", counted)
+    monkeypatch.setattr(loop, "to_input", counted)
 
 
 def untouched(config: Path) -> tuple:
@@ -168,7 +169,7 @@ def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
     spoil(state, place, value)
     checkpoint.save(folder / name, state)
     before = (folder / name).read_bytes()
-    monkeypatch.setattr(train, "to_input", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr(loop, "to_input", lambda *_: pytest.fail("it trains"))
     with pytest.raises(UserError, match="cannot be resumed|this program did not write it|has 5 batches"):
         go(config, "--resume")
     assert (folder / name).read_bytes() == before

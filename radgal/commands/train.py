@@ -56,17 +56,18 @@ def add_choices(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import experiment, finetune, live, parallel, testing
+    from radgal import experiment, finetune, live, testing
     from radgal.checkpoint import load_run
     from radgal.config.config import describe
     from radgal.data import datasets
     from radgal.figures import plots
-    from radgal.precision import choose_precision
     from radgal.runfolder import RunFolder
-    from radgal.stopping import leaving_on_sigterm
+    from radgal.training import team
+    from radgal.training.precision import choose_precision
+    from radgal.training.signals import leaving_on_sigterm
 
     with ExitStack() as held, leaving_on_sigterm():
-        with parallel.join() as team:
+        with team.join() as team:
             cfg = team.from_first(lambda: read_config(args.config, args.set))
             say = sayer(cfg.model.quiet or not team.is_first)
             say(describe(cfg))

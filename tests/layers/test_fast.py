@@ -16,7 +16,7 @@ from radgal.layers.basis import Symmetry
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.layers.e2cnn_compat import quick_einsum
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
-from radgal.train import Progress, fit, make_optimizer, make_scheduler
+from radgal.training.loop import Progress, fit, make_optimizer, make_scheduler
 from tests.published import PublishedSteerable
 
 USUAL = [Symmetry("C", n) for n in (1, 3, 4, 6, 16)] + [Symmetry("D", n) for n in (1, 3, 4, 5, 8)]

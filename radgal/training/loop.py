@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from radgal.data.datasets import Split, TrainingData
 from radgal.images.transforms import random_poses, to_input
-from radgal.parallel import Team
-from radgal.precision import Precision
+from radgal.training.precision import Precision
+from radgal.training.team import Team
 from utils import UserError, random_states, set_random_states
 
 LARGEST_SEED = 2**63 - 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from radgal.parallel import Team
+from radgal.training.team import Team
 from tests.conftest import ROOT
 from utils import UserError
 
@@ -38,7 +38,7 @@ def start(folder: Path, out: str, n: int, *options: str, **environment: str) -> 
     words = [sys.executable, "-m"]
     if n > 1:
         words += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(n), "-m"]
-    words += ["tests.parallel_driver", "--config", str(folder / "tiny.txt")]
+    words += ["tests.training.team_driver", "--config", str(folder / "tiny.txt")]
     words += ["--set", f"metrics.outputdir={folder / out}", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
     return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)

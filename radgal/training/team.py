@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from radgal.stopping import ignore_sigterm
+from radgal.training.signals import ignore_sigterm
 from utils import UserError, pick_device
 
 T = TypeVar("T")

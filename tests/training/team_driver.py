@@ -1,4 +1,4 @@
-"""``main.py`` on a toy data set: the program that tests/test_parallel.py starts once, and under torchrun.
+"""``main.py`` on a toy data set: the program that tests/training/test_team.py starts once, and under torchrun.
 
 RADGAL_TEST_KILL=RANK:BATCH makes that process of a team kill itself (or, with a signal's name after a second colon, be
 sent that signal) before that batch.
@@ -14,10 +14,11 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import testing, train
+from radgal import testing
 from radgal.data import datasets
 from radgal.data.datasets import Split, TrainingData
 from radgal.figures import plots
+from radgal.training import loop
 from utils import UserError
 
 SIDE = 18
@@ -39,7 +40,7 @@ def toy_data(cfg) -> TrainingData:
 
 def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
     """Sends this process a signal before its ``batch``-th batch, if it is process ``rank``."""
-    to_input, left = train.to_input, [batch]
+    to_input, left = loop.to_input, [batch]
 
     def counted(*args):
         left[0] -= 1
@@ -47,7 +48,7 @@ def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
             os.kill(os.getpid(), signal.Signals[name])
         return to_input(*args)
 
-    train.to_input = counted
+    loop.to_input = counted
 
 
 if __name__ == "__main__":

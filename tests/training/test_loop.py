@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from radgal.data.datasets import Split, TrainingData
-from radgal.train import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
+from radgal.training.loop import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
 
 SIDE = 12
 
