@@ -72,8 +72,8 @@ def list_sources(work: Path, n: int) -> list:
 def make_run(folder: Path) -> None:
     """Writes a checkpoint of a network that is not trained; what it says takes as long as if it were."""
     import models
-    from radgal import checkpoint
     from radgal.config.config import load_config
+    from radgal.runs import checkpoint
 
     folder.mkdir()
     path = folder / "config.txt"

@@ -20,9 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal import checkpoint
 from radgal.catalog import Column, Part, write_part
-from radgal.checkpoint import TrainedRun
 from radgal.config.config import Config
 from radgal.data.datasets import Split, crop_and_pad
 from radgal.images.reading import FLAGS
@@ -31,6 +29,8 @@ from radgal.inputs import Preparation, Reading, Source, describe_reading, prepar
 from radgal.metrics import log_softmax, uncertainties
 from radgal.passes import only_dropout
 from radgal.rotation import PUBLISHED_ANGLES, sample_rotations
+from radgal.runs import checkpoint
+from radgal.runs.checkpoint import TrainedRun
 from radgal.sources import column_name
 from utils import UserError, pick_device
 

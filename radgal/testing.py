@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from radgal.checkpoint import TrainedRun, read
 from radgal.config.config import Config
 from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluate import evaluate_test, forbid_overlap
 from radgal.figures.plots import save_evaluation_figures
 from radgal.gallery import save_gallery
+from radgal.runs.checkpoint import TrainedRun, read
 from radgal.sources import FORMATS, column_name, write_table
 from utils import UserError, nearest, write_json
 

@@ -21,10 +21,10 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint, runfolder
 from radgal.data import datasets
 from radgal.data.datasets import Split, TrainingData
 from radgal.figures import plots
+from radgal.runs import checkpoint, folder
 from radgal.training import loop
 
 SIDE, EPOCHS = 18, 24
@@ -93,7 +93,7 @@ def kill_at(kind: str, count: int) -> None:
 
         os.replace = replace_
     elif kind == "half a row":
-        add_row = runfolder.RunFolder.add_row
+        add_row = folder.RunFolder.add_row
 
         def add_row_(folder, row):
             with folder.csv.open("a") as stream:
@@ -103,7 +103,7 @@ def kill_at(kind: str, count: int) -> None:
             folder.csv.write_bytes(raw[: raw.rindex(b"\n") + 1])
             add_row(folder, row)
 
-        runfolder.RunFolder.add_row = add_row_
+        folder.RunFolder.add_row = add_row_
 
 
 def start(config: Path, out: Path, kind: str | None, chance: random.Random) -> int:

@@ -14,9 +14,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radgal import checkpoint
+from radgal.runs import checkpoint
+from tests.runs.test_resume import config, go, spoil, toy  # noqa: F401
 from tests.test_fuzz import HOSTILE, memory_limit, time_limit
-from tests.test_resume import config, go, spoil, toy  # noqa: F401
 from utils import UserError
 
 

@@ -25,13 +25,14 @@ from astropy.wcs import WCS
 
 import main
 import models
-from radgal import checkpoint, predict, predictjob
+from radgal import predict, predictjob
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
 from radgal.inputs import Preparation, preparation_of
 from radgal.metrics import log_softmax
 from radgal.passes import predict_logits, sample_dropout
 from radgal.rotation import sample_rotations
+from radgal.runs import checkpoint
 from tests.conftest import ROOT
 from tests.images.test_fits import a_field
 from tests.images.test_fits import write as write_fits

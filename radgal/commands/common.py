@@ -85,7 +85,7 @@ def results_folder(checkpoint: Path) -> Path:
 def open_run(args):
     """Returns (trained run, device, folder to write to) for the RUN of a command."""
     import models
-    from radgal.checkpoint import find, load_run
+    from radgal.runs.checkpoint import find, load_run
     from radgal.testing import relocated
 
     if not 0 <= args.seed < 2**32:

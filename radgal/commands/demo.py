@@ -146,7 +146,7 @@ def open_runs(args) -> list:
     import torch
 
     import models
-    from radgal.checkpoint import load_run
+    from radgal.runs.checkpoint import load_run
 
     runs = [load_run(path, models.build_from_config, torch.device("cpu")) for path in args.runs]
     runs.sort(key=lambda run: run.model.symmetry[0] == "e")

@@ -29,8 +29,8 @@ def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
     import models
     from radgal import equivariance as measure
-    from radgal.checkpoint import find, load_run
     from radgal.data.datasets import load_training_data
+    from radgal.runs.checkpoint import find, load_run
     from radgal.testing import relocated
 
     device = pick_device(args.device)

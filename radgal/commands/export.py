@@ -24,7 +24,7 @@ def run(args) -> None:
 
     import models
     from radgal import export
-    from radgal.checkpoint import load_run
+    from radgal.runs.checkpoint import load_run
     from radgal.testing import relocated
     from utils import UserError, pick_device
 

@@ -24,8 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args):
     """Trains a config from a run's weights, with that run's normalization unless the config gives another."""
-    from radgal import checkpoint
     from radgal.commands.common import read_config
+    from radgal.runs import checkpoint
 
     cfg = read_config(args.config, args.set)
     content = checkpoint.read(checkpoint.find(args.run))

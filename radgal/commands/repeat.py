@@ -108,8 +108,8 @@ def train_task(task: Task) -> None:
 def collect(task: Task) -> dict:
     """Returns a finished run as the table needs it."""
     import models
-    from radgal.checkpoint import read
     from radgal.repeat import collect_run
+    from radgal.runs.checkpoint import read
     from radgal.testing import finished_test
 
     cfg = read_config(task.config, task.overrides)

@@ -42,7 +42,7 @@ def open_other(args, run, test, device):
         UserError: if it has other classes, or no test source of ``test``.
     """
     import models
-    from radgal.checkpoint import load_run
+    from radgal.runs.checkpoint import load_run
     from radgal.testing import load_test, relocated
 
     other = load_run(args.compare, models.build_from_config, device)

@@ -56,12 +56,13 @@ def add_choices(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import experiment, finetune, live, testing
-    from radgal.checkpoint import load_run
+    from radgal import testing
     from radgal.config.config import describe
     from radgal.data import datasets
     from radgal.figures import plots
-    from radgal.runfolder import RunFolder
+    from radgal.runs import epochs, finetune, tensorboard
+    from radgal.runs.checkpoint import load_run
+    from radgal.runs.folder import RunFolder
     from radgal.training import team
     from radgal.training.precision import choose_precision
     from radgal.training.signals import leaving_on_sigterm
@@ -71,7 +72,7 @@ def run(args) -> Run:
             cfg = team.from_first(lambda: read_config(args.config, args.set))
             say = sayer(cfg.model.quiet or not team.is_first)
             say(describe(cfg))
-            live.require(cfg)
+            tensorboard.require(cfg)
             folder, device = RunFolder(cfg), team.pick_device(cfg.training.device)
             precision = choose_precision(cfg.training.precision, device)
             set_seed(cfg.training.seed)
@@ -102,8 +103,8 @@ def run(args) -> Run:
             images, model = images.to(device), model.to(device)
             options = dict(resume=resume, force=args.force, say=say, team=team, started_from=started_from)
             try:
-                progress = experiment.run_epochs(model, images, cfg, folder, **options)
-            except experiment.Interrupted as interrupted:
+                progress = epochs.run_epochs(model, images, cfg, folder, **options)
+            except epochs.Interrupted as interrupted:
                 if team.is_first:
                     print(f"{interrupted}; go on with: {_command(args, interrupted.has_state)}", file=sys.stderr)
                 raise SystemExit(interrupted.exit_code) from None
@@ -111,15 +112,15 @@ def run(args) -> Run:
             return Run(cfg, model, progress.history, None, folder.path)
         kept = load_run(folder.best, models.build_from_config, device)
         folder.write_config(cfg)
-        origin = experiment.provenance(images, device, precision) | {"started_from": progress.started_from}
-        result = experiment.outcome(progress, kept.epoch, images, kept.model)
+        origin = epochs.provenance(images, device, precision) | {"started_from": progress.started_from}
+        result = epochs.outcome(progress, kept.epoch, images, kept.model)
         write_json(folder.path / "environment.json", environment() | origin | result)
         plots.save_training_curves(progress.history, kept.epoch, folder.path)
         metrics = None
         if tested:
             metrics = testing.test_run(kept, folder.path, device=device, say=say, training=images)
         make_report(folder.path, say)
-        print(experiment.last_line(progress, kept.epoch, images, metrics, folder))
+        print(epochs.last_line(progress, kept.epoch, images, metrics, folder))
         return Run(cfg, kept.model, progress.history, metrics, folder.path)
 
 
@@ -130,7 +131,7 @@ def _goes_on(cfg, folder) -> bool:
 
 def _is_done(tested, cfg, folder, images, precision) -> bool:
     """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
-    from radgal.resume import differences, is_finished
+    from radgal.runs.resume import differences, is_finished
 
     state, last_written = folder.state(), "sources.fits" if tested else "environment.json"
     if not is_finished(state, cfg, images.val is not None) or differences(state, cfg, images, precision):
@@ -141,7 +142,7 @@ def _is_done(tested, cfg, folder, images, precision) -> bool:
 def _finished_run(cfg, folder, device, *, tested: bool) -> Run:
     """Returns a run of before as if it had just ended."""
     import models
-    from radgal.checkpoint import load_run
+    from radgal.runs.checkpoint import load_run
 
     kept, path, metrics = load_run(folder.best, models.build_from_config, device), folder.path / "metrics.json", None
     if tested:

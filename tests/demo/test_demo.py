@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 import models
-from radgal.checkpoint import FORMAT
 from radgal.commands import demo as command
 from radgal.demo import fieldnetworks, turning
 from radgal.demo import frames as demofigure
 from radgal.layers.basis import Symmetry
+from radgal.runs.checkpoint import FORMAT
 from tests.conftest import ROOT
 from utils import UserError
 

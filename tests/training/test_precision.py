@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import models
-from radgal import checkpoint
 from radgal.config.config import load_config
 from radgal.data.datasets import Split, TrainingData
-from radgal.experiment import run_epochs
-from radgal.runfolder import RunFolder
+from radgal.runs import checkpoint
+from radgal.runs.epochs import run_epochs
+from radgal.runs.folder import RunFolder
 from radgal.training import precision
 from radgal.training.precision import Precision, choose_precision, compile_for_training, runnable
 from utils import UserError, pick_device

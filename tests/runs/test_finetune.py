@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import main
-from radgal import checkpoint
 from radgal.config.config import load_config
 from radgal.data import crossmatch
-from radgal.finetune import find_overlap, freeze_trunk
+from radgal.runs import checkpoint
+from radgal.runs.finetune import find_overlap, freeze_trunk
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
 from tests.test_main import rows

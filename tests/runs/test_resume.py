@@ -13,9 +13,9 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import checkpoint
 from radgal.data import datasets
 from radgal.figures import plots
+from radgal.runs import checkpoint
 from radgal.training import loop
 from tests.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError

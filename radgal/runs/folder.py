@@ -10,9 +10,9 @@ from glob import escape
 from itertools import chain
 from pathlib import Path
 
-from radgal import checkpoint, runlock
 from radgal.config.config import Config
-from radgal.storedstate import CSV_COLUMNS, find_mistake
+from radgal.runs import checkpoint, lock
+from radgal.runs.statecheck import CSV_COLUMNS, find_mistake
 from utils import UserError, atomic_write, free_name
 
 
@@ -23,7 +23,7 @@ class RunFolder:
         self.path = config.output_dir
         self.csv = config.csv_path
         self.weights = config.model_path
-        self.lock: runlock.RunLock | None = None
+        self.lock: lock.RunLock | None = None
 
     @property
     def last(self) -> Path:
@@ -44,7 +44,7 @@ class RunFolder:
         Raises:
             UserError: if another run is in the folder, or it cannot be written.
         """
-        self.lock = stack.enter_context(runlock.hold(self.path))
+        self.lock = stack.enter_context(lock.hold(self.path))
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
         left = [self.path.glob(".*.part")]
@@ -172,7 +172,7 @@ class RunFolder:
     def _check_held(self) -> None:
         if self.lock is not None and not self.lock.is_held:
             raise UserError(
-                f"{self.path} has vanished, or was taken away from this run: its {runlock.NAME} is no longer there; "
+                f"{self.path} has vanished, or was taken away from this run: its {lock.NAME} is no longer there; "
                 "put the folder back, or choose another [metrics] outputdir"
             )
 

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from radgal import checkpoint, live
 from radgal.config.config import Config
 from radgal.data.datasets import TrainingData
-from radgal.finetune import freeze_trunk
 from radgal.images.transforms import to_input
 from radgal.layers.modelinfo import count_parameters
-from radgal.resume import begin, restore
-from radgal.runfolder import RunFolder
+from radgal.runs import checkpoint, tensorboard
+from radgal.runs.finetune import freeze_trunk
+from radgal.runs.folder import RunFolder
+from radgal.runs.resume import begin, restore
 from radgal.training.loop import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 from radgal.training.signals import StopSignals
@@ -79,7 +79,7 @@ def run_epochs(
 
     with StopSignals() as signals, bar, ExitStack() as stack:
         if team.is_first:
-            curves = stack.enter_context(closing(live.Curves(config, progress.epoch)))
+            curves = stack.enter_context(closing(tensorboard.Curves(config, progress.epoch)))
         try:
             for _, is_best in fit(
                 model,

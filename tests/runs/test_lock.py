@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from radgal import runlock
+from radgal.runs import lock as runlock
 from tests.conftest import ROOT
 from utils import UserError
 
 HOLDER = """
 import sys, time
-from radgal import runlock
+from radgal.runs import lock as runlock
 with runlock.hold(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from radgal import checkpoint
+from radgal.runs import checkpoint
 from utils import UserError, atomic_write
 
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from radgal.config.config import Config
 from radgal.data.datasets import TrainingData
-from radgal.runfolder import RunFolder
-from radgal.storedstate import check_optimizer, known_part
+from radgal.runs.folder import RunFolder
+from radgal.runs.statecheck import check_optimizer, known_part
 from radgal.training.loop import Part, Progress
 from radgal.training.precision import Precision
 from utils import UserError, set_random_states

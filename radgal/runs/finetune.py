@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from radgal import checkpoint
 from radgal.config.checker import IMAGE_TABLE
 from radgal.config.config import Config
 from radgal.data import crossmatch
 from radgal.data.datasets import TrainingData, load_test_data, load_training_data
 from radgal.data.labeltable import read_labels, some
 from radgal.data.mirabest import parse_source_name
+from radgal.runs import checkpoint
 from radgal.training.loop import Progress
 from utils import UserError
 

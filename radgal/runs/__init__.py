@@ -1,0 +1,1 @@
+"""A run on disk: everything that writes or reads a run folder."""
