@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.sources import to_ascii
+from radgal.evaluation.sourcetable import to_ascii
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from radgal.catalog import Column, Part, write_part
 from radgal.config.config import Config
 from radgal.data.datasets import Split, crop_and_pad
+from radgal.evaluation.forward import only_dropout
+from radgal.evaluation.metrics import log_softmax, uncertainties
+from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
+from radgal.evaluation.sourcetable import column_name
 from radgal.images.reading import FLAGS
 from radgal.images.transforms import to_input
 from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
-from radgal.metrics import log_softmax, uncertainties
-from radgal.passes import only_dropout
-from radgal.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
-from radgal.sources import column_name
 from utils import UserError, pick_device
 
 Build = Callable[[Config, tuple[str, ...], float, float], nn.Module]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from radgal import tables
+from radgal.evaluation.metrics import binomial_error, percentile_interval, resample
+from radgal.evaluation.sourcetable import write_table
 from radgal.figures.plots import save_learning_curves
-from radgal.metrics import binomial_error, percentile_interval, resample
-from radgal.sources import write_table
 from utils import UserError, atomic_write, write_json
 
 N_RESAMPLES = 10_000

@@ -20,8 +20,8 @@ import numpy as np
 
 from radgal import resultviews, views
 from radgal.data.datasets import DATASETS
+from radgal.evaluation.sourcetable import file_name
 from radgal.runfiles import RunFiles, read_run, to_float
-from radgal.sources import file_name
 from utils import UserError, atomic_write
 
 FILE = "report.html"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from radgal.charts import make_chart, make_series
-from radgal.gallery import choose_sources
+from radgal.evaluation.gallery import choose_sources
+from radgal.evaluation.sourcetable import column_name
 from radgal.runfiles import RunFiles, to_float
-from radgal.sources import column_name
 from radgal.views import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
 from utils import format_duration
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from radgal.config.ini import parse_literal, read_ini
-from radgal.gallery import FILE as GALLERY
-from radgal.gallery import read_gallery
+from radgal.evaluation.gallery import FILE as GALLERY
+from radgal.evaluation.gallery import read_gallery
 from utils import UserError
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources

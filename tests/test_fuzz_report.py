@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from radgal.gallery import read_gallery
+from radgal.evaluation.gallery import read_gallery
 from radgal.report import write_report
 from radgal.runfiles import read_run
 from tests.test_fuzz import DAMAGE, INI, NPY, NUMBERS, damage, memory_limit, time_limit

@@ -28,10 +28,10 @@ import models
 from radgal import predict, predictjob
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
+from radgal.evaluation.forward import predict_logits, sample_dropout
+from radgal.evaluation.metrics import log_softmax
+from radgal.evaluation.rotation import sample_rotations
 from radgal.inputs import Preparation, preparation_of
-from radgal.metrics import log_softmax
-from radgal.passes import predict_logits, sample_dropout
-from radgal.rotation import sample_rotations
 from radgal.runs import checkpoint
 from tests.conftest import ROOT
 from tests.images.test_fits import a_field

@@ -17,10 +17,10 @@ import pytest
 
 import main
 from radgal.charts import make_chart, make_series, thin, ticks
-from radgal.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
+from radgal.evaluation.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
+from radgal.evaluation.sourcetable import parse_name
 from radgal.resultviews import sexagesimal
 from radgal.runfiles import read_run
-from radgal.sources import parse_name
 from radgal.views import epoch_charts
 from tests.test_main import CONFIG, read_once  # noqa: F401
 from utils import UserError

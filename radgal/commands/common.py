@@ -85,8 +85,8 @@ def results_folder(checkpoint: Path) -> Path:
 def open_run(args):
     """Returns (trained run, device, folder to write to) for the RUN of a command."""
     import models
+    from radgal.evaluation.results import relocated
     from radgal.runs.checkpoint import find, load_run
-    from radgal.testing import relocated
 
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed {args.seed}: must be at least 0 and below {2**32}")

@@ -28,10 +28,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
     import models
-    from radgal import equivariance as measure
     from radgal.data.datasets import load_training_data
+    from radgal.evaluation import equivariance as measure
+    from radgal.evaluation.results import relocated
     from radgal.runs.checkpoint import find, load_run
-    from radgal.testing import relocated
 
     device = pick_device(args.device)
     networks, data_of, folders = {}, {}, []

@@ -19,10 +19,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Tests a trained run once, from its best checkpoint."""
-    from radgal import testing
+    from radgal.evaluation import results
 
     run, device, out = open_run(args)
     options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
-    testing.test_run(run, out, device=device, **options)
+    results.test_run(run, out, device=device, **options)
     print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
     print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

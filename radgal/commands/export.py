@@ -24,8 +24,8 @@ def run(args) -> None:
 
     import models
     from radgal import export
+    from radgal.evaluation.results import relocated
     from radgal.runs.checkpoint import load_run
-    from radgal.testing import relocated
     from utils import UserError, pick_device
 
     trained = load_run(args.run, models.build_from_config, pick_device("cpu"))

@@ -85,7 +85,7 @@ def list_tasks(args) -> list[Task]:
 
 def train_task(task: Task) -> None:
     """Trains and tests one run, going on with what is there; a finished run is left alone."""
-    from radgal.testing import finished_test
+    from radgal.evaluation.results import finished_test
 
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
         return
@@ -108,9 +108,9 @@ def train_task(task: Task) -> None:
 def collect(task: Task) -> dict:
     """Returns a finished run as the table needs it."""
     import models
+    from radgal.evaluation.results import finished_test
     from radgal.repeat import collect_run
     from radgal.runs.checkpoint import read
-    from radgal.testing import finished_test
 
     cfg = read_config(task.config, task.overrides)
     metrics, table = finished_test(task.folder, cfg)

@@ -42,8 +42,8 @@ def open_other(args, run, test, device):
         UserError: if it has other classes, or no test source of ``test``.
     """
     import models
+    from radgal.evaluation.results import load_test, relocated
     from radgal.runs.checkpoint import load_run
-    from radgal.testing import load_test, relocated
 
     other = load_run(args.compare, models.build_from_config, device)
     other = replace(other, config=relocated(other.config, args.datadir))
@@ -64,8 +64,8 @@ def open_other(args, run, test, device):
 
 def run(args) -> None:
     """Measures how the predictions of a trained run depend on the orientation of the source."""
-    from radgal import rotation
-    from radgal.testing import choose_sources, load_test
+    from radgal.evaluation import rotation
+    from radgal.evaluation.results import choose_sources, load_test
 
     run, device, out = open_run(args)
     test = choose_sources(load_test(run)[0], index=args.index, names=args.source, limit=args.limit)

@@ -56,9 +56,9 @@ def add_choices(parser: ArgumentParser) -> None:
 def run(args) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once."""
     import models
-    from radgal import testing
     from radgal.config.config import describe
     from radgal.data import datasets
+    from radgal.evaluation import results
     from radgal.figures import plots
     from radgal.runs import epochs, finetune, tensorboard
     from radgal.runs.checkpoint import load_run
@@ -118,7 +118,7 @@ def run(args) -> Run:
         plots.save_training_curves(progress.history, kept.epoch, folder.path)
         metrics = None
         if tested:
-            metrics = testing.test_run(kept, folder.path, device=device, say=say, training=images)
+            metrics = results.test_run(kept, folder.path, device=device, say=say, training=images)
         make_report(folder.path, say)
         print(epochs.last_line(progress, kept.epoch, images, metrics, folder))
         return Run(cfg, kept.model, progress.history, metrics, folder.path)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from radgal import evaluate
+from radgal.evaluation import evaluate
+from radgal.evaluation.sourcetable import column_name
 from radgal.figures import plots, poseplots
-from radgal.sources import column_name
-from tests.test_evaluate import CLASSES, SmallNet, make_split
+from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -14,9 +14,9 @@ import torch
 
 import main
 import radgal.commands.train as command
-from radgal import testing
 from radgal.data import datasets
 from radgal.data.datasets import Split, TrainingData
+from radgal.evaluation import results
 from radgal.figures import plots
 from radgal.training import loop
 from utils import UserError
@@ -53,8 +53,8 @@ def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    datasets.load_training_data, testing.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
-    testing.save_evaluation_figures = plots.save_training_curves = lambda *_: None
+    datasets.load_training_data, results.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
+    results.save_evaluation_figures = plots.save_training_curves = lambda *_: None
     command.environment, command.make_report = dict, lambda *_: None
     if "RADGAL_TEST_KILL" in os.environ:
         rank_, batch_, *name_ = os.environ["RADGAL_TEST_KILL"].split(":")

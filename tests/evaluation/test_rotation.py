@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from radgal import equivariance, evaluate, overlap, rotation
 from radgal.data.datasets import Split, TrainingData
+from radgal.evaluation import equivariance, evaluate, overlapindex, rotation
 from radgal.images.transforms import rotate
 from utils import UserError
 
@@ -89,7 +89,7 @@ def published_overlap(x: list[float], y: list[float]) -> float:
 def test_overlap_index_is_the_published_formula():
     rng = np.random.default_rng(0)
     x, y = rng.beta(2, 5, size=(2, 3, 20)), rng.beta(5, 3, size=(2, 3, 20))
-    found = overlap.overlap_index(x, y)
+    found = overlapindex.overlap_index(x, y)
     assert found.shape == (2, 3)
     for i, j in np.ndindex(2, 3):
         assert found[i, j] == pytest.approx(published_overlap(x[i, j].tolist(), y[i, j].tolist()), abs=1e-12)
@@ -97,14 +97,14 @@ def test_overlap_index_is_the_published_formula():
 
 def test_overlap_index_has_the_published_bias_and_the_corrected_one_has_not():
     at = {value: np.full(100, value) for value in (0.0, 0.1, 0.5, 1.0)}
-    assert overlap.overlap_index(at[0.5], at[0.5]) == pytest.approx(0.99, abs=1e-3)
-    assert overlap.overlap_index(at[0.0], at[0.0]) == pytest.approx(0.515, abs=1e-3)
-    assert overlap.overlap_index(at[1.0], at[1.0]) == pytest.approx(0.515, abs=1e-3)
+    assert overlapindex.overlap_index(at[0.5], at[0.5]) == pytest.approx(0.99, abs=1e-3)
+    assert overlapindex.overlap_index(at[0.0], at[0.0]) == pytest.approx(0.515, abs=1e-3)
+    assert overlapindex.overlap_index(at[1.0], at[1.0]) == pytest.approx(0.515, abs=1e-3)
     for samples in at.values():
-        assert overlap.overlap_index_reflected(samples, samples) == pytest.approx(1.0, abs=1e-6)
+        assert overlapindex.overlap_index_reflected(samples, samples) == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("index", [overlap.overlap_index, overlap.overlap_index_reflected])
+@pytest.mark.parametrize("index", [overlapindex.overlap_index, overlapindex.overlap_index_reflected])
 def test_overlap_indices_are_symmetric_and_bounded(index):
     rng = np.random.default_rng(1)
     x, y = rng.random((8, 50)) ** 4, 1 - rng.random((8, 50)) ** 4
@@ -118,7 +118,7 @@ def test_overlap_indices_are_symmetric_and_bounded(index):
 def test_overlap_of_the_whole_test_set_is_quick():
     samples = np.random.default_rng(0).random((104, 9, 100))
     start = time.perf_counter()
-    overlap.overlap_index(samples, 1 - samples)
+    overlapindex.overlap_index(samples, 1 - samples)
     assert time.perf_counter() - start < 5
 
 
@@ -200,11 +200,11 @@ def test_one_angle_has_no_spread_and_no_nan(model, tmp_path):
 
 
 def test_comparison_counts_by_name_and_threshold(model, tmp_path):
-    found = overlap.compare(["a", "b", "c"], [0.1, 0.5, 0.3], ["c", "b", "a", "x"], [0.305, 0.4, 0.2, 0.9])
+    found = overlapindex.compare(["a", "b", "c"], [0.1, 0.5, 0.3], ["c", "b", "a", "x"], [0.305, 0.4, 0.2, 0.9])
     assert (found["n_improved"], found["n_worsened"], found["n_unchanged"]) == (1, 1, 1)
     assert found["change"] == pytest.approx([-0.1, 0.1, -0.005])
     with pytest.raises(UserError, match="no test source in common"):
-        overlap.compare(["a"], [0.1], ["b"], [0.1])
+        overlapindex.compare(["a"], [0.1], ["b"], [0.1])
     split, choices = make_split(), {"angles_deg": (0, 90), "mc_samples": 5}
     one = rotation.sample_rotations(model, split, 0.5, 0.3, CLASSES, **choices)
     two = rotation.sample_rotations(SymmetricNet(), split.take([4, 2, 0]), 0.5, 0.3, CLASSES, **choices)

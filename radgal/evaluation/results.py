@@ -11,11 +11,11 @@ import torch
 
 from radgal.config.config import Config
 from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
-from radgal.evaluate import evaluate_test, forbid_overlap
+from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
+from radgal.evaluation.gallery import save_gallery
+from radgal.evaluation.sourcetable import FORMATS, column_name, write_table
 from radgal.figures.plots import save_evaluation_figures
-from radgal.gallery import save_gallery
 from radgal.runs.checkpoint import TrainedRun, read
-from radgal.sources import FORMATS, column_name, write_table
 from utils import UserError, nearest, write_json
 
 
@@ -38,7 +38,7 @@ def test_run(
         training: the images that the run was trained and validated on, if they are at hand; or else they are read.
 
     Returns:
-        The content of metrics.json, see :func:`radgal.evaluate.evaluate_test`.
+        The content of metrics.json, see :func:`radgal.evaluation.evaluate.evaluate_test`.
     """
     test, val = load_test(run, training)
     metrics, table = evaluate_test(

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from radgal.data.datasets import Split
-from radgal.metrics import (
+from radgal.evaluation.forward import Device, predict_logits, sample_dropout
+from radgal.evaluation.metrics import (
     binomial_error,
     check_predictions,
     log_softmax,
@@ -21,8 +22,7 @@ from radgal.metrics import (
     score_predictions,
     uncertainties,
 )
-from radgal.passes import Device, predict_logits, sample_dropout
-from radgal.sources import make_table
+from radgal.evaluation.sourcetable import make_table
 from utils import UserError, progress
 
 

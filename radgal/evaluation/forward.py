@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from radgal.evaluation.metrics import log_softmax
 from radgal.images.transforms import to_input
-from radgal.metrics import log_softmax
 from utils import UserError, progress
 
 Device = torch.device | str

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from radgal.data.datasets import TrainingData
+from radgal.evaluation.forward import Device
+from radgal.evaluation.sourcetable import write_table
 from radgal.figures.poseplots import save_equivariance
 from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
-from radgal.passes import Device
-from radgal.sources import write_table
 from utils import UserError, progress
 
 

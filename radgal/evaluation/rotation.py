@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from radgal.data.datasets import Split
+from radgal.evaluation.forward import Device, sample_dropout
+from radgal.evaluation.metrics import uncertainties
+from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
+from radgal.evaluation.sourcetable import column_name, file_name, write_table
 from radgal.figures.poseplots import save_comparison, save_rotation
 from radgal.images.transforms import rotate
-from radgal.metrics import uncertainties
-from radgal.overlap import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
-from radgal.passes import Device, sample_dropout
-from radgal.sources import column_name, file_name, write_table
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
