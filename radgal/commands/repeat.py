@@ -109,7 +109,7 @@ def collect(task: Task) -> dict:
     """Returns a finished run as the table needs it."""
     import models
     from radgal.evaluation.results import finished_test
-    from radgal.repeat import collect_run
+    from radgal.repeats.comparison import collect_run
     from radgal.runs.checkpoint import read
 
     cfg = read_config(task.config, task.overrides)
@@ -129,7 +129,7 @@ def collect(task: Task) -> dict:
 
 def run(args) -> None:
     """Trains every config with several seeds, skipping what is finished, and makes the tables."""
-    from radgal.repeat import write_repeat
+    from radgal.repeats.comparison import write_repeat
     from radgal.schedule import run_tasks
 
     tasks = list_tasks(args)

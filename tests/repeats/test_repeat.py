@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from radgal import repeat, tables
 from radgal.data import datasets
+from radgal.repeats import comparison, tables
 from utils import UserError
 
 N = 60
@@ -23,7 +23,7 @@ def make_run(config: str, seed: int, frac_wrong: float, *, fold: int | None = No
     wrong = rng.random(N) < frac_wrong
     preds = np.where(wrong, 1 - LABELS, LABELS)
     accuracy = float((preds == LABELS).mean())
-    scores = dict.fromkeys(repeat.SCORES, 0.5) | {"accuracy": accuracy, "error": 1 - accuracy, "nll": None}
+    scores = dict.fromkeys(comparison.SCORES, 0.5) | {"accuracy": accuracy, "error": 1 - accuracy, "nll": None}
     history = [{"epoch": i, "test_loss": 1 / i, "test_accuracy": 1 - 0.5 / i, "seconds": 2.0} for i in (1, 2, 3)]
     return {
         "config": config,
@@ -50,7 +50,7 @@ def make_runs(n_seeds: int = 3) -> list[dict]:
 
 def test_mean_and_spread_over_seeds():
     runs = make_runs()
-    summary = repeat.summarize(runs)
+    summary = comparison.summarize(runs)
     values = [run["scores"]["accuracy"] for run in runs[:3]]
     found = summary["configs"][0]["scores"]["accuracy"]
     assert found["mean"] == pytest.approx(np.mean(values)) and found["sd"] == pytest.approx(np.std(values, ddof=1))
@@ -62,7 +62,7 @@ def test_mean_and_spread_over_seeds():
 
 
 def test_difference_is_found_where_there_is_one_and_not_where_there_is_none():
-    summary = repeat.summarize(make_runs())
+    summary = comparison.summarize(make_runs())
     pair = summary["pairs"][0]
     assert (pair["a"], pair["b"], pair["paired_seeds"]) == ("good_net", "poor", [0, 1, 2])
     a, b = (config["scores"]["accuracy"]["mean"] for config in summary["configs"])
@@ -71,7 +71,7 @@ def test_difference_is_found_where_there_is_one_and_not_where_there_is_none():
     assert upright["low"] < upright["difference"] < upright["high"] < 0
     assert upright["p"] < 0.01 and upright["resampled"] == "sources and seeds"
     same = [run | {"config": "copy"} for run in make_runs()[:3]]
-    null = repeat.summarize(make_runs()[:3] + same)["pairs"][0]["upright"]
+    null = comparison.summarize(make_runs()[:3] + same)["pairs"][0]["upright"]
     assert null["difference"] == null["low"] == null["high"] == 0 and null["p"] == 1
 
 
@@ -81,7 +81,7 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
         easy = rng.normal(size=100)  # both configs find the same sources easy
         a = rng.normal(size=(1, 100)) + easy < 1.0
         b = rng.normal(size=(1, 100)) + easy < 1.0
-        found = repeat.bootstrap_difference(a, b, seed=i, n_resamples=500)
+        found = comparison.bootstrap_difference(a, b, seed=i, n_resamples=500)
         covered += found["low"] <= 0 <= found["high"]
     assert 0.89 <= covered / 200 <= 0.99
 
@@ -91,7 +91,7 @@ def test_bootstrap_of_one_seed_draws_sources_and_agrees_with_scipy():
 
     rng = np.random.default_rng(1)
     a, b = rng.random((1, 80)) < 0.9, rng.random((1, 80)) < 0.7
-    ours = repeat.bootstrap_difference(a, b)
+    ours = comparison.bootstrap_difference(a, b)
     difference = b[0].astype(float) - a[0]
     theirs = bootstrap((difference,), np.mean, n_resamples=10_000, method="percentile", random_state=2)
     assert ours["low"] == pytest.approx(theirs.confidence_interval.low, abs=0.013)  # one source is 0.0125
@@ -106,7 +106,7 @@ def test_p_of_the_bootstrap_has_two_sides():
     a, b = rng.random((1, 400)), rng.random((1, 400))
     standard_error = (b - a).std() / np.sqrt(400)
     b += 1.5 * standard_error - (b - a).mean()  # a difference of 1.5 standard errors
-    assert repeat.bootstrap_difference(a, b)["p"] == pytest.approx(2 * norm.sf(1.5), rel=0.15)
+    assert comparison.bootstrap_difference(a, b)["p"] == pytest.approx(2 * norm.sf(1.5), rel=0.15)
 
 
 def test_seeds_are_drawn_with_the_sources():
@@ -114,7 +114,7 @@ def test_seeds_are_drawn_with_the_sources():
     a = rng.random((4, 200)) < 0.8
     b = a.copy()
     b[0] = False  # one seed failed altogether: nearly all of the spread is between seeds
-    found = repeat.bootstrap_difference(a, b)
+    found = comparison.bootstrap_difference(a, b)
     difference = b.mean(1).astype(float) - a.mean(1)  # one of four
     drawn = difference[np.random.default_rng(6).integers(4, size=(20000, 4))].mean(1)
     assert found["low"] == pytest.approx(np.quantile(drawn, 0.025), abs=0.05)
@@ -125,8 +125,8 @@ def test_exact_mcnemar():
     a = np.array([True] * 9 + [False] * 1 + [True] * 40)
     b = np.array([False] * 9 + [True] * 1 + [True] * 40)
     expected = 2 * (1 + 10) / 2**10  # two sides of: at most 1 of 10
-    assert repeat.mcnemar(a, b) == {"only_a": 9, "only_b": 1, "p": pytest.approx(expected)}
-    assert repeat.mcnemar(a, a) == {"only_a": 0, "only_b": 0, "p": 1.0}
+    assert comparison.mcnemar(a, b) == {"only_a": 9, "only_b": 1, "p": pytest.approx(expected)}
+    assert comparison.mcnemar(a, a) == {"only_a": 0, "only_b": 0, "p": 1.0}
 
 
 def test_sources_are_paired_by_name_not_by_row():
@@ -134,11 +134,11 @@ def test_sources_are_paired_by_name_not_by_row():
     order = np.random.default_rng(0).permutation(N)
     columns = ("names", "labels", "preds", "rotated_accuracy")
     shuffled = runs[1] | {key: [runs[1][key][i] for i in order] for key in columns}
-    assert repeat.summarize([runs[0], shuffled]) == repeat.summarize(runs)
+    assert comparison.summarize([runs[0], shuffled]) == comparison.summarize(runs)
 
 
 def test_one_seed_has_no_spread_and_says_so(tmp_path):
-    summary = repeat.write_repeat(tmp_path, make_runs(1))
+    summary = comparison.write_repeat(tmp_path, make_runs(1))
     assert summary["configs"][0]["scores"]["accuracy"]["sd"] is None
     text = (tmp_path / "repeat.md").read_text()
     assert "good_net and poor" in text.split("From one seed each")[1]
@@ -147,12 +147,12 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path):
     assert row["accuracy_sd"] == "" and float(row["accuracy_mean"]) > 0.5
     for path in tmp_path.glob("repeat*"):
         assert "nan" not in path.read_text().lower()
-    repeat.write_repeat(tmp_path, make_runs(1)[:1])
+    comparison.write_repeat(tmp_path, make_runs(1)[:1])
     assert not (tmp_path / "repeat_pairs.csv").exists()
 
 
 def test_tables_carry_the_same_numbers(tmp_path):
-    summary = repeat.write_repeat(tmp_path, make_runs())
+    summary = comparison.write_repeat(tmp_path, make_runs())
     accuracy = summary["configs"][0]["scores"]["accuracy"]
     number = f"{100 * accuracy['mean']:.2f}"
     markdown, latex = (tmp_path / "repeat.md").read_text(), (tmp_path / "repeat.tex").read_text()
@@ -174,7 +174,7 @@ def test_tables_carry_the_same_numbers(tmp_path):
 
 
 def test_one_binomial_error_is_no_range():
-    summary = repeat.summarize(make_runs())
+    summary = comparison.summarize(make_runs())
     low, high = sorted(100 * config["binomial_error"] for config in summary["configs"])
     assert f"is {low:.2f} to {high:.2f} %," in " ".join(tables.notes(summary))
     summary["configs"] = summary["configs"][:1]
@@ -205,7 +205,7 @@ def test_folds_are_put_together(tmp_path):
         return make_run(config, 0, wrong, fold=k, names=[f"f{k}s{i}" for i in range(N)])
 
     runs = [fold("a", k, 0.1) for k in range(3)] + [fold("bb", k, 0.2) for k in (2, 0, 1)]
-    summary = repeat.write_repeat(tmp_path, runs)
+    summary = comparison.write_repeat(tmp_path, runs)
     assert summary["n_sources"] == 3 * N and summary["n_folds"] == 3
     first = summary["configs"][0]
     assert first["n_seeds"] == 1
@@ -213,23 +213,23 @@ def test_folds_are_put_together(tmp_path):
     assert first["missed"]["FRI"]["mean"] == 4.5
     assert "3-fold" in (tmp_path / "repeat.md").read_text()
     with pytest.raises(UserError, match="more than once"):
-        repeat.merge_folds([runs[0], runs[0] | {"fold": 1}])
+        comparison.merge_folds([runs[0], runs[0] | {"fold": 1}])
 
 
 def test_runs_that_cannot_share_a_table_are_refused():
     runs = make_runs(1)
     with pytest.raises(UserError, match="no finished run"):
-        repeat.summarize([])
+        comparison.summarize([])
     with pytest.raises(UserError, match="more than once"):
-        repeat.summarize([runs[0], runs[0]])
+        comparison.summarize([runs[0], runs[0]])
     with pytest.raises(UserError, match="on other sources"):
-        repeat.summarize([runs[0], make_run("poor", 0, 0.1, names=[f"t{i}" for i in range(N)])])
+        comparison.summarize([runs[0], make_run("poor", 0, 0.1, names=[f"t{i}" for i in range(N)])])
     with pytest.raises(UserError, match=r"poor was trained with seeds \[1\], good_net with \[0\]"):
-        repeat.summarize([runs[0], make_run("poor", 1, 0.1)])
+        comparison.summarize([runs[0], make_run("poor", 1, 0.1)])
     with pytest.raises(UserError, match="poor, seed 0, was tested with .*run evaluate on one of them again"):
-        repeat.summarize([runs[0], runs[1] | {"tested": runs[1]["tested"] | {"rotations": 2}}])
+        comparison.summarize([runs[0], runs[1] | {"tested": runs[1]["tested"] | {"rotations": 2}}])
     with pytest.raises(UserError, match="labels differ"):
-        repeat.summarize([runs[0], runs[1] | {"labels": (1 - LABELS).tolist()}])
+        comparison.summarize([runs[0], runs[1] | {"labels": (1 - LABELS).tolist()}])
 
 
 def test_a_run_is_collected_from_its_evaluation(tmp_path):
@@ -243,8 +243,8 @@ def test_a_run_is_collected_from_its_evaluation(tmp_path):
     sourcetable.write_table(table, tmp_path / "sources.csv")
     history = [{"epoch": 1, "seconds": 3.0}, {"epoch": 2, "seconds": 5.0}, {"epoch": 3, "seconds": 4.0}]
     saved = json.loads(json.dumps(metrics))
-    run = repeat.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
-    summary = repeat.summarize([run])
+    run = comparison.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
+    summary = comparison.summarize([run])
     assert summary["configs"][0]["seconds_per_epoch"] == 4.0
     hits = np.array(run["preds"]) == np.array(run["labels"])
     assert hits.mean() == pytest.approx(summary["configs"][0]["scores"]["accuracy"]["mean"])

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from radgal import tables
 from radgal.evaluation.metrics import binomial_error, percentile_interval, resample
 from radgal.evaluation.sourcetable import write_table
 from radgal.figures.plots import save_learning_curves
+from radgal.repeats import tables
 from utils import UserError, atomic_write, write_json
 
 N_RESAMPLES = 10_000

@@ -1,0 +1,1 @@
+"""Many runs compared: seeds, folds, configs."""
