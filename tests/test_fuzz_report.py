@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from radgal.evaluation.gallery import read_gallery
-from radgal.report import write_report
-from radgal.runfiles import read_run
+from radgal.report.page import write_report
+from radgal.report.savedrun import read_run
+from tests.report.test_report import check_page, read_once, rewrite, run  # noqa: F401
 from tests.test_fuzz import DAMAGE, INI, NPY, NUMBERS, damage, memory_limit, time_limit
-from tests.test_report import check_page, read_once, rewrite, run  # noqa: F401
 
 TEXTS = (b"{", b"}", b"[", b"]", b":", b",", b'"', b"\n", b"null", b"true", b"[" * 900, b'{"a":' * 900, b"\xff", b"x")
 TEXTS += (b"1e300", b"-1e300", b"9" * 400, b"1e15", b"False", b"True", b"FRI", b"epoch", b"angle_deg", b"0.5")

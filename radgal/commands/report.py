@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Makes the report from what is saved in the run folders."""
-    from radgal.report import write_report
+    from radgal.report.page import write_report
 
     path, problems = write_report(args.runs, args.out)
     for problem in problems:

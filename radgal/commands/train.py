@@ -18,7 +18,7 @@ from utils import UserError, environment, sayer, set_seed, write_json
 
 def make_report(folder: Path, say) -> None:
     """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
-    from radgal.report import write_report
+    from radgal.report.page import write_report
 
     try:
         for problem in write_report([folder])[1]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from radgal.charts import make_chart, make_series
 from radgal.evaluation.gallery import choose_sources
 from radgal.evaluation.sourcetable import column_name
-from radgal.runfiles import RunFiles, to_float
-from radgal.views import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
+from radgal.report.charts import make_chart, make_series
+from radgal.report.runviews import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
+from radgal.report.savedrun import RunFiles, to_float
 from utils import format_duration
 
 SCORES = {  # key in metrics.json -> (name, factor, decimals, unit)

@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from radgal.charts import make_chart, make_series
 from radgal.config.keys import SECTIONS
-from radgal.runfiles import RunFiles, to_float
+from radgal.report.charts import make_chart, make_series
+from radgal.report.savedrun import RunFiles, to_float
 from utils import format_duration
 
 MAX_TEXT = 160  # of a name on the page

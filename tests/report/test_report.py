@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 import main
-from radgal.charts import make_chart, make_series, thin, ticks
 from radgal.evaluation.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
 from radgal.evaluation.sourcetable import parse_name
-from radgal.resultviews import sexagesimal
-from radgal.runfiles import read_run
-from radgal.views import epoch_charts
+from radgal.report.charts import make_chart, make_series, thin, ticks
+from radgal.report.resultviews import sexagesimal
+from radgal.report.runviews import epoch_charts
+from radgal.report.savedrun import read_run
 from tests.test_main import CONFIG, read_once  # noqa: F401
 from utils import UserError
 
@@ -281,7 +281,7 @@ def test_a_gallery_from_elsewhere_runs_nothing_and_fills_no_memory(tmp_path: Pat
 
 
 def test_images_that_have_no_room_are_left_out_and_it_is_said(copy: Path, monkeypatch) -> None:
-    monkeypatch.setattr("radgal.report.MAX_IMAGE_BYTES", 300_000)
+    monkeypatch.setattr("radgal.report.page.MAX_IMAGE_BYTES", 300_000)
     noise = np.random.default_rng(0).integers(0, 256, (36, 100, 100), dtype=np.uint8)
     names = list(read_gallery(copy / "gallery.npz"))
     with (copy / "gallery.npz").open("wb") as stream:
@@ -357,7 +357,7 @@ def test_a_page_of_too_many_runs_says_that_it_is_large(run: Path, copy: Path, tm
     out = tmp_path / "both.html"
     report(run, copy, out=out)
     assert "note: " not in capsys.readouterr().out
-    monkeypatch.setattr("radgal.report.MAX_PAGE_BYTES", out.stat().st_size - 1000)
+    monkeypatch.setattr("radgal.report.page.MAX_PAGE_BYTES", out.stat().st_size - 1000)
     report(run, copy, out=out)
     assert re.search(r"note: \S+both.html is \S+ MB, more than .* MB: give fewer runs", capsys.readouterr().out)
 
@@ -414,7 +414,7 @@ def test_a_report_that_cannot_be_made_does_not_lose_the_run(tmp_path: Path, monk
     def refuse(*_):
         raise UserError("no room for a page")
 
-    monkeypatch.setattr("radgal.report.write_report", refuse)
+    monkeypatch.setattr("radgal.report.page.write_report", refuse)
     config = tmp_path / "small.txt"
     config.write_text(CONFIG.format(folder=(tmp_path / "out").as_posix()))
     done = main.main(["--config", str(config), "--no-test", "--set", "training.epochs=1"])

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from radgal import resultviews, views
 from radgal.data.datasets import DATASETS
 from radgal.evaluation.sourcetable import file_name
-from radgal.runfiles import RunFiles, read_run, to_float
+from radgal.report import resultviews, runviews
+from radgal.report.savedrun import RunFiles, read_run, to_float
 from utils import UserError, atomic_write
 
 FILE = "report.html"
@@ -34,18 +34,18 @@ THUMBNAIL_PX = 300  # galaxies are 150 px wide as a rule: only the images of oth
 FIGURE_PX = 1200
 STALE_SECONDS = 60  # copying a run folder may put its files' times that far apart
 PARTS: dict[str, Callable[[RunFiles], Any]] = {
-    "summary": views.summary,
+    "summary": runviews.summary,
     "scores": resultviews.scores,
     "confusion": resultviews.confusion,
     "roc": resultviews.roc,
     "reliability": resultviews.reliability,
-    "curves": views.curves,
+    "curves": runviews.curves,
     "gallery": resultviews.gallery,
     "rotation": resultviews.rotation,
     "equivariance": resultviews.equivariance,
-    "balance": views.balance,
-    "configuration": views.configuration,
-    "environment": views.environment,
+    "balance": runviews.balance,
+    "configuration": runviews.configuration,
+    "environment": runviews.environment,
 }
 REFERENCES = (
     "Networks and recipe: Scaife & Porter 2021, MNRAS 503, 2369, doi:10.1093/mnras/stab530, arXiv:2102.08252",
@@ -98,14 +98,18 @@ def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]
         prefix: of the ids on the page.
         image_bytes: how much of the page its images may take.
     """
-    page: dict[str, Any] = {"id": prefix, "name": views.clean(run.name), "folder": views.clean(run.folder.as_posix())}
-    page["evaluate"] = views.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
+    page: dict[str, Any] = {
+        "id": prefix,
+        "name": runviews.clean(run.name),
+        "folder": runviews.clean(run.folder.as_posix()),
+    }
+    page["evaluate"] = runviews.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
     problems = list(run.problems)
     for name, view in PARTS.items():
         page[name], problem = attempt(view, run)
         if problem:
             problems.append(f"{name} is left out, its file holds something unexpected: {problem}")
-    page["problems"] = [views.clean(problem, 400) for problem in problems + stale_results(run)]
+    page["problems"] = [runviews.clean(problem, 400) for problem in problems + stale_results(run)]
     _add_images(run, page, image_bytes)
     return page
 
@@ -148,7 +152,7 @@ def _add_images(run: RunFiles, page: dict[str, Any], budget: int) -> None:
         try:
             image = encode_figure(path) if path.is_file() else None
         except (OSError, ValueError, SyntaxError) as error:
-            page["problems"].append(views.clean(f"{path.name} cannot be read as an image: {error}", 400))
+            page["problems"].append(runviews.clean(f"{path.name} cannot be read as an image: {error}", 400))
             continue
         if image and len(image) > budget:
             n_left_out += 1
@@ -199,18 +203,20 @@ def _data_uri(picture: Any) -> str:
 
 def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     """Returns the table and the charts of several runs side by side, and whether their numbers may be compared."""
-    names = _distinct([views.clean(run.name, 60) for run in runs])
+    names = _distinct([runviews.clean(run.name, 60) for run in runs])
     rows, roc_lines = [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own part tells what is malformed
-        rows.append({"name": name, "id": f"r{i}", "network": views.network(run), "dataset": views.dataset(run),
+        rows.append({"name": name, "id": f"r{i}", "network": runviews.network(run), "dataset": runviews.dataset(run),
                      "cells": cells or [None] * len(resultviews.COMPARED)})  # fmt: skip
         lines, _ = attempt(resultviews.roc_series, run, name, i)
         roc_lines += lines[:1] if lines and len(run.metrics.get("classes", ())) == 2 else []
-    charts, _ = attempt(views.epoch_charts, dict(zip(names, runs, strict=True)))
+    charts, _ = attempt(runviews.epoch_charts, dict(zip(names, runs, strict=True)))
     roc = resultviews.roc_chart("ROC curves", "Receiver operating characteristics of the runs.", roc_lines)
     charts = [*(charts or []), *([roc] if roc else [])]
-    tested = {(views.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics}
+    tested = {
+        (runviews.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics
+    }
     return {"columns": resultviews.COMPARED, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 
 
