@@ -96,8 +96,8 @@ def predict(work: Path, n: int) -> None:
     import torch
 
     import models
-    from radgal import predictjob
-    from radgal.predict import open_settings
+    from radgal.prediction import job
+    from radgal.prediction.chunk import open_settings
 
     torch.set_num_threads(1)
     sources = list_sources(work, n)
@@ -111,7 +111,7 @@ def predict(work: Path, n: int) -> None:
         threads=1,
         mosaic=str(mosaic) if mosaic.exists() else None,
     )
-    job = predictjob.plan(settings, sources, work / "catalog.csv")
+    job = job.plan(settings, sources, work / "catalog.csv")
     rows, done = [], 0
     started, cpu_started = time.perf_counter(), time.process_time()
 
@@ -127,7 +127,7 @@ def predict(work: Path, n: int) -> None:
             done += n
             rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
 
-    predictjob.run_job(job, models.build_from_config, bar=lambda total: Watch(), say=lambda *_: None)
+    job.run_job(job, models.build_from_config, bar=lambda total: Watch(), say=lambda *_: None)
     rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
     print(json.dumps(rows))
 

@@ -35,7 +35,6 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 import models
-from radgal import catalog
 from radgal.config.config import Config, load_config
 from radgal.data.base import read_batch
 from radgal.data.datasets import DATASETS
@@ -45,6 +44,7 @@ from radgal.files import archives
 from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
+from radgal.prediction import catalog
 from radgal.runs import checkpoint
 from tests.conftest import DATA, ROOT
 from utils import UserError

@@ -23,8 +23,8 @@ def run(args) -> None:
     from pathlib import Path
 
     import models
-    from radgal import export
     from radgal.evaluation.results import relocated
+    from radgal.prediction import export
     from radgal.runs.checkpoint import load_run
     from utils import UserError, pick_device
 

@@ -56,8 +56,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> None:
     """Classifies images with one run or several, and writes the catalog."""
     import models
-    from radgal import predictjob
-    from radgal.predict import open_settings
+    from radgal.prediction import job as predictjob
+    from radgal.prediction.chunk import open_settings
 
     check(args)
     settings = open_settings(

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from radgal.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.images.mosaic import Position
-from radgal.inputs import Source, open_mosaic
-from radgal.predict import Build, Chunk, Settings, columns_of, predict_chunk
+from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
+from radgal.prediction.chunk import Build, Chunk, Settings, columns_of, predict_chunk
+from radgal.prediction.inputs import Source, open_mosaic
 from radgal.schedule import run_tasks
 from utils import UserError, free_name, write_json
 

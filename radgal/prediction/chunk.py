@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.catalog import Column, Part, write_part
 from radgal.config.config import Config
 from radgal.data.datasets import Split, crop_and_pad
 from radgal.evaluation.forward import only_dropout
@@ -29,7 +28,8 @@ from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.evaluation.sourcetable import column_name
 from radgal.images.reading import FLAGS
 from radgal.images.transforms import to_input
-from radgal.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
+from radgal.prediction.catalog import Column, Part, write_part
+from radgal.prediction.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, pick_device

@@ -25,13 +25,14 @@ from astropy.wcs import WCS
 
 import main
 import models
-from radgal import predict, predictjob
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
 from radgal.evaluation.forward import predict_logits, sample_dropout
 from radgal.evaluation.metrics import log_softmax
 from radgal.evaluation.rotation import sample_rotations
-from radgal.inputs import Preparation, preparation_of
+from radgal.prediction import chunk
+from radgal.prediction import job as predictjob
+from radgal.prediction.inputs import Preparation, preparation_of
 from radgal.runs import checkpoint
 from tests.conftest import ROOT
 from tests.images.test_fits import a_field
@@ -333,7 +334,7 @@ def test_killed_half_way_and_resumed_no_row_is_lost_or_doubled(
 def stop_after(monkeypatch, n_parts: int) -> None:
     """Makes the prediction fail once n parts are written."""
     done = []
-    write = predict.write_part
+    write = chunk.write_part
 
     def write_some(path, columns, part):
         if len(done) == n_parts:
@@ -341,7 +342,7 @@ def stop_after(monkeypatch, n_parts: int) -> None:
         done.append(path)
         write(path, columns, part)
 
-    monkeypatch.setattr(predict, "write_part", write_some)
+    monkeypatch.setattr(chunk, "write_part", write_some)
 
 
 def test_parts_of_another_request_are_refused(run_folder, tmp_path, monkeypatch) -> None:
@@ -418,20 +419,20 @@ def test_parts_are_known_by_their_request_until_the_last_is_removed(tmp_path, mo
 
 def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, tmp_path) -> None:
     images = [str(path) for path in sorted(save_images(tmp_path / "images", 5).glob("*"))]
-    settings = predict.open_settings([str(run_folder)], models.build_from_config, mc_samples=3, device="cpu")
+    settings = chunk.open_settings([str(run_folder)], models.build_from_config, mc_samples=3, device="cpu")
     job = predictjob.plan(settings, images, tmp_path / "c.csv", part_rows=2)
     predictjob.begin(job, resume=False)
     tasks = [pickle.dumps((settings, chunk, models.build_from_config)) for chunk in job.chunks()]
     for task in [*reversed(tasks), tasks[0]]:
-        predict.predict_chunk(*pickle.loads(task))
+        chunk.predict_chunk(*pickle.loads(task))
     before = {path: path.stat().st_mtime_ns for path in job.folder.glob("part-*")}
-    predict.predict_chunk(*pickle.loads(tasks[1]))
+    chunk.predict_chunk(*pickle.loads(tasks[1]))
     assert len(before) == 3 and all(path.stat().st_mtime_ns == old for path, old in before.items())
     predictjob.assemble(job)
     assert [row["path"] for row in rows_of(tmp_path / "c.csv")] == images
     changed = dataclasses.replace(settings.members[0], sha256="0")
     with pytest.raises(UserError, match="has changed"):
-        predict.predict_chunk(
+        chunk.predict_chunk(
             dataclasses.replace(settings, members=(changed,)), next(job.chunks()), models.build_from_config
         )
 

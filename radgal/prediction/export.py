@@ -29,9 +29,9 @@ from radgal.config.config import Config
 from radgal.data.datasets import crop_and_pad, load_training_data
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.images.transforms import background_value, to_input
-from radgal.inputs import preparation_of
 from radgal.layers.conventional import PooledConv2d
 from radgal.layers.steerable import gaussian_blur
+from radgal.prediction.inputs import preparation_of
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, atomic_write, show_bars
 

@@ -16,11 +16,11 @@ import torch
 
 import main
 import models
-from radgal import export
 from radgal.config.config import Config
 from radgal.data.datasets import crop_and_pad
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.images.transforms import to_input
+from radgal.prediction import export
 from radgal.runs.checkpoint import FORMAT, TrainedRun, save
 from tests.conftest import ROOT
 from utils import UserError

@@ -1,0 +1,1 @@
+"""New images to a catalog, and networks for other programs."""
