@@ -29,7 +29,7 @@ def add_device(parser: ArgumentParser) -> None:
 
 
 def add_workers(parser: ArgumentParser) -> None:
-    """Adds ``--workers`` and ``--scheduler``, see :func:`radgal.schedule.run_tasks`."""
+    """Adds ``--workers`` and ``--scheduler``, see :func:`radgal.tasks.run_tasks`."""
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes to share the work among (default: this one)"
     )

@@ -130,7 +130,7 @@ def collect(task: Task) -> dict:
 def run(args) -> None:
     """Trains every config with several seeds, skipping what is finished, and makes the tables."""
     from radgal.repeats.comparison import write_repeat
-    from radgal.schedule import run_tasks
+    from radgal.tasks import run_tasks
 
     tasks = list_tasks(args)
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")

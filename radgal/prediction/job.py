@@ -18,7 +18,7 @@ from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Build, Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, open_mosaic
-from radgal.schedule import run_tasks
+from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
 
 FORMAT = "radgal-predict-1"
@@ -199,7 +199,7 @@ def run_job(
         resume: whether to go on with what an earlier call left.
         bar: makes a progress bar for so many images, with ``update``.
         say: prints.
-        workers, scheduler: see :func:`radgal.schedule.run_tasks`; both None: this process.
+        workers, scheduler: see :func:`radgal.tasks.run_tasks`; both None: this process.
     """
     begun = begin(job, resume)
     summary = Summary()

@@ -152,7 +152,7 @@ def _unpack_and_run() -> Callable[[bytes], Any]:
             sys.path.insert(0, folder)
         os.chdir(cwd)
         os.environ["TQDM_DISABLE"] = "1"  # one bar for the whole list, where it was asked for
-        return import_module("radgal.schedule").run_packed(packed)
+        return import_module("radgal.tasks").run_packed(packed)
 
     return unpack_and_run
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from radgal.schedule import _unpack_and_run, run_tasks, share_gpus, visible_gpus
+from radgal.tasks import _unpack_and_run, run_tasks, share_gpus, visible_gpus
 from tests.conftest import ROOT
 from utils import UserError, atomic_write
 
@@ -158,7 +158,7 @@ def test_a_scheduler_that_dies_is_said(scheduler, tmp_path: Path) -> None:
 )
 def test_schedulers_that_cannot_be_used(options: dict, message: str, monkeypatch) -> None:
     pytest.importorskip("distributed", reason="dask is an optional requirement")
-    monkeypatch.setattr("radgal.schedule.WAIT_SECONDS", 1)
+    monkeypatch.setattr("radgal.tasks.WAIT_SECONDS", 1)
     with pytest.raises(UserError, match=message):
         run_tasks(print, [1], **options)
 
