@@ -17,7 +17,7 @@ from radgal.data import datasets
 from radgal.figures import plots
 from radgal.runs import checkpoint
 from radgal.training import loop
-from tests.kill_driver import CONFIG, differing, outcome, toy_data
+from tests.kill.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 
 

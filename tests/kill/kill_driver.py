@@ -1,7 +1,7 @@
 """Trains a tiny network, killed at random moments and started again until it is done; compares with a run untouched.
 
-A program of its own (``python -m tests.kill_driver FOLDER N_KILLS SEED``), so that it can fork from a process in which
-torch is loaded but has no threads yet: a start then takes milliseconds. Prints what it did as JSON.
+A program of its own (``python -m tests.kill.kill_driver FOLDER N_KILLS SEED``), so that it can fork from a process
+in which torch is loaded but has no threads yet: a start then takes milliseconds. Prints what it did as JSON.
 """
 
 from __future__ import annotations

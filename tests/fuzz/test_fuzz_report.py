@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from radgal.evaluation.gallery import read_gallery
 from radgal.report.page import write_report
 from radgal.report.savedrun import read_run
+from tests.fuzz.test_fuzz import DAMAGE, INI, NPY, NUMBERS, damage, memory_limit, time_limit
 from tests.report.test_report import check_page, read_once, rewrite, run  # noqa: F401
-from tests.test_fuzz import DAMAGE, INI, NPY, NUMBERS, damage, memory_limit, time_limit
 
 TEXTS = (b"{", b"}", b"[", b"]", b":", b",", b'"', b"\n", b"null", b"true", b"[" * 900, b'{"a":' * 900, b"\xff", b"x")
 TEXTS += (b"1e300", b"-1e300", b"9" * 400, b"1e15", b"False", b"True", b"FRI", b"epoch", b"angle_deg", b"0.5")

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from radgal.runs import checkpoint
+from tests.fuzz.test_fuzz import HOSTILE, memory_limit, time_limit
 from tests.runs.test_resume import config, go, spoil, toy  # noqa: F401
-from tests.test_fuzz import HOSTILE, memory_limit, time_limit
 from utils import UserError
 
 

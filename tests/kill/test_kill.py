@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, which th
 @pytest.mark.parametrize("n_kills, seed", [(3, 0), pytest.param(50, 1, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_as_if_never_touched(n_kills: int, seed: int, tmp_path: Path) -> None:
     """Same csv but for the times, same files, and every number in every checkpoint bit for bit."""
-    words = [sys.executable, "-m", "tests.kill_driver", str(tmp_path), str(n_kills), str(seed)]
+    words = [sys.executable, "-m", "tests.kill.kill_driver", str(tmp_path), str(n_kills), str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
