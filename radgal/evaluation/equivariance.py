@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from radgal.data.datasets import TrainingData
 from radgal.evaluation.forward import Device
-from radgal.evaluation.sourcetable import write_table
 from radgal.figures.poseplots import save_equivariance
+from radgal.files.tables import write_table
 from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
 from utils import UserError, progress
 

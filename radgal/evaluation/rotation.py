@@ -18,8 +18,8 @@ from radgal.data.datasets import Split
 from radgal.evaluation.forward import Device, sample_dropout
 from radgal.evaluation.metrics import uncertainties
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
-from radgal.evaluation.sourcetable import column_name, file_name, write_table
 from radgal.figures.poseplots import save_comparison, save_rotation
+from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
 from utils import UserError, atomic_write, write_json
 

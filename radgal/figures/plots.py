@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.evaluation.sourcetable import column_name
+from radgal.files.tables import column_name
 from utils import atomic_write
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.evaluation.sourcetable import to_ascii
+from radgal.files.tables import to_ascii
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from radgal.data.datasets import Split, crop_and_pad
 from radgal.evaluation.forward import only_dropout
 from radgal.evaluation.metrics import log_softmax, uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
-from radgal.evaluation.sourcetable import column_name
+from radgal.files.tables import column_name
 from radgal.images.reading import FLAGS
 from radgal.images.transforms import to_input
 from radgal.prediction.catalog import Column, Part, write_part

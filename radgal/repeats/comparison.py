@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from radgal.evaluation.metrics import binomial_error, percentile_interval, resample
-from radgal.evaluation.sourcetable import write_table
 from radgal.figures.plots import save_learning_curves
+from radgal.files.tables import write_table
 from radgal.repeats import tables
 from utils import UserError, atomic_write, write_json
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from radgal.data.datasets import DATASETS
-from radgal.evaluation.sourcetable import file_name
+from radgal.files.tables import file_name
 from radgal.report import resultviews, runviews
 from radgal.report.savedrun import RunFiles, read_run, to_float
 from utils import UserError, atomic_write

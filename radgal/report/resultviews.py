@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from radgal.evaluation.gallery import choose_sources
-from radgal.evaluation.sourcetable import column_name
+from radgal.files.tables import column_name
 from radgal.report.charts import make_chart, make_series
 from radgal.report.runviews import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
 from radgal.report.savedrun import RunFiles, to_float

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from radgal.data.datasets import Split
-from radgal.evaluation import evaluate, metrics, sourcetable
+from radgal.evaluation import evaluate, metrics
+from radgal.files import tables
 from utils import UserError
 
 CLASSES = ("FRI", "FRII")
@@ -307,7 +308,7 @@ def test_table_has_every_source_in_its_row(model, tmp_path):
     logits = evaluate.predict_logits(model, test.images, 0.5, 0.3)
     for suffix in (".csv", ".ecsv", ".fits"):
         path = tmp_path / f"sources{suffix}"
-        sourcetable.write_table(table, path)
+        tables.write_table(table, path)
         read = Table.read(path)
         assert [str(name) for name in read["name"]] == names
         assert str(read["class_code"][0]) == "200"
@@ -330,7 +331,7 @@ def test_names_beyond_ascii_are_escaped_in_fits_and_whole_elsewhere(model, tmp_p
     test = Split(split.images, split.labels, ("Größe", "b", "c", "d"))
     _, table = evaluate.evaluate_test(model, test, None, 0.5, 0.3, ("FRI", "übrig"), rotations=1, mc_samples=2)
     for suffix in (".csv", ".ecsv", ".fits"):
-        sourcetable.write_table(table, tmp_path / f"sources{suffix}")
+        tables.write_table(table, tmp_path / f"sources{suffix}")
         read = Table.read(tmp_path / f"sources{suffix}")
         found = {str(read["name"][0]), *map(str, read["label_name"])}
         assert found == ({r"Gr\xf6\xdfe", "FRI", r"\xfcbrig"} if suffix == ".fits" else {"Größe", "FRI", "übrig"})

@@ -10,8 +10,8 @@ import torch
 from matplotlib.colors import to_rgba
 
 from radgal.evaluation import evaluate
-from radgal.evaluation.sourcetable import column_name
 from radgal.figures import plots, poseplots
+from radgal.files.tables import column_name
 from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -235,12 +235,13 @@ def test_runs_that_cannot_share_a_table_are_refused():
 def test_a_run_is_collected_from_its_evaluation(tmp_path):
     from astropy.table import Table
 
-    from radgal.evaluation import evaluate, sourcetable
+    from radgal.evaluation import evaluate
+    from radgal.files import tables
     from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 
     torch.manual_seed(0)
     metrics, table = evaluate.evaluate_test(SmallNet(), make_split(30), None, 0.5, 0.3, CLASSES, rotations=4)
-    sourcetable.write_table(table, tmp_path / "sources.csv")
+    tables.write_table(table, tmp_path / "sources.csv")
     history = [{"epoch": 1, "seconds": 3.0}, {"epoch": 2, "seconds": 5.0}, {"epoch": 3, "seconds": 4.0}]
     saved = json.loads(json.dumps(metrics))
     run = comparison.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
