@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from tqdm.auto import tqdm
 
-from radgal.data.mirabest import MiraBest_full, parse_source_name
+from radgal.data.mirabest import MiraBest_full
+from radgal.data.sourcenames import parse_source_name
 from radgal.figures.plots import new_figure, save_figure
 from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
 from utils import UserError

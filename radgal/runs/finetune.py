@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from radgal.config.config import Config
 from radgal.data import crossmatch
 from radgal.data.datasets import TrainingData, load_test_data, load_training_data
 from radgal.data.labeltable import read_labels, some
-from radgal.data.mirabest import parse_source_name
+from radgal.data.sourcenames import named_position
 from radgal.runs import checkpoint
 from radgal.training.loop import Progress
 from utils import UserError
@@ -166,13 +165,4 @@ def _sources(config: Config, train: bool) -> list[tuple[str, crossmatch.Position
         names = [*data.train.names, *(data.val.names if data.val else ())]
     else:
         names = load_test_data(config).names
-    return [(name, places.get(name) or _position(name)) for name in names]
-
-
-def _position(name: str) -> crossmatch.Position | None:
-    """Returns the position in names such as 100_162.947+055.386_0.0739_0250.34 and 116.785_17.291_0_MiraBest."""
-    facts = parse_source_name(name)
-    if facts["ra_deg"] == facts["ra_deg"] and facts["dec_deg"] == facts["dec_deg"]:  # not NaN
-        return facts["ra_deg"], facts["dec_deg"]
-    both = re.match(r"(\d{1,3}\.\d+)_(-?\d{1,2}\.\d+)_", name)
-    return (float(both[1]), float(both[2])) if both else None
+    return [(name, places.get(name) or named_position(name)) for name in names]

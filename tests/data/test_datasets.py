@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 
@@ -14,7 +13,8 @@ from radgal.data import firstgalaxy
 from radgal.data.datasets import DATASETS
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.frdeep import FRDEEPF
-from radgal.data.mirabest import MBFRConfident, MiraBest_full, parse_source_name
+from radgal.data.mirabest import MBFRConfident, MiraBest_full
+from radgal.data.sourcenames import named_position, parse_source_name
 from utils import UserError
 
 pytestmark = pytest.mark.real_data
@@ -103,9 +103,8 @@ def test_the_versions_share_all_sources_but_few_test_sources(opened):
 
 
 def test_first_galaxies_contain_test_sources_of_mirabest(opened):
-    positions = {tuple(map(float, name.split("_")[:2])) for name in opened("FIRSTGalaxyData", True).names}
-    facts = [parse_source_name(name) for name in opened("MBFRConfident", False).names]
-    assert sum((fact["ra_deg"], fact["dec_deg"]) in positions for fact in facts) == 82
+    positions = {named_position(name) for name in opened("FIRSTGalaxyData", True).names}
+    assert sum(named_position(name) in positions for name in opened("MBFRConfident", False).names) == 82
 
 
 FULL = ("MiraBest_full", "MiraBest_full_v2")
@@ -123,25 +122,6 @@ def test_version_2_is_masked_beyond_75_px(opened):
     outside = torch.from_numpy(np.hypot(x - 75, y - 75) > 75)
     assert opened("MiraBest_full_v2", True).data[:, outside].max() == 0
     assert opened("MiraBest_full", True).data[:, outside].max() > 0
-
-
-def test_every_mirabest_name_is_read_in_full(opened):
-    for train in (True, False):
-        for source in opened("MiraBest_full", train).names:
-            facts = parse_source_name(source)
-            back = "{class_code}_{ra_deg:07.3f}{dec_deg:+08.3f}_{redshift:.4f}_{las_arcsec:07.2f}"
-            assert back.format(**facts) == source
-
-
-def test_source_names_with_missing_or_malformed_parts():
-    whole = parse_source_name("./fits/100_010.451-009.284_0.0529_0080.60.fits.gz")
-    expected = {"class_code": "100", "ra_deg": 10.451, "dec_deg": -9.284}
-    assert whole == expected | {"redshift": 0.0529, "las_arcsec": 80.6}
-    for text in ("", "12", "x_y_z_w", "1000_361.0+091.0_-1_nan", "100__", "___", "100_1+2+3_1e5_inf"):
-        facts = parse_source_name(text)
-        assert all(math.isnan(facts[key]) for key in facts if key != "class_code"), (text, facts)
-    partial = parse_source_name("200_121.786+033.455_?_0014.97")
-    assert math.isnan(partial["redshift"]) and partial["las_arcsec"] == 14.97 and partial["ra_deg"] == 121.786
 
 
 def test_the_blank_image_of_frdeep_is_there(opened):
