@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from radgal.data.crossmatch import Position
+from radgal.data.sourcenames import named_position
 from radgal.images.fits import check_packing, quiet
 from radgal.images.reading import without_suffix
 from utils import UserError, nearest
@@ -30,7 +32,7 @@ class Row:
     label: str
     split: str  # 'train', 'val' or 'test'
     name: str
-    position: tuple[float, float] | None  # ICRS right ascension and declination, degrees
+    position: Position | None  # ICRS, from ra and dec or else from the name
 
 
 @dataclass
@@ -84,7 +86,8 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
         raise UserError(f"{table} has no rows to train on")
     splits = _read_splits(columns["split"], findings)
     names = _read_names(columns, findings)
-    positions = _read_positions(columns["ra"], columns["dec"], findings)
+    given = _read_positions(columns["ra"], columns["dec"], findings)
+    positions = [one or named_position(name) for one, name in zip(given, names, strict=True)]
     if unlabeled := [path for path, label in zip(columns["path"], columns["label"], strict=True) if not label]:
         findings.problems.append(f"  - {len(unlabeled)} rows have no label: {some(unlabeled)}: fill in or delete them")
     paths = [table.parent / _expanded(path) for path in columns["path"]]

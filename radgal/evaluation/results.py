@@ -11,7 +11,8 @@ import torch
 
 from radgal.config.config import Config
 from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
-from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
+from radgal.data.leakage import forbid_overlap
+from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.figures.plots import save_evaluation_figures
 from radgal.files.tables import FORMATS, column_name, write_table

@@ -264,8 +264,6 @@ def test_test_sources_may_not_have_chosen_anything(model):
     test = make_split(10)
     with pytest.raises(UserError, match="both the validation and the test set, such as test0"):
         evaluate.evaluate_test(model, test, test.take([0, 1]), 0.5, 0.3, CLASSES)
-    with pytest.raises(UserError, match="both the training and the test set, such as test3"):
-        evaluate.forbid_overlap(test, test.take([3]), "training")
 
 
 def test_validation_does_not_reach_any_other_score(model):
