@@ -13,9 +13,9 @@ from pathlib import Path
 
 from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import named_position
-from radgal.images.fits import check_packing, quiet
+from radgal.files.packing import check_packing
 from radgal.images.reading import without_suffix
-from utils import UserError, nearest
+from utils import UserError, nearest, without_warnings
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".xml": "votable", ".votable": "votable"}
@@ -104,7 +104,7 @@ def _read_columns(table: Path) -> dict[str, list[str]]:
             from astropy.table import Table
 
             check_packing(table)
-            with quiet():
+            with without_warnings():
                 content = Table.read(table, format=FORMATS[table.suffix.lower()])
             columns = {str(name).lower(): [_text(value) for value in content[name]] for name in content.colnames}
         else:

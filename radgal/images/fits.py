@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils import UserError
+from radgal.files.packing import is_gzip
+from utils import UserError, without_warnings
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
-MAX_UNPACKED_BYTES = 1 << 30  # of files that are not bounded in pixels, or
-MAX_RATIO = 200  # so many times their size; a FITS image that is mostly zeros has less
-OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class FitsImage:
         if self.wcs is None:
             return None
         height, width = self.data.shape
-        with quiet():
+        with without_warnings():
             try:
                 sky = self.wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
                 position = float(sky.ra.deg), float(sky.dec.deg)
@@ -104,14 +101,10 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     from astropy.io import fits
 
     limit = 8 * max_pixels + (64 << 20)
-    with quiet(), ExitStack() as stack:
+    with without_warnings(), ExitStack() as stack:
         try:
+            packed = is_gzip(path)
             file = stack.enter_context(path.open("rb"))
-            start = file.read(6)
-            packed = start.startswith(b"\x1f\x8b")
-            if start.startswith(OTHER_PACKINGS):
-                check_packing(path)
-            file.seek(0)
             if packed:
                 with gzip.open(file) as unpacked:
                     file = io.BytesIO(unpacked.read(limit + 1))
@@ -126,30 +119,6 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from None
             raise _damaged(path, error) from None
         yield hdus
-
-
-def check_packing(path: Path) -> None:
-    """Refuses files that would unpack to far more than they are, before a reader unpacks them by itself.
-
-    astropy opens whatever looks packed, whatever its name. Only gzip is let through, up to ``MAX_RATIO`` times the
-    file's size (or 1 GiB).
-
-    Raises:
-        UserError: for other packings, and beyond that.
-        OSError: if the file cannot be read, or is no whole gzip file.
-    """
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(OTHER_PACKINGS):
-        raise UserError(f"{path} is packed, and not by gzip; unpack it first")
-    if not start.startswith(b"\x1f\x8b"):
-        return
-    limit, size = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size), 0
-    with gzip.open(path) as file:
-        while chunk := file.read(1 << 20):
-            size += len(chunk)
-            if size > limit:
-                raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
@@ -199,7 +168,7 @@ def noise_threshold(data: np.ndarray, recipe: str) -> float:
     steps, finite = RECIPES[recipe], np.isfinite(data)
     if not finite.any():
         return float("inf")
-    with quiet(), np.errstate(all="ignore"):
+    with without_warnings(), np.errstate(all="ignore"):
         # All-finite data stay as they are: the last bit of a sum depends on the shape of what is summed.
         good = data if finite.all() else data[finite]
         _, _, std = sigma_clipped_stats(good, sigma=3.0, maxiters=steps.max_iterations)
@@ -284,14 +253,6 @@ def resample(data: np.ndarray, factor: float) -> np.ndarray:
     return ndimage.zoom(data, zoom, order=1, mode="nearest", grid_mode=True)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps away astropy's warnings about headers (units, dates, unprintable comments), which pixels do not need."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
     return UserError(f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason})")
@@ -301,7 +262,7 @@ def sky_of(header: Any) -> WCS | None:
     """Returns the celestial coordinate system of the two axes of the image, or None."""
     from astropy.wcs import WCS
 
-    with quiet():
+    with without_warnings():
         try:
             wcs = WCS(header)
             long_axes = {i for i in range(wcs.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
@@ -318,6 +279,6 @@ def pixel_scale(wcs: WCS | None) -> float | None:
 
     if wcs is None:
         return None
-    with quiet(), np.errstate(all="ignore"):
+    with without_warnings(), np.errstate(all="ignore"):
         scale = 3600 * float(np.sqrt(proj_plane_pixel_area(wcs)))
     return scale if np.isfinite(scale) and scale > 0 else None

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radgal.files.packing import check_packing
 from radgal.images import fits
 from radgal.images.reading import Image, as_image
-from utils import UserError, nearest
+from utils import UserError, nearest, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -56,10 +57,8 @@ class Mosaic:
 
         self.path, self._lock = Path(path), threading.Lock()
         try:
-            fits.check_packing(self.path)
-            with self.path.open("rb") as file:
-                packed = file.read(2) == b"\x1f\x8b"
-            with fits.quiet():
+            packed = check_packing(self.path)
+            with without_warnings():
                 self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
                 hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
                 self._pixels = hdu.data if packed else hdu.section
@@ -90,7 +89,7 @@ class Mosaic:
         """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; NaN if not mapped."""
         from astropy.coordinates import SkyCoord
 
-        with fits.quiet(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
+        with without_warnings(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
             try:
                 x, y = self.wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"))
             except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
@@ -213,8 +212,8 @@ def _read_table(path: Path) -> Table:
         # ids such as 00012 must stay as they are: numbers are made of the columns that must be numbers
         options = {"converters": {"*": [ascii.convert_numpy(str)]}}
     try:
-        fits.check_packing(path)
-        with fits.quiet():
+        check_packing(path)
+        with without_warnings():
             return Table.read(path, format=kind, **options)
     except OSError as error:
         raise UserError(f"{path} cannot be read as a catalog: {error.strerror or error}") from None

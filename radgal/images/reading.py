@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image as PillowImage
 
 from radgal.images import fits
 from radgal.images.fits import MAX_PIXELS, fit_to_side, read_fits, to_uint8
-from utils import UserError
+from utils import UserError, without_warnings
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)
 PIXEL_NAME = re.compile(r"\.(png|jpe?g)$", re.IGNORECASE)
@@ -139,8 +138,7 @@ def scales_differ(scale: float | None, expected: float | None) -> bool:
 def _read_pixels(path: Path) -> np.ndarray:
     """Returns a PNG or JPEG as uint8 (H, W), its size checked before it is decoded."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with without_warnings(), path.open("rb") as file:
             image = PillowImage.open(file, formats=("PNG", "JPEG"))
             width, height = image.size
             if width * height > MAX_PIXELS:

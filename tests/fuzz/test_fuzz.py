@@ -698,11 +698,10 @@ def test_a_pickle_of_ten_bytes_cannot_ask_for_gigabytes() -> None:
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
 def test_files_that_unpack_without_bound_are_refused(pack, tmp_path: Path, monkeypatch) -> None:
     """Whatever its name, astropy would unpack what looks packed."""
-    from radgal.images import fits
+    from radgal.files import packing
 
-    monkeypatch.setattr(fits, "MAX_RATIO", 2)
-    monkeypatch.setattr(fits, "MAX_UNPACKED_BYTES", 1 << 20)
-    monkeypatch.setattr(fits, "MAX_PIXELS", 100)
+    monkeypatch.setattr(packing, "MAX_RATIO", 2)
+    monkeypatch.setattr(packing, "MAX_UNPACKED_BYTES", 1 << 20)
     packed = pack(fits_bytes() + bytes(70 << 20))
     for name, read in (
         ("a.fits", lambda path: read_fits(path, max_pixels=100)),
