@@ -1,12 +1,10 @@
-"""What all image data sets here have in common, and the safe reader of CIFAR-style batch files.
+"""What all image data sets here have in common, and the reader of CIFAR-style batch files.
 
 Legend: N images, H and W pixels.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from PIL import Image
 from torchvision.datasets import VisionDataset
 
 from radgal.files.archives import Archive, read_files
-from radgal.files.pickles import check_pickle
+from radgal.files.pickles import read_arrays
 from utils import UserError
 
 
@@ -142,8 +140,7 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         UserError: if it is not such a batch.
     """
     try:
-        check_pickle(content)
-        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        batch = read_arrays(content)
         arrays, labels, names = (batch[key] for key in ("data", "labels", "filenames"))
         if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):
             raise ValueError("data, labels and filenames are not three lists")
@@ -158,59 +155,3 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         reason = str(error) or type(error).__name__
         raise UserError(f"{source} is not a batch of images: {reason}; delete it and run again") from None
     return images, np.array(labels, dtype=np.int64), names
-
-
-class _Dtype:
-    """Stands for numpy.dtype: its code and byte order as written."""
-
-    def __init__(self, code: str, *_: object):
-        self.code, self.order = code, "|"
-
-    def __setstate__(self, state: tuple) -> None:
-        self.order = state[1]
-
-
-class _Array:
-    """Stands for numpy.ndarray: its parts as written."""
-
-    def __setstate__(self, state: tuple) -> None:
-        _, self.shape, self.dtype, self.is_fortran, self.raw = state
-
-    def to_image(self, side: int) -> np.ndarray:
-        """Returns the array (side, side); ValueError if it is not that many uint8."""
-        shape_fits = self.shape in ((side, side), (side * side,)) and not self.is_fortran
-        if self.dtype.code != "u1" or not shape_fits or not isinstance(self.raw, bytes):
-            raise ValueError(f"an image is not {side} x {side} uint8")
-        return np.frombuffer(self.raw, dtype=np.uint8).reshape(side, side)
-
-
-def _reconstruct(*_: object) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: _Dtype, raw: bytes) -> str:
-    if not dtype.code.startswith("U"):
-        raise ValueError(f"a NumPy scalar of type {dtype.code}")
-    return raw.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays and text, and knows no other name.
-
-    Even NumPy's own functions are not called with what the file says: a forged dtype can make them read
-    past their memory. Plain stand-ins note the parts, which are checked before an array is made.
-    """
-
-    known = {
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy.core.multiarray", "scalar"): _scalar,
-        ("numpy._core.multiarray", "scalar"): _scalar,
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.known:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return self.known[module, name]
