@@ -109,8 +109,8 @@ def check(args) -> None:
 
 def list_sources(args) -> list:
     """Returns the paths or positions that the command names."""
-    from radgal.images.mosaic import COLUMNS, read_positions
     from radgal.images.reading import find_images
+    from radgal.prediction.positions import COLUMNS, read_positions
 
     if args.mosaic:
         return read_positions(args.catalog, {name: getattr(args, f"{name}_column") for name in COLUMNS})

@@ -15,7 +15,7 @@ from radgal.data.leakage import forbid_overlap
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.figures.plots import save_evaluation_figures
-from radgal.files.tables import FORMATS, column_name, write_table
+from radgal.files.tables import column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
 from utils import UserError, nearest, write_json
 
@@ -59,7 +59,7 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     write_json(folder / "metrics.json", metrics)
-    for suffix in FORMATS:
+    for suffix in (".csv", ".ecsv", ".fits"):
         write_table(table, folder / f"sources{suffix}")
     confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
     save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.files.tables import to_ascii
+from radgal.files.tables import FORMATS, to_ascii
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Column:
 
 def check_suffix(path: Path) -> None:
     """Raises a UserError if a catalog cannot be written under this name here."""
-    if path.suffix.lower() not in WRITERS:
-        raise UserError(f"--out {path}: a catalog can be written as {', '.join(WRITERS)}; end its name in one of these")
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {path}: a catalog can be written as {', '.join(FORMATS)}; end its name in one of these")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
@@ -111,7 +111,7 @@ def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Ite
         n_rows: of all parts together.
     """
     with atomic_write(path) as temporary:
-        WRITERS[path.suffix.lower()](temporary, columns, parts, n_rows)
+        WRITERS[FORMATS[path.suffix.lower()]](temporary, columns, parts, n_rows)
 
 
 def _write_csv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -226,13 +226,11 @@ def _pyarrow():
 
 
 WRITERS = {
-    ".csv": _write_csv,
-    ".ecsv": _write_ecsv,
-    ".fits": _write_fits,
-    ".vot": _write_votable,
-    ".votable": _write_votable,
-    ".xml": _write_votable,
-    ".parquet": _write_parquet,
+    "csv": _write_csv,
+    "ecsv": _write_ecsv,
+    "fits": _write_fits,
+    "votable": _write_votable,
+    "parquet": _write_parquet,
 }
 
 

@@ -243,7 +243,7 @@ def test_blank_images_and_equal_positions_do_not_stop_the_search(tmp_path) -> No
 
 def test_tables_that_are_none_are_refused(tmp_path) -> None:
     cases = {
-        "empty.csv": ("", "has no column 'path' .its columns: none"),
+        "empty.csv": ("", "it is empty"),
         "head.csv": ("path,label\n", "has no rows"),
         "other.csv": ("file_path,class\na,b\n", "has no column 'path'; is it 'file_path'"),
         "ragged.csv": ("path,label\na,b\na\n", "row 2 has 1 cells, its head 2"),
@@ -255,7 +255,7 @@ def test_tables_that_are_none_are_refused(tmp_path) -> None:
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=f"{name}.*{said}"):
             read_labels(tmp_path / name)
-    with pytest.raises(UserError, match="absent.csv cannot be read: No such file"):
+    with pytest.raises(UserError, match="absent.csv cannot be read as a table of images: No such file"):
         read_labels(tmp_path / "absent.csv")
 
 

@@ -45,6 +45,7 @@ from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
 from radgal.prediction import catalog
+from radgal.prediction.positions import read_positions
 from radgal.runs import checkpoint
 from tests.conftest import DATA, ROOT
 from utils import UserError
@@ -401,7 +402,7 @@ def positions(kind: str) -> bytes:
 
 
 def check_positions(path: Path) -> None:
-    found = mosaic.read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
+    found = read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
     assert found and all(type(number) is float for place in found for number in (place.ra_deg, place.dec_deg))
 
 
