@@ -43,7 +43,7 @@ class GalaxyImages(VisionDataset):
     mean: float  # of pixel / 255
     std: float
     native_size: int  # H = W, pixels
-    recipe: str  # how FITS cutouts become such images, a key of fits.RECIPES
+    recipe: str  # how FITS cutouts become such images, a key of recipes.RECIPES
     pixel_scale_arcsec: float | None  # None: not known
     citation: str
     validation_rows: list[int] | None = None  # of the training part, where the data set says which; None: drawn

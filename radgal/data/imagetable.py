@@ -32,7 +32,7 @@ class ImageTable(GalaxyImages):
     Args:
         table: see :func:`radgal.data.labeltable.read_labels`.
         train: the training part, or the test part.
-        recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.fits`.
+        recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.recipes`.
         native_size: pixels along each side that are kept of every image.
         imsize: pixels along each side that will be used; smaller images are noted.
         pixel_scale: of the images, arcsec, as the config gives it; None: not given.

@@ -43,7 +43,7 @@ def prepare(
     Args:
         place: folder, file or pattern of the images.
         out: the folder; it must not exist, or be empty.
-        recipe: a key of ``fits.RECIPES``.
+        recipe: a key of ``recipes.RECIPES``.
         pixel_scale_arcsec: of the data set that has this recipe; other scales are flagged.
         image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
         side: pixels along each side.

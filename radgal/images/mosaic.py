@@ -13,6 +13,7 @@ import numpy as np
 from radgal.files.packing import check_packing
 from radgal.images import fits
 from radgal.images.reading import Image, as_image
+from radgal.images.recipes import resample
 from utils import UserError, without_warnings
 
 CUTOUT_SIDES = 2
@@ -139,7 +140,7 @@ def read_cutout(
     data = mosaic.cut(x, y, side)
     nan_fraction = float((~np.isfinite(data)).mean())
     if rescale_to_arcsec is not None:
-        data = fits.resample(data, factor)
+        data = resample(data, factor)
     image = as_image(
         data,
         recipe=recipe,

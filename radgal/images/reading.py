@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from radgal.images import fits
-from radgal.images.fits import MAX_PIXELS, fit_to_side, read_fits, to_uint8
+from radgal.images.fits import MAX_PIXELS, read_fits
+from radgal.images.recipes import fit_to_side, resample, to_uint8
 from utils import UserError, without_warnings
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)
@@ -67,7 +67,7 @@ def read_image(
 
     Args:
         path: the file.
-        recipe: a key of ``fits.RECIPES``.
+        recipe: a key of ``recipes.RECIPES``.
         native_size: pixels along each side of the result.
         rescale_to_arcsec: pixel scale to resample FITS images to; None leaves them as they are.
         expected_arcsec: pixel scale of the training images; images that differ are flagged 'pixel_scale'.
@@ -77,25 +77,19 @@ def read_image(
     """
     path = Path(path)
     position = scale = None
-    nan_fraction = 0.0
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
     if FITS_NAME.search(path.name):
         image = read_fits(path)
-        array, position = image.data, image.center_deg()
-        scale, nan_fraction = image.pixel_scale_arcsec, image.nan_fraction
+        array, position, scale = image.data, image.center_deg(), image.pixel_scale_arcsec
+        nan_fraction = image.nan_fraction
         if rescale_to_arcsec is not None:
             if scale is None:
                 raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
-            array = fits.resample(array, scale / rescale_to_arcsec)
-    elif PIXEL_NAME.search(path.name):
-        array = _read_pixels(path)
-    elif ARRAY_NAME.search(path.name):
-        array = _read_array(path)
-        if array.dtype.kind == "f":
-            nan_fraction = float((~np.isfinite(array)).mean())
+            array = resample(array, scale / rescale_to_arcsec)
     else:
-        raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
+        array = _read_plain(path)
+        nan_fraction = float((~np.isfinite(array)).mean())
     return as_image(
         array,
         recipe=recipe,
@@ -133,6 +127,15 @@ def as_image(
 def scales_differ(scale: float | None, expected: float | None) -> bool:
     """Returns whether two pixel scales, as far as they are known, differ by more than 2 %."""
     return scale is not None and expected is not None and abs(scale / expected - 1) > SCALE_TOLERANCE
+
+
+def _read_plain(path: Path) -> np.ndarray:
+    """Returns an image that does not say where on the sky it is: pixels uint8 or fluxes float64, (H, W)."""
+    if PIXEL_NAME.search(path.name):
+        return _read_pixels(path)
+    if ARRAY_NAME.search(path.name):
+        return _read_array(path)
+    raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
 
 
 def _read_pixels(path: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ Source = str | Position
 class Preparation:
     """How the images of a run were made: by its data set's recipe, cropped and padded as its config says."""
 
-    recipe: str  # a key of fits.RECIPES
+    recipe: str  # a key of recipes.RECIPES
     native_size: int  # pixels, before the crop
     pixel_scale_arcsec: float | None  # None: not known
     imsize: int  # pixels, after the crop
