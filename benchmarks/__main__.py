@@ -63,7 +63,7 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
     side, n = args.imsize + args.pad, 4
     step = max(1, len(images) // n)
     x = to_input(crop_and_pad(images.data[::step][:n], args.imsize, args.pad), images.mean, images.std).to(device)
-    labels = images.targets[::step][:n].to(device)
+    labels = images.labels[::step][:n].to(device)
     equality = {}
     for name in args.models:
         equality[name] = check_equality(name, side, x, labels, background_value(images.mean, images.std))

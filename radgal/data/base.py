@@ -5,6 +5,8 @@ Legend: N images, H and W pixels.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from utils import UserError
 class GalaxyImages(VisionDataset):
     """One split of a data set of radio galaxy images, in the manner of torchvision.
 
-    ``data`` is uint8 (N, H, W), ``targets`` int64 (N,), ``names`` the N names of the sources, ``checksum``
-    tells which published file they come from. An item is (8-bit gray PIL image, label), each transformed.
+    ``data`` is uint8 (N, H, W), ``targets`` a list of N labels (ints), ``labels`` the same as a tensor, ``names`` the N
+    names of the sources; ``checksum`` tells which published file they come from. An item is (8-bit gray PIL image,
+    label), each transformed. Other labels may be put into ``targets``.
 
     Subclasses give the class attributes and ``read``.
 
@@ -56,12 +59,22 @@ class GalaxyImages(VisionDataset):
         self.checksum = f"md5:{self.archive.md5}"
         images, labels, names = self.read(download, mirror)
         self.data = torch.from_numpy(images)
-        self.targets = torch.from_numpy(labels)
+        self.targets: Sequence[int] = labels.tolist()
         self.names = tuple(names)
 
     def read(self, download: bool, mirror: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns images uint8 (N, H, W), labels int64 (N,) and names of this split."""
         raise NotImplementedError
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class."""
+        return {name: label for label, name in enumerate(self.classes)}
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """``targets`` as int64 (N,)."""
+        return torch.tensor([int(label) for label in self.targets], dtype=torch.int64)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         image: Any = Image.fromarray(self.data[index].numpy())
@@ -76,16 +89,24 @@ class GalaxyImages(VisionDataset):
         return len(self.data)
 
     def extra_repr(self) -> str:
-        counts = torch.bincount(self.targets, minlength=len(self.classes)).tolist()
-        per_class = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         return "\n".join(
             [
                 f"Split: {'train' if self.train else 'test'}",
                 f"Version: {self.version} ({self.checksum})",
-                "Classes: " + ", ".join(per_class),
+                f"Classes: {self._describe_classes()}",
                 f"Image size: {self.native_size} x {self.native_size} px",
             ]
         )
+
+    def _describe_classes(self) -> str:
+        """Returns the classes, each with its number of sources where ``targets`` tells."""
+        try:
+            counts = Counter(self.labels.tolist())
+        except (TypeError, ValueError, RuntimeError):  # the user has put something else there
+            return ", ".join(self.classes)
+        others = len(self.targets) - sum(counts[label] for label in self.class_to_idx.values())
+        said = [f"{name} {counts[label]}" for name, label in self.class_to_idx.items()]
+        return ", ".join(said + ([f"others {others}"] if others else []))
 
 
 class BatchedImages(GalaxyImages):

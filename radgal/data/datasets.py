@@ -233,7 +233,7 @@ def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
 
 def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
     images = crop_and_pad(dataset.data, cfg.training.imsize, cfg.data.pad)
-    return Split(images, dataset.targets, dataset.names)
+    return Split(images, dataset.labels, dataset.names)
 
 
 def crop_and_pad(images: torch.Tensor, imsize: int, pad: int = 0) -> torch.Tensor:

@@ -87,7 +87,7 @@ class ImageTable(GalaxyImages):
             part = "training" if train else "test"
             raise UserError(f"{table} has no {part} rows: write {part.removesuffix('ing')} into its column split")
         self.data = torch.from_numpy(np.stack(pixels))
-        self.targets = torch.tensor([self.classes.index(row.label) for row in kept])
+        self.targets = [self.class_to_idx[row.label] for row in kept]
         self.names = tuple(row.name for row in kept)
         given = [i for i, row in enumerate(kept) if row.split == "val"]
         self.validation_rows = given or None

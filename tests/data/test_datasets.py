@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -55,9 +57,9 @@ def test_every_data_set_has_its_counts_written_here():
 def test_published_counts_types_and_names(opened, name):
     for train, counts in zip((True, False), COUNTS[name], strict=True):
         dataset = opened(name, train)
-        assert torch.bincount(dataset.targets).tolist() == counts
+        assert torch.bincount(dataset.labels).tolist() == counts
         assert len(dataset) == sum(counts) == len(dataset.names) == len(set(dataset.names))
-        assert dataset.data.dtype == torch.uint8 and dataset.targets.dtype == torch.int64
+        assert dataset.data.dtype == torch.uint8 and dataset.labels.dtype == torch.int64
         assert dataset.data.shape[1:] == (dataset.native_size, dataset.native_size)
         assert len(dataset.classes) == len(counts)
     assert not set(opened(name, True).names) & set(opened(name, False).names)
@@ -84,6 +86,35 @@ def test_repr_tells_what_a_reader_wants(opened, name):
     text = repr(opened(name, False))
     assert name in text and "Split: test" in text and DATASETS[name].archive.md5 in text
     assert f"{DATASETS[name].classes[0]} {COUNTS[name][1][0]}" in text
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_labels_are_plain_ints_that_count_and_have_the_names_of_their_classes(opened, name):
+    dataset = opened(name, False)
+    classes, counts = DATASETS[name].classes, COUNTS[name][1]
+    assert dataset.class_to_idx == dict(zip(classes, range(len(classes)), strict=True))
+    assert Counter(dataset.targets) == dict(enumerate(counts))
+    assert {0: "a", 1: "b"}.get(dataset.targets[0]) and dataset.targets == [label for _, label in dataset]
+    assert sum(label == dataset.class_to_idx[classes[-1]] for label in dataset.targets) == counts[-1]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_other_labels_can_be_put_into_a_data_set(opened, kind):
+    dataset = copy.copy(opened("FRDEEPF", False))
+    dataset.targets = kind([1] * 20 + [0] * 29 + [7])
+    assert "Classes: FRI 29, FRII 20, others 1" in repr(dataset)
+    assert dataset[0][1] == 1 and dataset.labels.tolist()[-1] == 7
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["a"] * 50, np.eye(50), torch.eye(50), {"a": 1}, "text", []],
+    ids="words rows tensor dict text empty".split(),
+)
+def test_a_data_set_is_printed_whatever_is_put_into_it(opened, targets):
+    dataset = copy.copy(opened("FRDEEPF", False))
+    dataset.targets = targets
+    assert "FRI" in repr(dataset) and "Split: test" in repr(dataset)
 
 
 def test_transforms_are_applied(opened):

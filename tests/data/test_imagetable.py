@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,13 @@ def test_classes_are_sorted_and_normalization_is_measured_on_what_is_trained_on(
     assert ImageTable(numbers).classes == ("2", "10")
     with pytest.raises(UserError, match="all pixels .* are equal"):
         measure_normalization(data.train.images * 0)
+
+
+def test_a_table_is_a_data_set_as_torchvision_has_them(tmp_path) -> None:
+    data = ImageTable(make_table(tmp_path, labeled(12)))
+    assert data.class_to_idx == {"FRII": 0, "bent": 1, "compact": 2}
+    assert Counter(data.targets) == {0: 4, 1: 4, 2: 4} and data.targets == [label for _, label in data]
+    assert "ImageTable" in repr(data) and "Classes: FRII 4, bent 4, compact 4" in repr(data)
 
 
 def test_splits_of_the_table_are_used_as_they_are(tmp_path) -> None:

@@ -350,7 +350,7 @@ def test_mirabest_confident_has_104_rows_each_of_its_source(real_data, tmp_path)
     from radgal.data.datasets import MBFRConfident, crop_and_pad
 
     data = MBFRConfident(tmp_path, train=False, download=False, mirror=str(real_data))
-    test = Split(crop_and_pad(data.data, SIDE), data.targets, data.names)
+    test = Split(crop_and_pad(data.data, SIDE), data.labels, data.names)
     _, table = evaluate.evaluate_test(
         SmallNet(), test, None, data.mean, data.std, data.classes, rotations=1, mc_samples=2
     )
