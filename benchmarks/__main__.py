@@ -14,7 +14,7 @@ from benchmarks import gpu, growth, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
-from radgal.data.datasets import DATASETS, crop_and_pad
+from radgal.data.datasets import PUBLISHED, crop_and_pad
 from radgal.images.transforms import background_value, to_input
 from radgal.training.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, pick_device, write_json
@@ -29,15 +29,15 @@ def main(argv: list[str]) -> dict:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
-    if args.dataset not in DATASETS:
-        raise UserError(f"--dataset {args.dataset}: use one of {', '.join(DATASETS)}")
+    if args.dataset not in PUBLISHED:
+        raise UserError(f"--dataset {args.dataset}: use one of {', '.join(PUBLISHED)}")
     if args.full_run and device.type != "cuda":
         raise UserError("--full-run takes days on a CPU: it needs a CUDA device")
     if args.precision is None:
         args.precision = ["fp32", "bf16"] if device.type == "cuda" and "bf16" in runnable(device) else ["fp32"]
     for name in args.precision:
         choose_precision(name, device)
-    images = DATASETS[args.dataset](args.datadir, train=True, download=True, mirror=args.mirror)
+    images = PUBLISHED[args.dataset](args.datadir, train=True, download=True, mirror=args.mirror)
     result = {
         "command": command_text(argv),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),

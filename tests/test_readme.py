@@ -14,7 +14,7 @@ import pytest
 import models
 from main import build_parser
 from radgal.config.keys import SECTIONS
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.layers.modelinfo import count_parameters
 from radgal.runs.folder import CSV_COLUMNS
 from tests.conftest import ROOT
@@ -125,9 +125,9 @@ def test_parameter_counts(name: str, nrot: int | None, label: str) -> None:
 
 def test_table_of_data_sets() -> None:
     rows = table("Data sets")
-    assert [names_in(row[0]) for row in rows] == [[name] for name in DATASETS]
+    assert [names_in(row[0]) for row in rows] == [[name] for name in PUBLISHED]
     citations = dict(re.findall(r"^(\d)\. [^:]+: (.+)$", README, re.MULTILINE))
-    for dataset, row in zip(DATASETS.values(), rows, strict=True):
+    for dataset, row in zip(PUBLISHED.values(), rows, strict=True):
         classes = {"ten": 10}.get(row[1]) or len(row[1].split(","))
         assert classes == len(dataset.classes), row
         cited = " ".join(citations[number] for number in row[4].split(", "))
@@ -136,7 +136,7 @@ def test_table_of_data_sets() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "FIRSTGalaxyData"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FIRSTGalaxyData"])
 def test_counts_of_archives(name: str, real_data, tmp_path) -> None:
     folder = real_data / ("frdeep" if name.startswith("FR") else "mirabest")
     check_counts(name, root=tmp_path, mirror=str(folder))
@@ -148,7 +148,7 @@ def test_counts_of_the_package(tmp_path) -> None:
 
 def check_counts(name: str, **where) -> None:
     (row,) = (row for row in table("Data sets") if names_in(row[0]) == [name])
-    lengths = [len(DATASETS[name](where["root"], train=train, mirror=where.get("mirror"))) for train in (True, False)]
+    lengths = [len(PUBLISHED[name](where["root"], train=train, mirror=where.get("mirror"))) for train in (True, False)]
     assert row[2] == "{}, {}".format(*lengths)
 
 

@@ -14,9 +14,12 @@ import torch
 from PIL import Image
 from torchvision.datasets import VisionDataset
 
+from radgal.data.sourcenames import Source, named_position
 from radgal.files.archives import Archive, read_files
 from radgal.files.pickles import read_arrays
 from utils import UserError
+
+NATIVE_SIZE = 150  # pixels along each side, of every published data set
 
 
 class GalaxyImages(VisionDataset):
@@ -26,7 +29,9 @@ class GalaxyImages(VisionDataset):
     names of the sources; ``checksum`` tells which published file they come from. An item is (8-bit gray PIL image,
     label), each transformed. Other labels may be put into ``targets``.
 
-    Subclasses give the class attributes and ``read``.
+    Subclasses give the class attributes and ``read``. One whose facts are known only once it is opened, or that takes
+    other arguments, gives ``open``, ``reading``, ``n_classes`` and ``sources`` in place of them: these are what the
+    program asks a data set for.
 
     Args:
         root: data folder.
@@ -43,8 +48,8 @@ class GalaxyImages(VisionDataset):
     archive: Archive
     version: str
     classes: tuple[str, ...]  # class k has label k
-    mean: float  # of pixel / 255
-    std: float
+    mean: float | None  # of pixel / 255; None: to be measured on the training images
+    std: float | None
     native_size: int  # H = W, pixels
     recipe: str  # how FITS cutouts become such images, a key of recipes.RECIPES
     pixel_scale_arcsec: float | None  # None: not known
@@ -61,6 +66,45 @@ class GalaxyImages(VisionDataset):
         self.data = torch.from_numpy(images)
         self.targets: Sequence[int] = labels.tolist()
         self.names = tuple(names)
+
+    @classmethod
+    def n_classes(cls) -> int | None:
+        """Returns the number of classes; None if a table says them, which the config then names."""
+        return len(cls.classes)
+
+    @classmethod
+    def open(cls, cfg: Any, train: bool) -> GalaxyImages:
+        """Returns the training or test part that a config asks for.
+
+        Raises:
+            UserError: if the data cannot be had or do not fit the config.
+        """
+        name, n_classes, imsize = cfg.data.dataset, cfg.training.num_classes, cfg.training.imsize
+        if n_classes != len(cls.classes):
+            raise UserError(
+                f"[training] num_classes = {n_classes}, but {name} has {len(cls.classes)} classes "
+                f"({', '.join(cls.classes)}); set num_classes: {len(cls.classes)}"
+            )
+        if not 1 <= imsize <= cls.native_size:
+            raise UserError(
+                f"[training] imsize = {imsize}, but the images of {name} are {cls.native_size} px "
+                f"wide; set imsize to at most {cls.native_size} ([data] pad adds rows and columns)"
+            )
+        return cls(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+
+    @classmethod
+    def reading(cls, cfg: Any) -> dict[str, Any]:
+        """Returns the arguments of ``images.read_image`` that prepare new images as these were prepared."""
+        return dict(recipe=cls.recipe, native_size=cls.native_size, expected_arcsec=cls.pixel_scale_arcsec)
+
+    @classmethod
+    def sources(cls, cfg: Any, train: bool) -> list[Source]:
+        """Returns the sources of the part that a config asks for.
+
+        Raises:
+            UserError: if the data cannot be had or do not fit the config.
+        """
+        return [(name, named_position(name)) for name in cls.open(cfg, train).names]
 
     def read(self, download: bool, mirror: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns images uint8 (N, H, W), labels int64 (N,) and names of this split."""
@@ -118,7 +162,7 @@ class BatchedImages(GalaxyImages):
 
     file_labels: tuple[tuple[int, ...], ...]
     n_file_labels: int  # labels in the files are below this
-    native_size = 150
+    native_size = NATIVE_SIZE
 
     @classmethod
     def source_name(cls, filename: str, file_label: int) -> str:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from radgal.config.checker import IMAGE_TABLE
 from radgal.config.config import Config
 from radgal.data import crossmatch
-from radgal.data.datasets import Split, load_test_data, load_training_data
-from radgal.data.labeltable import read_labels, some
-from radgal.data.sourcenames import named_position
+from radgal.data.datasets import Split, kind_of, load_test_data, load_training_data
+from radgal.data.labeltable import some
+from radgal.data.sourcenames import Source
 from utils import UserError
-
-Source = tuple[str, crossmatch.Position | None]  # its name and, where it is known, its position
 
 
 def in_both(tested: Sequence[Source], learned: Sequence[Source]) -> list[int]:
@@ -63,15 +60,13 @@ def find_overlap(source: Config, config: Config) -> list[str]:
 
 def _sources(config: Config, train: bool) -> list[Source]:
     """Returns the sources of a part; those of a table also if its images are no longer there."""
-    is_table, places = config.data.dataset == IMAGE_TABLE, {}
-    if is_table:
-        rows = read_labels(config.data.table)[0]
-        places = {row.name: row.position for row in rows}
-    if is_table and config.data.fold is None:
-        names = [row.name for row in rows if (row.split == "test") != train]
-    elif train:
+    kind = kind_of(config)
+    if config.data.fold is None:
+        return kind.sources(config, train)
+    places = dict(kind.sources(config, True) + kind.sources(config, False))
+    if train:
         data = load_training_data(config)
         names = [*data.train.names, *(data.val.names if data.val else ())]
     else:
         names = load_test_data(config).names
-    return [(name, places.get(name) or named_position(name)) for name in names]
+    return [(name, places[name]) for name in names]

@@ -19,6 +19,8 @@ from typing import TypedDict
 
 from radgal.data.crossmatch import Position
 
+Source = tuple[str, Position | None]  # its name and, where it is known, its position
+
 _SUFFIXES = re.compile(r"(\.(png|jpe?g|npy|fits?|fts|[gf]z))+$", re.IGNORECASE)
 _DEGREES = r"[0-9]+\.[0-9]+"
 _MIRABEST = re.compile(

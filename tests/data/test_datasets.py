@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from radgal.data import firstgalaxy
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.mirabest import MBFRConfident, MiraBest_full
@@ -43,17 +43,17 @@ def opened(real_data, tmp_path_factory):
 
     def open_one(name, train):
         if (name, train) not in known:
-            known[name, train] = DATASETS[name](root, train=train, mirror=real_data)
+            known[name, train] = PUBLISHED[name](root, train=train, mirror=real_data)
         return known[name, train]
 
     return open_one
 
 
 def test_every_data_set_has_its_counts_written_here():
-    assert set(COUNTS) == set(DATASETS)
+    assert set(COUNTS) == set(PUBLISHED)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_counts_types_and_names(opened, name):
     for train, counts in zip((True, False), COUNTS[name], strict=True):
         dataset = opened(name, train)
@@ -65,7 +65,7 @@ def test_published_counts_types_and_names(opened, name):
     assert not set(opened(name, True).names) & set(opened(name, False).names)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_items_are_pil_images_and_the_same_twice(opened, name):
     dataset = opened(name, False)
     (image, label), (again, label_again) = dataset[3], dataset[3]
@@ -74,24 +74,24 @@ def test_items_are_pil_images_and_the_same_twice(opened, name):
     assert np.array_equal(np.asarray(image), np.asarray(again))
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_normalization_is_that_of_the_training_part(opened, name):
     pixels = opened(name, True).data.numpy() / 255
-    assert pixels.mean() == pytest.approx(DATASETS[name].mean, abs=1e-4 if "Hybrid" not in name else 3e-4)
-    assert pixels.std() == pytest.approx(DATASETS[name].std, rel=0.025)
+    assert pixels.mean() == pytest.approx(PUBLISHED[name].mean, abs=1e-4 if "Hybrid" not in name else 3e-4)
+    assert pixels.std() == pytest.approx(PUBLISHED[name].std, rel=0.025)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_repr_tells_what_a_reader_wants(opened, name):
     text = repr(opened(name, False))
-    assert name in text and "Split: test" in text and DATASETS[name].archive.md5 in text
-    assert f"{DATASETS[name].classes[0]} {COUNTS[name][1][0]}" in text
+    assert name in text and "Split: test" in text and PUBLISHED[name].archive.md5 in text
+    assert f"{PUBLISHED[name].classes[0]} {COUNTS[name][1][0]}" in text
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_labels_are_plain_ints_that_count_and_have_the_names_of_their_classes(opened, name):
     dataset = opened(name, False)
-    classes, counts = DATASETS[name].classes, COUNTS[name][1]
+    classes, counts = PUBLISHED[name].classes, COUNTS[name][1]
     assert dataset.class_to_idx == dict(zip(classes, range(len(classes)), strict=True))
     assert Counter(dataset.targets) == dict(enumerate(counts))
     assert {0: "a", 1: "b"}.get(dataset.targets[0]) and dataset.targets == [label for _, label in dataset]

@@ -13,7 +13,16 @@ from astropy.table import Table
 from PIL import Image as PillowImage
 
 import main
-from radgal.data.datasets import load_test_data, load_training_data, measure_normalization, preprocessing
+from radgal.data.datasets import (
+    DATASETS,
+    PUBLISHED,
+    class_counts,
+    load_test_data,
+    load_training_data,
+    measure_normalization,
+    open_dataset,
+    preprocessing,
+)
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable
 from radgal.data.labeltable import read_labels
@@ -299,7 +308,20 @@ def test_a_config_names_a_table_exactly_where_one_is_read(tmp_path) -> None:
     ):
         path.write_text(f"[model]\nbase: 'VanillaLeNet'\n[data]\n{data}\n")
         with pytest.raises(UserError, match=said):
-            load_config(path)
+            load_config(path, datasets=class_counts())
+    path.write_text("[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: 'ImageTable'\n")
+    with pytest.raises(UserError, match="ImageTable needs a csv with the columns path and label"):
+        load_training_data(load_config(path))
+
+
+def test_a_table_stands_in_the_list_of_data_sets_as_any_other_does(tmp_path) -> None:
+    table = make_table(tmp_path / "t", labeled(12))
+    cfg = load(table, tmp_path)
+    assert set(DATASETS) - set(PUBLISHED) == {"ImageTable"} and class_counts()["ImageTable"] is None
+    for part in (True, False):
+        kind = DATASETS["ImageTable"]
+        assert kind.sources(cfg, part) == [(str(i), None) for i in range(12) if part]
+    assert isinstance(open_dataset(cfg, train=True), kind) and kind.open(cfg, True).names == tuple(map(str, range(12)))
 
 
 def test_new_images_are_prepared_as_those_of_the_run(tmp_path) -> None:

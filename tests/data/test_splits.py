@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms.functional import center_crop
 
 from radgal.data.datasets import (
-    DATASETS,
+    PUBLISHED,
     Split,
     crop_and_pad,
     describe,
@@ -160,9 +160,9 @@ def test_nothing_of_the_test_set_reaches_training(config, datadir, monkeypatch):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_data_set_loads_with_the_default_split(config, name):
-    n_classes = len(DATASETS[name].classes)
+    n_classes = len(PUBLISHED[name].classes)
     data = load_training_data(config(dataset=name, num_classes=n_classes))
     assert len(data.val.labels.unique()) == len(data.train.labels.unique()) == n_classes
     assert len(data.val) == pytest.approx(0.2 * (len(data.val) + len(data.train)), abs=n_classes)

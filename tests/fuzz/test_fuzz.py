@@ -37,7 +37,7 @@ from PIL import Image as PillowImage
 import models
 from radgal.config.config import Config, load_config
 from radgal.data.base import read_batch
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import class_counts
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable
 from radgal.files import archives
@@ -277,9 +277,7 @@ def config() -> bytes:
 
 
 def check_config(path: Path) -> None:
-    known = dict(
-        models=models.needs_nrot(), datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()}
-    )
+    known = dict(models=models.needs_nrot(), datasets=class_counts())
     cfg = load_config(path, **known)
     assert Config.from_dict(cfg.to_dict()) == cfg
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import DATASETS, PUBLISHED
 from radgal.images.reading import read_image
 from radgal.images.recipes import RECIPES, fit_to_side, noise_threshold, resample, to_uint8
 from tests.images.test_fits import a_field
@@ -40,7 +40,7 @@ def test_frdeep_is_made_as_mirabest_v1_is(real_data, tmp_path) -> None:
 
 
 def test_every_data_set_names_a_recipe_and_a_pixel_scale() -> None:
-    for dataset in DATASETS.values():
+    for dataset in PUBLISHED.values():
         assert dataset.recipe in RECIPES and dataset.pixel_scale_arcsec > 0
 
 
