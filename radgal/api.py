@@ -175,7 +175,7 @@ class _Training:
         say(splits.describe(self.images))
         self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
         say(models.summary_text(self.model))
-        if warning := models.equivariance_warning(self.model):
+        if warning := models.equivariance_warning(self.model, self.images.preparation.downsample):
             say(warning)
         if not dry_run:
             team.from_first(lambda: self.folder.take(held, say))
