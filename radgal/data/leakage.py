@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from radgal.config.config import Config
 from radgal.data import crossmatch
-from radgal.data.datasets import Split, kind_of, load_test_data, load_training_data
+from radgal.data.datasets import kind_of
 from radgal.data.labeltable import some
 from radgal.data.sourcenames import Source
+from radgal.data.splits import Split, load_test_data, load_training_data
 from utils import UserError
 
 

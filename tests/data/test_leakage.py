@@ -7,9 +7,9 @@ import torch
 
 from radgal.config.config import load_config
 from radgal.data import crossmatch
-from radgal.data.datasets import Split
 from radgal.data.labeltable import read_labels
 from radgal.data.leakage import find_overlap, forbid_overlap, in_both
+from radgal.data.splits import Split
 from tests.data.test_imagetable import labeled, make_table, problems_of
 from utils import UserError
 
