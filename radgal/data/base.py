@@ -17,7 +17,7 @@ from torchvision.datasets import VisionDataset
 from radgal.data.sourcenames import Source, named_position
 from radgal.files.archives import Archive, read_files
 from radgal.files.pickles import read_arrays
-from utils import UserError
+from utils import UserError, reason_of
 
 NATIVE_SIZE = 150  # pixels along each side, of every published data set
 
@@ -217,6 +217,5 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
             raise ValueError("a file name is not text")
         images = np.stack([array.to_image(side) for array in arrays])
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = str(error) or type(error).__name__
-        raise UserError(f"{source} is not a batch of images: {reason}; delete it and run again") from None
+        raise UserError(f"{source} is not a batch of images: {reason_of(error)}; delete it and run again") from None
     return images, np.array(labels, dtype=np.int64), names

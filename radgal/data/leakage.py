@@ -15,7 +15,7 @@ from radgal.data.datasets import kind_of
 from radgal.data.labeltable import some
 from radgal.data.sourcenames import Source
 from radgal.data.splits import Split, load_test_data, load_training_data
-from utils import UserError
+from utils import UserError, reason_of
 
 
 def in_both(tested: Sequence[Source], learned: Sequence[Source]) -> list[int]:
@@ -48,8 +48,7 @@ def find_overlap(source: Config, config: Config) -> list[str]:
     try:
         learned, tested = _sources(replace(source, data=offline), train=True), _sources(config, train=False)
     except UserError as error:
-        reason = str(error).splitlines()[0]
-        return [f"note: whether it was trained on sources of the test set cannot be checked: {reason}"]
+        return [f"note: whether it was trained on sources of the test set cannot be checked: {reason_of(error)}"]
     rows = in_both(tested, learned)
     if not rows:
         return []

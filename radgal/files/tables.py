@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radgal.files.packing import check_packing
-from utils import UserError, atomic_write, without_warnings
+from utils import UserError, atomic_write, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Column, Table
@@ -77,10 +77,8 @@ def read_table(path: str | Path, what: str = "table", max_bytes: int | None = No
     except UserError:
         raise
     except Exception as error:  # every format's reader raises its own kinds on files that are none
-        if isinstance(error, OSError) and error.strerror:
-            raise UserError(f"{path} cannot be read as a {what}: {error.strerror}") from None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path} cannot be read as a {what} in the format of its suffix ({kind}): {reason}") from None
+        form = "" if isinstance(error, OSError) and error.strerror else f" in the format of its suffix ({kind})"
+        raise UserError(f"{path} cannot be read as a {what}{form}: {reason_of(error)}") from None
 
 
 def _read_csv(content: bytes) -> Table:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radgal.files.packing import is_gzip
-from utils import UserError, without_warnings
+from utils import UserError, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -135,8 +135,9 @@ def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
-    return UserError(f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason})")
+    return UserError(
+        f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason_of(error)})"
+    )
 
 
 def sky_of(header: Any) -> WCS | None:

@@ -14,7 +14,7 @@ from radgal.files.packing import check_packing
 from radgal.images import fits
 from radgal.images.reading import Image, as_image
 from radgal.images.recipes import resample
-from utils import UserError, without_warnings
+from utils import UserError, reason_of, without_warnings
 
 CUTOUT_SIDES = 2
 """The noise is measured on cutouts so many times as wide as the images: 300 px for the published 150."""
@@ -52,8 +52,7 @@ class Mosaic:
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UserError(f"{self.path} cannot be read as a mosaic: {reason[:150]}") from None
+            raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
         self._shape = tuple(hdu.shape)
         self.height, self.width = (side for side in self._shape if side > 1)
         if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
@@ -100,8 +99,7 @@ class Mosaic:
                 with self._lock:
                     inside = np.array(self._pixels[index], dtype=np.float64)
             except Exception as error:  # as above: the pixels are read here for the first time
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                raise UserError(f"{self.path} is damaged: {reason[:150]}") from None
+                raise UserError(f"{self.path} is damaged: {reason_of(error)}") from None
             cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
         return cutout
 

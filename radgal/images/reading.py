@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from radgal.images.fits import MAX_PIXELS, read_fits
 from radgal.images.recipes import fit_to_side, resample, to_uint8
-from utils import UserError, without_warnings
+from utils import UserError, reason_of, without_warnings
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)
 PIXEL_NAME = re.compile(r"\.(png|jpe?g)$", re.IGNORECASE)
@@ -175,8 +175,7 @@ def _read_array(path: Path) -> np.ndarray:
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.strerror:
         return UserError(f"{path} cannot be read: {error.strerror}")
-    reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
-    return UserError(f"{path} cannot be read as an image: {reason}")
+    return UserError(f"{path} cannot be read as an image: {reason_of(error)}")
 
 
 def find_images(places: str | Path | Iterable[str | Path]) -> list[Path]:

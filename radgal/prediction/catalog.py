@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radgal.files.tables import FORMATS, to_ascii
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, reason_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -84,8 +84,9 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path} is damaged ({reason}); remove it and use --resume to make it again") from None
+        raise UserError(
+            f"{path} is damaged ({reason_of(error)}); remove it and use --resume to make it again"
+        ) from None
 
 
 def _check_part(columns: Sequence[Column], part: Part) -> None:
