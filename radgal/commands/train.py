@@ -63,6 +63,7 @@ def run(args) -> Run:
     from radgal.runs import epochs, finetune, tensorboard
     from radgal.runs.checkpoint import load_run
     from radgal.runs.folder import RunFolder
+    from radgal.runs.resume import Start
     from radgal.training import team
     from radgal.training.precision import choose_precision
     from radgal.training.signals import leaving_on_sigterm
@@ -101,9 +102,9 @@ def run(args) -> Run:
             by = "" if team.size == 1 else f" and {team.size - 1} more"
             say(f"training on {device}{by} in {precision.name}, writing to {folder.path}")
             images, model = images.to(device), model.to(device)
-            options = dict(resume=resume, force=args.force, say=say, team=team, started_from=started_from)
+            start = Start(resume, args.force, started_from)
             try:
-                progress = epochs.run_epochs(model, images, cfg, folder, **options)
+                progress = epochs.run_epochs(model, images, cfg, folder, start, say=say, team=team)
             except epochs.Interrupted as interrupted:
                 if team.is_first:
                     print(f"{interrupted}; go on with: {_command(args, interrupted.has_state)}", file=sys.stderr)

@@ -16,6 +16,7 @@ from torch import nn
 from radgal.config.config import Config
 from radgal.data.datasets import TrainingData
 from radgal.files.pickles import check_archive
+from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
 from utils import UserError, atomic_write, random_states
@@ -41,13 +42,7 @@ class TrainedRun:
 
 
 def pack(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    progress: Progress,
-    config: Config,
-    data: TrainingData,
-    precision: Precision,
+    learner: Learner, progress: Progress, config: Config, data: TrainingData, precision: Precision
 ) -> dict[str, Any]:
     """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
     return {
@@ -65,9 +60,9 @@ def pack(
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": None if scheduler is None else scheduler.state_dict(),
+        "model": learner.model.state_dict(),
+        "optimizer": learner.optimizer.state_dict(),
+        "scheduler": None if learner.scheduler is None else learner.scheduler.state_dict(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
         "scaler": None if precision.scaler is None else precision.scaler.state_dict(),

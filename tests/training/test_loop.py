@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
+from radgal.config.keys import TrainingSection
 from radgal.data.datasets import Split, TrainingData
-from radgal.training.loop import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
+from radgal.training.learner import make_learner
+from radgal.training.loop import NonFiniteLoss, Progress, Setup, fit, train_epoch, validate
 
 SIDE = 12
+ONE_PASS = Setup(TrainingSection(batch_size=5, seed=0), 0.3, 0.3)
 
 
 def make_data(n: int = 16, n_val: int = 8, seed: int = 0) -> TrainingData:
@@ -30,28 +31,12 @@ def make_model(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
 
 
-def settings(**changes) -> SimpleNamespace:
-    values = dict(batch_size=5, epochs=4, patience=None, monitor="val_accuracy", val_augment=False)
-    return SimpleNamespace(**(values | changes))
-
-
-def run(data: TrainingData, seed: int = 1, model: nn.Module | None = None, lr: float = 1e-2, **changes):
-    model = model or make_model()
-    optimizer = make_optimizer(model, lr, 1e-6)
-    scheduler = make_scheduler(optimizer, "plateau", 4)
-    progress = Progress()
-    for _ in fit(
-        model,
-        data,
-        settings(**changes),
-        augment="rotate",
-        seed=seed,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        progress=progress,
-    ):
+def run(data: TrainingData, seed: int = 1, lr: float = 1e-2, **changes) -> tuple[nn.Module, Progress]:
+    training = TrainingSection(**(dict(batch_size=5, epochs=4, seed=seed, lr0=lr) | changes))
+    learner, progress = make_learner(make_model(), training), Progress()
+    for _ in fit(learner, data, Setup(training, 0.3, 0.3, "rotate"), progress=progress):
         pass
-    return model, progress
+    return learner.model, progress
 
 
 def numbers(progress: Progress) -> list[tuple]:
@@ -67,15 +52,13 @@ def test_same_seed_same_run_other_seed_another() -> None:
 def test_resuming_after_two_epochs_is_the_same_run() -> None:
     model, whole = run(make_data(), epochs=4)
 
-    half = make_model()
-    optimizer = make_optimizer(half, 1e-2, 1e-6)
-    scheduler = make_scheduler(optimizer, "plateau", 4)
-    options = dict(augment="rotate", seed=1, optimizer=optimizer, scheduler=scheduler)
-    *_, (progress, _) = fit(half, make_data(), settings(epochs=2), progress=Progress(), **options)
+    setups = [Setup(TrainingSection(batch_size=5, epochs=n, seed=1, lr0=1e-2), 0.3, 0.3, "rotate") for n in (2, 4)]
+    learner = make_learner(make_model(), setups[0].training)
+    *_, (progress, _) = fit(learner, make_data(), setups[0], progress=Progress())
     torch.rand(17)  # whatever happens in between
-    *_, (progress, _) = fit(half, make_data(), settings(epochs=4), progress=progress, **options)
+    *_, (progress, _) = fit(learner, make_data(), setups[1], progress=progress)
     assert numbers(progress) == numbers(whole)
-    for a, b in zip(model.parameters(), half.parameters(), strict=True):
+    for a, b in zip(model.parameters(), learner.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -130,25 +113,16 @@ def test_non_finite_loss_names_epoch_and_batch() -> None:
     with torch.no_grad():
         model[1].bias[0] = float("nan")
     with pytest.raises(NonFiniteLoss, match=r"epoch 7, batch 1 .*lr0"):
-        train_epoch(
-            model,
-            data.train,
-            make_optimizer(model, 1e-2, 0),
-            epoch=7,
-            seed=0,
-            batch_size=5,
-            augment="none",
-            mean=0.3,
-            std=0.3,
-        )
+        train_epoch(make_learner(model, ONE_PASS.training), data.train, ONE_PASS, epoch=7)
 
 
 def test_validation_ignores_dropout_and_batch_size() -> None:
     data, model = make_data(), make_model()
-    results = {validate(model, data.val, batch_size=b, mean=0.3, std=0.3) for b in (8, 8)}
-    assert len(results) == 1
-    loss, _ = validate(model, data.val, batch_size=3, mean=0.3, std=0.3)
-    assert loss == pytest.approx(results.pop()[0], rel=1e-6)
+    (one, again), (smaller, _) = (
+        [validate(model, data.val, Setup(TrainingSection(batch_size=b), 0.3, 0.3))[0] for _ in range(2)] for b in (8, 3)
+    )
+    assert one == again
+    assert smaller == pytest.approx(one, rel=1e-6)
 
 
 def test_every_source_is_trained_on_once_an_epoch() -> None:
@@ -164,15 +138,5 @@ def test_every_source_is_trained_on_once_an_epoch() -> None:
             return self.bias.expand(len(x), 2)
 
     data, model = make_data(17, 0), Spy()
-    train_epoch(
-        model,
-        data.train,
-        make_optimizer(model, 1e-2, 0),
-        epoch=1,
-        seed=0,
-        batch_size=5,
-        augment="none",
-        mean=0.3,
-        std=0.3,
-    )
+    train_epoch(make_learner(model, ONE_PASS.training), data.train, ONE_PASS, epoch=1)
     assert len(seen) == 17 == len(set(seen))

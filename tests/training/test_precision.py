@@ -15,6 +15,7 @@ from radgal.data.datasets import Split, TrainingData
 from radgal.runs import checkpoint
 from radgal.runs.epochs import run_epochs
 from radgal.runs.folder import RunFolder
+from radgal.runs.resume import Start
 from radgal.training import precision
 from radgal.training.precision import Precision, choose_precision, compile_for_training, runnable
 from utils import UserError, pick_device
@@ -53,7 +54,7 @@ def train(tmp_path: Path, images: TrainingData, *overrides: str, resume=False, b
     torch.manual_seed(0)
     model = models.build_from_config(config, images.classes, images.mean, images.std)
     folder = RunFolder(config)
-    progress = run_epochs(model, images, config, folder, resume=resume, say=lambda *_: None)
+    progress = run_epochs(model, images, config, folder, Start(resume), say=lambda *_: None)
     return progress.history, checkpoint.read(folder.last)
 
 
