@@ -156,10 +156,23 @@ class Draft:
             self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)
         if dataset not in (IMAGE_TABLE, None) and table is not None:
             self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
-        patience = self._get("training", "patience")
-        if self._get("training", "frac_val") == 0 and patience is not None:
-            problem = "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
-            self._note("training", "patience", problem, patience)
+        self._check_choice_of_epoch()
+
+    def _check_choice_of_epoch(self) -> None:
+        """Checks what is to be kept, and when to stop, against what there is to judge by."""
+        patience, keep = self._get("training", "patience"), self._get("training", "keep")
+        if self._get("training", "frac_val") == 0:
+            problem = "frac_val = 0 leaves no validation images to judge by: write {}, or a frac_val above 0"
+            if patience is not None:
+                self._note("training", "patience", problem.format(None), patience)
+            if keep == "best":
+                self._note("training", "keep", problem.format("'last'"), keep)
+        if keep == "best" and self._get("model", "early_stopping") is False:
+            problem = "[model] early_stopping = False keeps the last epoch: remove one of the two"
+            self._note("training", "keep", problem, keep)
+        if keep == "last" and patience is not None:
+            problem = "the epoch that patience stops at is none to keep: write keep: 'best', or patience: None"
+            self._note("training", "keep", problem, keep)
 
 
 def _did_you_mean(word: object, known: Iterable[str]) -> str:

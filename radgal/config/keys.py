@@ -95,12 +95,21 @@ class TrainingSection(Section):
     imsize: int = Field(150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad")
     num_classes: int = Field(2, ge=2, le=10_000, description="number of classes of the data set")
     lr0: float = Field(1e-4, gt=0, description="initial learning rate of Adam")
-    decay: float = Field(1e-6, ge=0, description="L2 weight decay of Adam")
+    decay: float = Field(1e-6, ge=0, description="weight decay of Adam")
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adam", description="'adam' adds decay to the gradient (L2), as published; 'adamw' to the step (decoupled)"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each training label that is spread over all classes"
+    )
     seed: int | None = Field(
         42, ge=0, lt=2**32, description="seed of split, weights, augmentation; None: drawn, recorded"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one; None: never")
     monitor: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="what makes an epoch the best")
+    keep: Literal["best", "last"] | None = Field(
+        None, description="which epoch is kept; None: what [model] early_stopping says"
+    )
     val_augment: bool = Field(False, description="augment the validation images too (True as published)")
     scheduler: Literal["plateau", "cosine", "none"] = Field(
         "plateau",

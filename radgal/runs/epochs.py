@@ -113,7 +113,7 @@ class _Files:
 
     def save_epoch(self, is_best: bool, curves: tensorboard.Curves) -> None:
         """Writes all files of an epoch that has just ended."""
-        is_kept = is_best or not self.config.model.early_stopping
+        is_kept = is_best or self.config.keeps_last
         self.folder.save_epoch(self._content(), is_kept)
         curves.add(self.progress.history[-1])
 

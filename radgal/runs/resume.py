@@ -85,7 +85,7 @@ def begin(
         n_batches = -(-len(data.train) // config.training.batch_size)
         if "unfinished" in state and len(state["unfinished"]["losses"]) > n_batches:
             raise UserError(f"{folder.unfinished} is refused: an epoch of this run has {n_batches} batches; delete it")
-        is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
+        is_kept = state["best_epoch"] == state["epoch"] or config.keeps_last
         folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
     return state
@@ -159,7 +159,7 @@ def _apply_changes(before: TrainingSection, config: Config, learner: Learner, ep
     if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR):
         scheduler.T_max, scheduler.base_lrs, scheduler.last_epoch = now.epochs, [now.lr0], epoch
     for group in learner.optimizer.param_groups:
-        group["weight_decay"] = now.decay
+        group["weight_decay"], group["decoupled_weight_decay"] = now.decay, now.optimizer == "adamw"
         if before.lr0 != now.lr0:
             group["lr"] *= now.lr0 / before.lr0
         if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR) and (

@@ -39,15 +39,20 @@ class Learner:
 
 def make_learner(model: nn.Module, training: TrainingSection) -> Learner:
     """Returns the learner of a network that is on its device."""
-    optimizer = make_optimizer(model, training.lr0, training.decay)
+    optimizer = make_optimizer(model, training.lr0, training.decay, training.optimizer)
     return Learner(model, optimizer, make_scheduler(optimizer, training.scheduler, training.epochs))
 
 
-def make_optimizer(model: nn.Module, lr: float, decay: float) -> torch.optim.Optimizer:
-    """Returns Adam with L2 weight decay (not decoupled), as published."""
+def make_optimizer(model: nn.Module, lr: float, decay: float, name: str = "adam") -> torch.optim.Optimizer:
+    """Returns the optimizer: 'adam' with L2 weight decay, as published, or 'adamw' with decoupled decay.
+
+    Decoupled (Loshchilov & Hutter 2017, arXiv:1711.05101): every step also shrinks the weights by lr * decay, however
+    large their gradients are.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    return kind(parameters, lr=lr, weight_decay=decay, fused=fused)
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, name: str, epochs: int) -> Scheduler | None:

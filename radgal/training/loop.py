@@ -125,7 +125,8 @@ def train_epoch(
         part: of the epoch that is done already; changed in place.
 
     Returns:
-        (loss, accuracy): means over the epoch, of the network as it was at each batch and with dropout on.
+        (loss, accuracy): means over the epoch, of the network as it was at each batch, with dropout on, and of the
+        loss against smoothed labels, if they are.
 
     Raises:
         NonFiniteLoss: names the first batch whose loss is NaN or infinite.
@@ -180,7 +181,7 @@ def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, poses: Pos
     x = to_input(split.images[rows[own]], setup.mean, setup.std, *(_rows(values, own) for values in poses))
     with setup.precision.autocast():
         logits = team.forward(learner.model, x)
-        loss = F.cross_entropy(logits.float(), labels) * weight
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=setup.training.label_smoothing) * weight
     setup.precision.step(loss, learner.optimizer)
     return loss.detach() / team.size, (logits.detach().argmax(1) == labels).sum() * (weight > 0)
 

@@ -226,6 +226,26 @@ def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None
     assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["weight_decay"] == 0.1
 
 
+def test_another_optimizer_may_be_forced(config: Path) -> None:
+    go(config, epochs=1)
+    with pytest.raises(UserError, match="optimizer: was 'adam', is 'adamw'"):
+        go(config, "--resume", "training.optimizer=adamw")
+    run = go(config, "--resume", "--force", "training.optimizer=adamw")
+    assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["decoupled_weight_decay"] is True
+
+
+def kept(run: command.Run) -> int:
+    return checkpoint.read(run.folder / "best.pt")["epoch"]
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(config: Path) -> None:
+    """The toy's labels are noise, so its best epoch by validation accuracy is an early one."""
+    assert kept(go(config, epochs=6)) < 6
+    run = go(config, "training.keep=last", out="last", epochs=6)
+    assert kept(run) == 6 and run.history[-1]["test_accuracy"] is not None
+    assert kept(go(config, "training.keep=last", "--resume", out="last", epochs=8)) == 8
+
+
 def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 

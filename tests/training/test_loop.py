@@ -108,6 +108,28 @@ def test_without_validation_the_last_epoch_is_the_best() -> None:
     assert progress.history[-1]["test_loss"] is None and progress.history[-1]["test_accuracy"] is None
 
 
+def test_adamw_shrinks_weights_that_have_no_gradient_and_adam_does_not() -> None:
+    """With L2 the gradient of the decay is scaled to a step of lr like any other; decoupled it is lr * decay."""
+    for name, left in (("adamw", 1 - 0.1 * 0.5), ("adam", 1 - 0.1)):
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(model.weight)
+        learner = make_learner(model, TrainingSection(lr0=0.1, decay=0.5, optimizer=name))
+        model.weight.grad = torch.zeros(1, 1)
+        learner.optimizer.step()
+        assert float(model.weight.detach()) == pytest.approx(left, rel=1e-5)
+
+
+def test_labels_are_smoothed_in_training_only() -> None:
+    setups = [Setup(TrainingSection(batch_size=16, seed=0, label_smoothing=s), 0.3, 0.3) for s in (0.0, 0.2)]
+    data, models = make_data(), [make_model(), make_model()]
+    plain, smoothed = (
+        train_epoch(make_learner(model, setup.training), data.train, setup, epoch=1)[0]
+        for model, setup in zip(models, setups, strict=True)
+    )
+    assert plain != smoothed
+    assert validate(models[0], data.val, setups[0]) == validate(models[0], data.val, setups[1])
+
+
 def test_non_finite_loss_names_epoch_and_batch() -> None:
     data, model = make_data(), make_model()
     with torch.no_grad():
