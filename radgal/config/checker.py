@@ -156,6 +156,10 @@ class Draft:
             self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)
         if dataset not in (IMAGE_TABLE, None) and table is not None:
             self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
+        warmup = self._get("training", "warmup")
+        if warmup != SECTIONS["training"].model_fields["warmup"].default:
+            if self._get("training", "scheduler") != "onecycle":
+                self._note("training", "warmup", "only scheduler 'onecycle' warms up: remove it", warmup)
         self._check_choice_of_epoch()
 
     def _check_choice_of_epoch(self) -> None:

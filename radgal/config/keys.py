@@ -94,7 +94,7 @@ class TrainingSection(Section):
     epochs: int = Field(600, ge=1, le=1_000_000, description="passes over the training images")
     imsize: int = Field(150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad")
     num_classes: int = Field(2, ge=2, le=10_000, description="number of classes of the data set")
-    lr0: float = Field(1e-4, gt=0, description="initial learning rate of Adam")
+    lr0: float = Field(1e-4, gt=0, description="learning rate: the first, with 'onecycle' the highest")
     decay: float = Field(1e-6, ge=0, description="weight decay of Adam")
     optimizer: Literal["adam", "adamw"] = Field(
         "adam", description="'adam' adds decay to the gradient (L2), as published; 'adamw' to the step (decoupled)"
@@ -111,9 +111,13 @@ class TrainingSection(Section):
         None, description="which epoch is kept; None: what [model] early_stopping says"
     )
     val_augment: bool = Field(False, description="augment the validation images too (True as published)")
-    scheduler: Literal["plateau", "cosine", "none"] = Field(
+    scheduler: Literal["plateau", "cosine", "onecycle", "none"] = Field(
         "plateau",
-        description="learning rate: times 0.9 when validation loss stalls, half a cosine, or constant",
+        description="learning rate: times 0.9 when validation loss stalls, half a cosine, up and down once batch by "
+        "batch, or constant",
+    )
+    warmup: float = Field(
+        0.15, ge=0, lt=1, description="for scheduler 'onecycle': share of the run in which the rate rises to lr0"
     )
     resume: Literal["auto", "never"] = Field(
         "never",

@@ -94,8 +94,8 @@ def begin(
 def differences(state: dict[str, Any], config: Config, data: TrainingData, precision: Precision) -> list[str]:
     """Returns what differs between a stored run and now, of what may not, a line each."""
     before, now = Config.from_dict(state["config"]).to_dict(), config.to_dict()
-    # Half a cosine ends with the last epoch, so with another number of epochs every one would be another.
-    fixed = {"training.epochs"} if config.training.scheduler == "cosine" else set()
+    # Both end with the last epoch, so with another number of epochs every one would be another.
+    fixed = {"training.epochs"} if config.training.scheduler in ("cosine", "onecycle") else set()
     changed = [
         f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
         for section in before
@@ -166,7 +166,7 @@ def _apply_changes(before: TrainingSection, config: Config, learner: Learner, ep
             (before.scheduler, before.epochs, before.lr0) != (now.scheduler, now.epochs, now.lr0)
         ):
             group["lr"] = now.lr0 * (1 + math.cos(math.pi * min(epoch / now.epochs, 1))) / 2
-        if scheduler is None:
+        if now.scheduler == "none":
             group["lr"] = now.lr0
 
 

@@ -12,18 +12,48 @@ from radgal.config.keys import TrainingSection
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
+@dataclass(frozen=True)
+class OneCycle:
+    """A learning rate that rises in a line from lr0 / 25 to lr0, and falls in a line to 0 at the end of the run.
+
+    Its value follows from the place in the run alone, so there is nothing to store and nothing to put back.
+    """
+
+    lr0: float
+    warmup: float  # share of the run in which it rises
+    epochs: int
+
+    def rate(self, done: float) -> float:
+        """Returns the learning rate when ``done`` epochs, of which the last may be a part, are done."""
+        top = self.warmup * self.epochs
+        if done < top:
+            return self.lr0 * (1 + 24 * done / top) / 25
+        return self.lr0 * (self.epochs - done) / (self.epochs - top)
+
+
 @dataclass
 class Learner:
-    """A network in training, with its optimizer and the scheduler that is stepped after every epoch, if any."""
+    """A network in training, with its optimizer and what sets its learning rate.
+
+    Args:
+        scheduler: stepped after every epoch; None: nothing is.
+        cycle: sets the learning rate before every batch; None: nothing does.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler | None = None
+    cycle: OneCycle | None = None
 
-    @property
-    def lr(self) -> float:
-        """The learning rate now."""
-        return self.optimizer.param_groups[0]["lr"]
+    def rate(self, done: float) -> float:
+        """Returns the learning rate of a batch, before which ``done`` epochs and parts of one are done."""
+        return self.optimizer.param_groups[0]["lr"] if self.cycle is None else self.cycle.rate(done)
+
+    def start_batch(self, done: float) -> None:
+        """Sets the learning rate of a batch; ``done`` as in :meth:`rate`."""
+        if self.cycle is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.cycle.rate(done)
 
     def end_epoch(self, loss: float) -> None:
         """Steps the scheduler.
@@ -40,7 +70,10 @@ class Learner:
 def make_learner(model: nn.Module, training: TrainingSection) -> Learner:
     """Returns the learner of a network that is on its device."""
     optimizer = make_optimizer(model, training.lr0, training.decay, training.optimizer)
-    return Learner(model, optimizer, make_scheduler(optimizer, training.scheduler, training.epochs))
+    scheduler = make_scheduler(optimizer, training.scheduler, training.epochs)
+    is_cycle = training.scheduler == "onecycle"
+    cycle = OneCycle(training.lr0, training.warmup, training.epochs) if is_cycle else None
+    return Learner(model, optimizer, scheduler, cycle)
 
 
 def make_optimizer(model: nn.Module, lr: float, decay: float, name: str = "adam") -> torch.optim.Optimizer:
@@ -56,7 +89,7 @@ def make_optimizer(model: nn.Module, lr: float, decay: float, name: str = "adam"
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, name: str, epochs: int) -> Scheduler | None:
-    """Returns the learning-rate scheduler: 'plateau' (as published), 'cosine' to zero, or None for 'none'."""
+    """Returns what steps the learning rate after every epoch: 'plateau' (as published) or 'cosine' to zero."""
     if name == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", patience=2, factor=0.9)
     if name == "cosine":

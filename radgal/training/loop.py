@@ -144,6 +144,7 @@ def train_epoch(
     for rows, *poses in batches[first:]:
         if stopped := setup.stop():
             break
+        learner.start_batch(epoch - 1 + done / len(batches))
         loss, correct = _step(learner, split, setup, rows, poses)
         losses[done] = loss
         n_correct += correct
@@ -154,7 +155,8 @@ def train_epoch(
         raise Stopped
     finite = torch.isfinite(part.losses)
     if not finite.all():
-        raise NonFiniteLoss(epoch, int((~finite).nonzero()[0]) + 1, learner.lr)
+        first = int((~finite).nonzero()[0])
+        raise NonFiniteLoss(epoch, first + 1, learner.rate(epoch - 1 + first / len(batches)))
     sizes = torch.tensor([len(rows) for rows, *_ in batches], dtype=torch.float64)
     return float((part.losses * sizes).sum() / sizes.sum()), part.n_correct / len(split)
 
@@ -244,7 +246,8 @@ def fit(
     training = setup.training
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
         part = part or Part()
-        started, epoch, lr = time.perf_counter() - part.seconds, progress.epoch + 1, learner.lr
+        started, epoch = time.perf_counter() - part.seconds, progress.epoch + 1
+        lr = learner.rate(epoch - 1)
         try:
             train_loss, train_accuracy = train_epoch(learner, data.train, setup, epoch=epoch, part=part)
             val_loss, val_accuracy = _validate_epoch(learner, data.val, setup, epoch)

@@ -109,7 +109,16 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
         go(config, "--resume")
 
 
-@pytest.mark.parametrize("before, after", [("plateau", "cosine"), ("cosine", "plateau"), ("plateau", "none")])
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("plateau", "cosine"),
+        ("cosine", "plateau"),
+        ("plateau", "none"),
+        ("plateau", "onecycle"),
+        ("onecycle", "plateau"),
+    ],
+)
 def test_another_schedule_may_be_forced(before: str, after: str, config: Path) -> None:
     go(config, f"training.scheduler={before}", epochs=1)
     run = go(config, "--resume", "--force", f"training.scheduler={after}", epochs=3)
@@ -255,12 +264,14 @@ def test_other_images_are_refused(config: Path, monkeypatch) -> None:
         go(config, "--resume")
 
 
-def test_half_a_cosine_has_a_fixed_number_of_epochs(config: Path) -> None:
-    whole = go(config, "training.scheduler=cosine", epochs=4, out="whole")
-    go(config, "training.scheduler=cosine", epochs=2)
+@pytest.mark.parametrize("scheduler", ["cosine", "onecycle"])
+def test_a_schedule_with_an_end_has_a_fixed_number_of_epochs(scheduler: str, config: Path) -> None:
+    scheduler = f"training.scheduler={scheduler}"
+    whole = go(config, scheduler, epochs=4, out="whole")
+    go(config, scheduler, epochs=2)
     with pytest.raises(UserError, match="epochs: was 2, is 4"):
-        go(config, "training.scheduler=cosine", "--resume", epochs=4)
-    run = go(config, "training.scheduler=cosine", "--resume", "--force", epochs=4)
+        go(config, scheduler, "--resume", epochs=4)
+    run = go(config, scheduler, "--resume", "--force", epochs=4)
     assert [row["lr"] for row in run.history[2:]] == pytest.approx([row["lr"] for row in whole.history[2:]])
 
 

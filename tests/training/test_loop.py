@@ -119,6 +119,18 @@ def test_adamw_shrinks_weights_that_have_no_gradient_and_adam_does_not() -> None
         assert float(model.weight.detach()) == pytest.approx(left, rel=1e-5)
 
 
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_onecycle_is_set_batch_by_batch_up_to_lr0_and_down_to_zero(warmup: float) -> None:
+    training = TrainingSection(batch_size=4, epochs=4, seed=1, lr0=0.1, scheduler="onecycle", warmup=warmup)
+    learner, rates = make_learner(make_model(), training), []
+    learner.optimizer.register_step_pre_hook(lambda *_: rates.append(learner.optimizer.param_groups[0]["lr"]))
+    *_, (progress, _) = fit(learner, make_data(), Setup(training, 0.3, 0.3), progress=Progress())
+    n, top = 16, int(16 * warmup)
+    assert rates[:top] == pytest.approx([0.1 * (1 + 24 * i / top) / 25 for i in range(top)])
+    assert rates[top:] == pytest.approx([0.1 * (n - i) / (n - top) for i in range(top, n)])
+    assert [row["lr"] for row in progress.history] == rates[::4]
+
+
 def test_labels_are_smoothed_in_training_only() -> None:
     setups = [Setup(TrainingSection(batch_size=16, seed=0, label_smoothing=s), 0.3, 0.3) for s in (0.0, 0.2)]
     data, models = make_data(), [make_model(), make_model()]
