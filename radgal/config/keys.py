@@ -99,6 +99,9 @@ class TrainingSection(Section):
     optimizer: Literal["adam", "adamw"] = Field(
         "adam", description="'adam' adds decay to the gradient (L2), as published; 'adamw' to the step (decoupled)"
     )
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay per batch of a moving average of the weights, which is kept; None: none"
+    )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="share of each training label that is spread over all classes"
     )

@@ -13,7 +13,7 @@ from radgal.config.config import Config
 from radgal.config.keys import TrainingSection
 from radgal.data.datasets import TrainingData
 from radgal.runs.folder import RunFolder
-from radgal.runs.statecheck import check_optimizer, known_part
+from radgal.runs.statecheck import check_like, check_optimizer, known_part
 from radgal.training.learner import Learner
 from radgal.training.loop import Part, Progress
 from radgal.training.precision import Precision
@@ -127,7 +127,7 @@ def restore(
     before = Config.from_dict(state["config"]).training
     model, optimizer, scheduler = learner.model, learner.optimizer, learner.scheduler
     try:
-        model.load_state_dict(state["model"])
+        _restore_weights(state, learner)
         check_optimizer(state["optimizer"], optimizer)
         optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and before.scheduler == config.training.scheduler:
@@ -151,6 +151,20 @@ def restore(
         ) from None
     _apply_changes(before, config, learner, progress.epoch)
     return progress, part
+
+
+def _restore_weights(state: dict[str, Any], learner: Learner) -> None:
+    """Puts back the weights in training, and their average if there is to be one; a run may have begun without."""
+    stored = state.get("average")  # of which checkpoints that are older than the choice have none
+    learner.model.load_state_dict(state["model"] if stored is None else stored["trained"])
+    if learner.average is None:
+        return
+    if stored is None:
+        learner.average.restart()
+    else:
+        check_like({**state["model"]}, learner.average.values, "averaged weights")
+        check_like(stored["n_batches"], 0, "number of averaged batches")
+        learner.average.restore(state["model"], stored["n_batches"])
 
 
 def _apply_changes(before: TrainingSection, config: Config, learner: Learner, epoch: int) -> None:

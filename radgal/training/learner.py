@@ -1,13 +1,16 @@
-"""A network with what changes as it learns: its optimizer and the schedule of its learning rate."""
+"""A network with what changes as it learns: its optimizer, its learning rate, the average of its weights."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from radgal.config.keys import TrainingSection
+from radgal.training.average import Average
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
@@ -38,12 +41,14 @@ class Learner:
     Args:
         scheduler: stepped after every epoch; None: nothing is.
         cycle: sets the learning rate before every batch; None: nothing does.
+        average: of the weights, which is what is validated and kept; None: the weights themselves are.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: Scheduler | None = None
     cycle: OneCycle | None = None
+    average: Average | None = None
 
     def rate(self, done: float) -> float:
         """Returns the learning rate of a batch, before which ``done`` epochs and parts of one are done."""
@@ -54,6 +59,15 @@ class Learner:
         if self.cycle is not None:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.cycle.rate(done)
+
+    def end_batch(self) -> None:
+        """Takes the weights after a step of the optimizer into their average."""
+        if self.average is not None:
+            self.average.update()
+
+    def as_kept(self) -> AbstractContextManager:
+        """Returns a context in which the network has the weights that are validated and kept."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def end_epoch(self, loss: float) -> None:
         """Steps the scheduler.
@@ -66,6 +80,17 @@ class Learner:
         elif self.scheduler is not None:
             self.scheduler.step()
 
+    def state(self) -> dict[str, Any]:
+        """Returns all that a checkpoint holds of it; "model" are the weights that are validated and kept."""
+        average, scheduler = self.average, self.scheduler
+        trained = self.model.state_dict()
+        return {
+            "model": trained if average is None else average.values,
+            "average": None if average is None else {"trained": trained, "n_batches": average.n_batches},
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if scheduler is None else scheduler.state_dict(),
+        }
+
 
 def make_learner(model: nn.Module, training: TrainingSection) -> Learner:
     """Returns the learner of a network that is on its device."""
@@ -73,7 +98,8 @@ def make_learner(model: nn.Module, training: TrainingSection) -> Learner:
     scheduler = make_scheduler(optimizer, training.scheduler, training.epochs)
     is_cycle = training.scheduler == "onecycle"
     cycle = OneCycle(training.lr0, training.warmup, training.epochs) if is_cycle else None
-    return Learner(model, optimizer, scheduler, cycle)
+    average = None if training.ema is None else Average(model, training.ema)
+    return Learner(model, optimizer, scheduler, cycle, average)
 
 
 def make_optimizer(model: nn.Module, lr: float, decay: float, name: str = "adam") -> torch.optim.Optimizer:

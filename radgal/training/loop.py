@@ -185,6 +185,7 @@ def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, poses: Pos
         logits = team.forward(learner.model, x)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=setup.training.label_smoothing) * weight
     setup.precision.step(loss, learner.optimizer)
+    learner.end_batch()
     return loss.detach() / team.size, (logits.detach().argmax(1) == labels).sum() * (weight > 0)
 
 
@@ -283,7 +284,8 @@ def _validate_epoch(
         return None, None
     augment = setup.augment if setup.training.val_augment else "none"
     poses = random_poses(len(split), augment, epoch_generator(setup.training.seed, epoch, stream=2))
-    return validate(learner.model, split, setup, poses)
+    with learner.as_kept():
+        return validate(learner.model, split, setup, poses)
 
 
 def _score(monitor: str, epoch: int, val_loss: float | None, val_accuracy: float | None) -> tuple[float, ...]:

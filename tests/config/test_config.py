@@ -176,6 +176,7 @@ def test_five_mistakes_are_five_lines(tmp_path: Path) -> None:
         ("training", "scheduler: 'one-cycle'", "'plateau', 'cosine', 'onecycle' or 'none'; did you mean 'onecycle'?"),
         ("training", "warmup: 0.3", "only scheduler 'onecycle' warms up"),
         ("training", "scheduler: 'onecycle'\nwarmup: 1.0", "at least 0 and below 1"),
+        ("training", "ema: 1", "must be a number, above 0 and below 1, or None"),
         ("training", "label_smoothing: 1.0", "at least 0 and below 1"),
         ("training", "keep: 'beste'", "must be 'best' or 'last', or None; did you mean 'best'?"),
         ("training", "frac_val: 0\nkeep: 'best'", "keep = 'best': frac_val = 0 leaves no validation images"),
