@@ -160,6 +160,10 @@ class Draft:
         if warmup != SECTIONS["training"].model_fields["warmup"].default:
             if self._get("training", "scheduler") != "onecycle":
                 self._note("training", "warmup", "only scheduler 'onecycle' warms up: remove it", warmup)
+        rotations = self._get("training", "val_rotations")
+        if rotations != 1 and self._get("training", "val_augment"):
+            problem = "val_augment = True turns the validation images at random: remove one of the two"
+            self._note("training", "val_rotations", problem, rotations)
         self._check_choice_of_epoch()
 
     def _check_choice_of_epoch(self) -> None:

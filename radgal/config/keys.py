@@ -28,6 +28,16 @@ def _fold(text: str) -> str:
 Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
 
 
+AUGMENTATIONS = ("rotate", "flip", "scale", "shift", "brightness", "noise")
+
+
+def _augment(text: str) -> str:
+    parts = text.split("+")
+    if text != "none" and (set(parts) - set(AUGMENTATIONS) or len(set(parts)) < len(parts)):
+        raise ValueError(f"not made of {', '.join(AUGMENTATIONS)}, each at most once")
+    return text
+
+
 class Section(BaseModel):
     """One section of the INI file: no unknown keys, no silent conversions, no infinity, no later change."""
 
@@ -60,8 +70,10 @@ class DataSection(Section):
     datamean: float | None = Field(None, description="mean of pixel/255 to normalize with; None: the data set's own")
     datastd: float | None = Field(None, gt=0, description="standard deviation of pixel/255; None: the data set's own")
     pad: int = Field(0, ge=0, le=1024, description="rows and columns of background added at the bottom and right")
-    augment: Literal["rotate", "rotate+flip", "none"] = Field(
-        "rotate", description="random change of each training image in each epoch"
+    augment: Annotated[Text, AfterValidator(_augment)] = Field(
+        "rotate",
+        description="random changes of each training image in each epoch",
+        json_schema_extra={"allowed": f"'none', or, joined with '+', some of {', '.join(map(repr, AUGMENTATIONS))}"},
     )
     split: Literal["stratified", "first"] = Field(
         "stratified",
@@ -114,6 +126,9 @@ class TrainingSection(Section):
         None, description="which epoch is kept; None: what [model] early_stopping says"
     )
     val_augment: bool = Field(False, description="augment the validation images too (True as published)")
+    val_rotations: int = Field(
+        1, ge=1, le=360, description="rotations, evenly spaced from upright, that validation is averaged over"
+    )
     scheduler: Literal["plateau", "cosine", "onecycle", "none"] = Field(
         "plateau",
         description="learning rate: times 0.9 when validation loss stalls, half a cosine, up and down once batch by "

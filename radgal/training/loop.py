@@ -21,16 +21,14 @@ from torch import Tensor, nn
 
 from radgal.config.keys import TrainingSection
 from radgal.data.datasets import Split, TrainingData
-from radgal.images.transforms import random_poses, to_input
+from radgal.images.augment import UNCHANGED, Changes, random_changes, rotation
+from radgal.images.transforms import to_input
 from radgal.training.learner import Learner
 from radgal.training.precision import Precision
 from radgal.training.team import Team
 from utils import UserError, random_states, set_random_states
 
 LARGEST_SEED = 2**63 - 1
-
-
-Poses = tuple[Tensor | None, Tensor | None]  # (angles_deg, flip) of some images, as ``rotate`` takes them
 
 
 @dataclass(frozen=True)
@@ -141,11 +139,11 @@ def train_epoch(
     losses = torch.zeros(len(batches), device=device)
     n_correct = torch.zeros((), dtype=torch.int64, device=device)
     stopped = False
-    for rows, *poses in batches[first:]:
+    for rows, changes in batches[first:]:
         if stopped := setup.stop():
             break
         learner.start_batch(epoch - 1 + done / len(batches))
-        loss, correct = _step(learner, split, setup, rows, poses)
+        loss, correct = _step(learner, split, setup, rows, changes)
         losses[done] = loss
         n_correct += correct
         done += 1
@@ -157,21 +155,22 @@ def train_epoch(
     if not finite.all():
         first = int((~finite).nonzero()[0])
         raise NonFiniteLoss(epoch, first + 1, learner.rate(epoch - 1 + first / len(batches)))
-    sizes = torch.tensor([len(rows) for rows, *_ in batches], dtype=torch.float64)
+    sizes = torch.tensor([len(rows) for rows, _ in batches], dtype=torch.float64)
     return float((part.losses * sizes).sum() / sizes.sum()), part.n_correct / len(split)
 
 
-def _shuffled_batches(split: Split, setup: Setup, epoch: int) -> list[tuple[Tensor | None, ...]]:
-    """Returns the rows, angles and flips of every batch of an epoch, and seeds dropout for it."""
+def _shuffled_batches(split: Split, setup: Setup, epoch: int) -> list[tuple[Tensor, Changes]]:
+    """Returns the rows and changes of every batch of an epoch, and seeds dropout for it."""
     seed, n = setup.training.seed, len(split)
     generator = epoch_generator(seed, epoch)
     torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
     order = torch.randperm(n, generator=generator)
-    poses = (_rows(values, order) for values in random_poses(n, setup.augment, generator))
-    return _batches(setup.training.batch_size, split.images.device, order, *poses)
+    changes = random_changes(n, setup.augment, generator)[order].to(split.images.device)
+    order = order.to(split.images.device)
+    return [(order[rows], changes[rows]) for rows in _batches(n, setup)]
 
 
-def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, poses: Poses) -> tuple[Tensor, Tensor]:
+def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
     """Trains on one batch, of which this process takes its share.
 
     Returns:
@@ -180,7 +179,7 @@ def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, poses: Pos
     team = setup.team
     own, weight = team.share(len(rows))
     labels = split.labels[rows[own]]
-    x = to_input(split.images[rows[own]], setup.mean, setup.std, *(_rows(values, own) for values in poses))
+    x = to_input(changes[own].apply(split.images[rows[own]]), setup.mean, setup.std)
     with setup.precision.autocast():
         logits = team.forward(learner.model, x)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=setup.training.label_smoothing) * weight
@@ -189,20 +188,15 @@ def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, poses: Pos
     return loss.detach() / team.size, (logits.detach().argmax(1) == labels).sum() * (weight > 0)
 
 
-def _rows(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:
-    return None if values is None else values[rows]
-
-
-def _batches(batch_size: int, device: torch.device, *columns: Tensor | None) -> list[tuple[Tensor | None, ...]]:
-    """Returns the columns cut into batches; each is moved to the device as a whole, not batch by batch."""
-    n_batches = -(-len(columns[0]) // batch_size)
-    parts = [[None] * n_batches if c is None else c.to(device).split(batch_size) for c in columns]
-    return list(zip(*parts, strict=True))
+def _batches(n: int, setup: Setup) -> list[slice]:
+    """Returns the places of each batch among ``n``."""
+    size = setup.training.batch_size
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 @torch.no_grad()
-def validate(model: nn.Module, split: Split, setup: Setup, poses: Poses = (None, None)) -> tuple[float, float]:
-    """Returns (loss, accuracy) in evaluation mode; upright images unless ``poses`` turns them.
+def validate(model: nn.Module, split: Split, setup: Setup, changes: Changes = UNCHANGED) -> tuple[float, float]:
+    """Returns (loss, accuracy) in evaluation mode, of images with ``changes``.
 
     As in training, the device is read once, at the end.
 
@@ -214,11 +208,13 @@ def validate(model: nn.Module, split: Split, setup: Setup, poses: Poses = (None,
     model.eval()
     team, device = setup.team, split.images.device
     losses, n_correct = [], torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels, *turns in _batches(setup.training.batch_size, device, split.images, split.labels, *poses):
+    changes = changes.to(device)
+    for rows in _batches(len(split), setup):
         if setup.stop():
             raise Stopped
+        labels = split.labels[rows]
         own, weight = team.share(len(labels))
-        x = to_input(images[own], setup.mean, setup.std, *(_rows(values, own) for values in turns))
+        x = to_input(changes[rows][own].apply(split.images[rows][own]), setup.mean, setup.std)
         with setup.precision.autocast():
             logits = model(x).float()
         losses.append(F.cross_entropy(logits, labels[own], reduction="sum") * (weight > 0))
@@ -282,10 +278,18 @@ def _validate_epoch(
     """Returns the validation (loss, accuracy) of an epoch, (None, None) without validation images."""
     if split is None:
         return None, None
-    augment = setup.augment if setup.training.val_augment else "none"
-    poses = random_poses(len(split), augment, epoch_generator(setup.training.seed, epoch, stream=2))
     with learner.as_kept():
-        return validate(learner.model, split, setup, poses)
+        results = [validate(learner.model, split, setup, changes) for changes in _views(len(split), setup, epoch)]
+    losses, accuracies = zip(*results, strict=True)
+    return sum(losses) / len(results), sum(accuracies) / len(results)
+
+
+def _views(n: int, setup: Setup, epoch: int) -> list[Changes]:
+    """Returns how ``n`` validation images are shown, time after time."""
+    training = setup.training
+    if training.val_augment:
+        return [random_changes(n, setup.augment, epoch_generator(training.seed, epoch, stream=2))]
+    return [rotation(n, 360 * k / training.val_rotations) for k in range(training.val_rotations)]
 
 
 def _score(monitor: str, epoch: int, val_loss: float | None, val_accuracy: float | None) -> tuple[float, ...]:

@@ -80,6 +80,52 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+RECIPE = [
+    "training.optimizer=adamw",
+    "training.decay=0.05",
+    "training.scheduler=onecycle",
+    "training.ema=0.9",
+    "training.label_smoothing=0.1",
+    "training.val_rotations=2",
+    "training.keep=last",
+    "data.augment=rotate+flip+scale+shift+brightness+noise",
+]
+
+
+@pytest.mark.parametrize("base", ["VanillaLeNet", "HMTNet"])
+@pytest.mark.parametrize("batch", [3, 6, 9, 18, 19], ids=["within", "validating", "one", "two", "two and a batch"])
+def test_every_way_of_training_goes_on_bit_for_bit(base: str, batch: int, config: Path, monkeypatch) -> None:
+    """Also with batch normalization; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
+    recipe = [*RECIPE, f"model.base={base}"]
+    go(config, *recipe, epochs=4, out="untouched")
+    with monkeypatch.context() as patch:
+        at_input(patch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            go(config, *recipe, epochs=4)
+    go(config, *recipe, "--resume", epochs=4)
+    assert differing(outcome(config.parent / "untouched"), outcome(config.parent / "out")) == []
+
+
+def test_what_is_kept_is_the_averaged_weights(config: Path) -> None:
+    run = go(config, *RECIPE)
+    content, plain = checkpoint.read(run.folder / "last.pt"), torch.load(run.folder / "model.pt", weights_only=True)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, plain[name]) and torch.equal(value, content["model"][name])
+        assert not torch.equal(value, content["average"]["trained"][name])
+
+
+@pytest.mark.parametrize("before, after", [(None, 0.9), (0.9, None), (0.9, 0.5)])
+def test_another_average_may_be_forced(before: float | None, after: float | None, config: Path) -> None:
+    go(config, f"training.ema={before}", epochs=1)
+    with pytest.raises(UserError, match=f"ema: was {before}, is {after}"):
+        go(config, "--resume", f"training.ema={after}")
+    run = go(config, "--resume", "--force", f"training.ema={after}", epochs=2)
+    content = checkpoint.read(run.folder / "last.pt")
+    assert len(run.history) == 2 and (content["average"] is None) == (after is None)
+    if content["average"] is not None:
+        assert content["average"]["n_batches"] == (5 if before is None else 10)
+
+
 def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, monkeypatch, capsys) -> None:
     expected = untouched(config)
     with monkeypatch.context() as patch:
@@ -164,6 +210,7 @@ def spoil(state: dict, place: tuple, value) -> None:
         (("scheduler", "last_epoch"), []),
         (("scheduler", "best"), None),
         (("random", "python"), 1),
+        (("average",), {"trained": {}, "n_batches": 1}),
     ],
     ids=str,
 )

@@ -159,6 +159,26 @@ def test_validation_ignores_dropout_and_batch_size() -> None:
     assert smaller == pytest.approx(one, rel=1e-6)
 
 
+def test_validation_is_the_mean_over_the_rotations() -> None:
+    training = TrainingSection(batch_size=5, epochs=1, seed=1)
+    rows, data = {}, make_data()
+    for n in (1, 2, 4):
+        setup = Setup(training.model_copy(update={"val_rotations": n}), 0.3, 0.3)
+        learner = make_learner(make_model(), training)
+        *_, (progress, _) = fit(learner, data, setup, progress=Progress())
+        rows[n] = progress.history[-1]
+    quarters = [data.val.images.rot90(k, (2, 3)) for k in range(4)]
+    losses, accuracies = zip(
+        *(validate(learner.model, Split(turned, data.val.labels, data.val.names), setup) for turned in quarters),
+        strict=True,
+    )
+    for n in rows:
+        assert rows[n]["test_loss"] == pytest.approx(sum(losses[:: 4 // n]) / n, rel=1e-5)
+        assert rows[n]["test_accuracy"] == pytest.approx(sum(accuracies[:: 4 // n]) / n)
+        assert rows[n]["train_loss"] == rows[1]["train_loss"]
+    assert rows[1]["test_loss"] == losses[0] != losses[1]
+
+
 def test_every_source_is_trained_on_once_an_epoch() -> None:
     seen = []
 
