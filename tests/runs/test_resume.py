@@ -17,6 +17,7 @@ from radgal.data import datasets
 from radgal.figures import plots
 from radgal.runs import checkpoint
 from radgal.training import loop
+from tests.kill import kill_driver
 from tests.kill.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 
@@ -80,7 +81,7 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-RECIPE = [
+RECIPE = [  # every way of training that is not the default
     "training.optimizer=adamw",
     "training.decay=0.05",
     "training.scheduler=onecycle",
@@ -92,17 +93,25 @@ RECIPE = [
 ]
 
 
-@pytest.mark.parametrize("base", ["VanillaLeNet", "HMTNet"])
 @pytest.mark.parametrize("batch", [3, 6, 9, 18, 19], ids=["within", "validating", "one", "two", "two and a batch"])
-def test_every_way_of_training_goes_on_bit_for_bit(base: str, batch: int, config: Path, monkeypatch) -> None:
-    """Also with batch normalization; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
-    recipe = [*RECIPE, f"model.base={base}"]
-    go(config, *recipe, epochs=4, out="untouched")
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["model.base=VanillaLeNet"],
+        ["model.base=HMTNet", "training.imsize=34"],  # has batch normalization
+        ["model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"],  # keeps filters while it validates
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_way_of_training_goes_on_bit_for_bit(network: list, batch: int, config: Path, monkeypatch) -> None:
+    """Stopped in a run of 4 epochs; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
+    monkeypatch.setattr(kill_driver, "SIDE", 34 if "HMTNet" in network[0] else 18)
+    go(config, *RECIPE, *network, epochs=4, out="untouched")
     with monkeypatch.context() as patch:
         at_input(patch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit):
-            go(config, *recipe, epochs=4)
-    go(config, *recipe, "--resume", epochs=4)
+            go(config, *RECIPE, *network, epochs=4)
+    go(config, "--resume", *RECIPE, *network, epochs=4)
     assert differing(outcome(config.parent / "untouched"), outcome(config.parent / "out")) == []
 
 
