@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> train.Run | None:
     return args.run_command(args)
 
 
-def run_as_program() -> train.Run | None:
+def run_as_program():
     """Returns what ``main`` does; a mistake of the user's, or Ctrl-C, ends the program with one line and a code."""
     try:
         return main()
