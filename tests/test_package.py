@@ -94,6 +94,6 @@ def test_ctrl_c_ends_the_program_with_its_code(monkeypatch, capsys) -> None:
 
 
 def test_ruff_is_of_one_version() -> None:
-    listed = re.search(r"^ruff==(\S+)", (ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    hooked = re.search(r"rev: v(\S+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
-    assert listed and hooked and listed[1] == hooked[1]
+    listed = re.findall(r"^ruff==(\S+)", (ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    hooked = re.findall(r"ruff==([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert len(listed) == 1 and len(hooked) == 2 and set(hooked) == set(listed)
