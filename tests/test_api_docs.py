@@ -18,7 +18,8 @@ PAGE = ROOT / "docs" / "api.md"
 HEAD = """\
 # Python
 
-What `import radgal` gives. This page is made from the docstrings, by `tests/test_api_docs.py`.
+What `import radgal` gives; for notebooks see also [notebook.md](notebook.md). This page is made from the docstrings, by
+`tests/test_api_docs.py`.
 """
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Examples?):$")
 
