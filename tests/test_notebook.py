@@ -50,8 +50,10 @@ def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     nbclient = pytest.importorskip("nbclient", reason="pip install -r requirements-dev.txt")
     pytest.importorskip("ipykernel", reason="pip install -r requirements-dev.txt")
     copy = tmp_path / "clone"
-    ignored = shutil.ignore_patterns(".*", "runs", "data", "__pycache__", "tests", "docs", "benchmarks")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    for name in ("radgal", "configs", "notebooks"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    for path in [*ROOT.glob("*.py"), ROOT / "requirements.txt"]:
+        shutil.copy(path, copy)
     notebook = read()
     client = nbclient.NotebookClient(
         notebook, timeout=6 * SECONDS, kernel_name="python3", resources={"metadata": {"path": str(copy / "notebooks")}}
