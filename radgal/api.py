@@ -373,7 +373,7 @@ def evaluate(
     mc_samples: int = 100,
     seed: int = 0,
 ) -> dict:
-    """Returns what the test set says of a trained run: the content of metrics.json, see docs/results.md.
+    """Returns what the test set says of a trained run: the content of metrics.json, see docs/evaluation.md.
 
     Args:
         classifier: from :func:`open_run` or :func:`train`.

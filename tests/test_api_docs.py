@@ -25,10 +25,11 @@ SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Examples?):$")
 
 
 def make_page(module: ModuleType | SimpleNamespace) -> str:
-    """Returns the page on every name in a module's ``__all__``, in that order."""
+    """Returns the page on every name in a module's ``__all__``: functions, then classes, each as in the source."""
     parts = [HEAD]
-    for name in getattr(module, "__all__", ()):
-        one = getattr(module, name)
+    things = {name: getattr(module, name) for name in module.__all__}
+    in_order = sorted(things.items(), key=lambda item: (inspect.isclass(item[1]), inspect.getsourcelines(item[1])[1]))
+    for name, one in in_order:
         parts.append(f"## `radgal.{name}`\n")
         parts += list(describe(f"radgal.{name}", one))
         for key, member in members(one) if inspect.isclass(one) else ():
@@ -139,7 +140,8 @@ class Thing(Base):
 
 
 def test_docstrings_become_markdown() -> None:
-    page = make_page(SimpleNamespace(__all__=["sample", "Thing"], sample=sample, Thing=Thing))
+    page = make_page(SimpleNamespace(__all__=["Thing", "sample"], sample=sample, Thing=Thing))
+    assert page.index("radgal.sample") < page.index("radgal.Thing")
     assert "```\nradgal.sample(images, *, out=None)\n```" in page
     assert "Classifies `images`, see `radgal.train`.\n\nMore of it." in page
     assert "**Args**\n\n- `images`: paths,\n  or arrays.\n- `out`: a file.\n" in page
