@@ -119,7 +119,7 @@ def train(
 ) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once.
 
-    Everything is written to the config's output folder, as by ``python main.py --config``.
+    Everything is written to the config's output folder, as by ``python main.py --config FILE``.
 
     Args:
         config: an INI file, a dict of sections, or a Config.

@@ -46,9 +46,9 @@ def blocks_of(text: str, language: str) -> list[str]:
 
 
 def commands_of(text: str, program: str) -> list[str]:
-    """Returns the arguments that follow a program's name in code; COMMAND stands for any command."""
+    """Returns the arguments that follow a program's name in code; COMMAND and ... stand for any command."""
     found = re.findall(rf"{program}((?: .*)?)$", code_of(text), re.MULTILINE)
-    return [words.strip() for words in found if not words.startswith(" COMMAND")]
+    return [words.strip() for words in found if not words.startswith((" COMMAND", " ..."))]
 
 
 def all_commands(program: str) -> list:
