@@ -28,7 +28,7 @@ from radgal.prediction.chunk import open_settings
 from radgal.runs import epochs, finetune, tensorboard
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
 from radgal.runs.folder import RunFolder
-from radgal.runs.resume import differences, is_finished
+from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
 from radgal.training.precision import choose_precision
 from radgal.training.signals import leaving_on_sigterm
@@ -200,9 +200,9 @@ class _Training:
     def fit(self, *, force: bool) -> None:
         """Trains, with a row and a checkpoint as each epoch ends."""
         self.images, self.model = self.images.to(self.device), self.model.to(self.device)
-        options = dict(say=self.say, team=self.team, started_from=self.started_from)
+        start = Start(self.goes_on, force, self.started_from)
         self.progress = epochs.run_epochs(
-            self.model, self.images, self.cfg, self.folder, resume=self.goes_on, force=force, **options
+            self.model, self.images, self.cfg, self.folder, start, say=self.say, team=self.team
         )
 
     def finish(self) -> Run:
