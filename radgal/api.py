@@ -119,7 +119,7 @@ def train(
 ) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once.
 
-    Everything is written to the config's output folder, as by ``python main.py --config``.
+    Everything is written to the config's output folder, as by ``python main.py --config FILE``.
 
     Args:
         config: an INI file, a dict of sections, or a Config.
@@ -373,7 +373,7 @@ def evaluate(
     mc_samples: int = 100,
     seed: int = 0,
 ) -> dict:
-    """Returns what the test set says of a trained run: the content of metrics.json, see docs/results.md.
+    """Returns what the test set says of a trained run: the content of metrics.json, see docs/evaluation.md.
 
     Args:
         classifier: from :func:`open_run` or :func:`train`.
