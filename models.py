@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from radgal.layers.basis import Symmetry, check_nrot
 from radgal.layers.conventional import PooledConv2d, circular_mask
-from radgal.layers.cpu.sky import Sky, images_alone, watch
+from radgal.layers.cpu.maps import Maps, watch
 from radgal.layers.modelinfo import (
     count_multiply_adds,
     count_parameters,
@@ -168,10 +168,10 @@ class GalaxyNet(nn.Module):
             return x
         return (x - self.background) * self.mask + self.background
 
-    def look(self, x: Tensor) -> tuple[Tensor, Sky | None]:
-        """Returns the prepared images and, where the first layer uses it, their sky; see ``radgal.layers.cpu.sky``."""
+    def look(self, x: Tensor, first: nn.Module) -> Maps:
+        """Returns the prepared images as the maps that ``first`` reads, with their sky if it makes use of that."""
         x = self.prepare(x)
-        return watch(x, self) if hasattr(self.conv1, "with_sky") else (x, None)
+        return watch(x, self) if hasattr(first, "with_sky") else Maps(x)
 
     def flatten(self, maps: Tensor) -> Tensor:
         """Returns what the fully connected layers read of the feature maps, (N, C', z, z) -> (N, D')."""
@@ -223,14 +223,6 @@ def _layers(engine: str) -> ModuleType:
     return importlib.import_module(ENGINES[engine])
 
 
-def _convolve_and_pool(x: Tensor, sky: Sky | None, conv: nn.Module, *pool: nn.Module) -> tuple[Tensor, Sky | None]:
-    """Returns the pooled maps and their sky; layers that make use of the sky, or do both at once, do."""
-    if hasattr(conv, "with_sky"):
-        return conv.with_sky(x, sky, *pool)
-    x = conv(x)
-    return (pool[0](x) if pool else x), None
-
-
 class VanillaLeNet(_LeNet):
     """The plain LeNet: convolutions to 6 and to 16 channels, each with ReLU and max pooling by 2."""
 
@@ -240,10 +232,7 @@ class VanillaLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        for conv in (self.conv1, self.conv2):
-            x, sky = _convolve_and_pool(x, sky, conv)
-        return images_alone(x, sky)
+        return self.look(x, self.conv1).through(self.conv1).through(self.conv2).of_batch()
 
 
 class _SteerableLeNet(_LeNet):
@@ -266,10 +255,10 @@ class _SteerableLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
-        x, sky = _convolve_and_pool(x, sky, self.conv2, self.pool2)
-        return self.gpool(images_alone(x, sky))
+        maps = self.look(x, self.conv1)
+        maps = maps.through(self.conv1, self.pool1)
+        maps = maps.through(self.conv2, self.pool2)
+        return self.gpool(maps.of_batch())
 
 
 class CNSteerableLeNet(_SteerableLeNet):
@@ -304,10 +293,9 @@ class DNRestrictedLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
-        x, sky = _convolve_and_pool(self.gpool(x), sky, self.conv2)
-        return images_alone(x, sky)
+        maps = self.look(x, self.conv1)
+        maps = maps.through(self.conv1, self.pool1).each(self.gpool)
+        return maps.through(self.conv2).of_batch()
 
 
 class HMTNet(GalaxyNet):

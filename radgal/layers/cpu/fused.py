@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
 from radgal.layers.cpu.harmonic import HarmonicForm
-from radgal.layers.cpu.sky import Sky, TiledMaps, WholeMaps
+from radgal.layers.cpu.sky import Layout, Sky, TiledMaps, WholeMaps
 
 TILE = 6
 """Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""
@@ -239,7 +239,7 @@ class LaterLayer(torch.autograd.Function):
         x: Tensor,
         blur: Tensor,
         tiles: Tiles,
-        layout: tuple[Tensor, int, int] | None,
+        layout: Layout | None,
         form: DenseForm | HarmonicForm,
         keep: bool,
         *parameters: Tensor,
@@ -247,7 +247,7 @@ class LaterLayer(torch.autograd.Function):
         """Returns the pooled maps.
 
         Args:
-            x: maps or, with a ``layout``, tiles of them; see ``sky.Sky``.
+            x: maps or, with a ``layout``, tiles of them; see ``maps.Maps``.
             keep: whether there may be a backward pass.
             parameters: of the ``form``.
         """

@@ -11,16 +11,13 @@ Shapes: N images, the empty one included, C channels, H and W pixels, T side of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-FEWEST_IMAGES = 4
-"""In smaller batches the empty image costs more than the sky of the others saves."""
-FULLEST_IMAGES = 0.2
-"""Share of occupied pixels above which the sky is not looked for. FIRST images have 0.02, images with noise 1."""
 FULLEST_MAPS = 0.6
 """Share of busy tiles above which maps are computed as a whole: tiles overlap, and must be cut out and put back."""
 
@@ -38,15 +35,12 @@ class Sky:
 
     Attributes:
         occupied: (N, S, S) float32, 1 where a pixel differs from the background; 0 in the last image.
-        layout: None where the feature maps are there as (N, C, H, W); or, where they are tiles yet to be put together,
-            which ones, and (H, W): the last three arguments of ``Assemble``.
     """
 
     occupied: Tensor
     stride: int = 1
     first: int = 0
     last: int = 0
-    layout: tuple[Tensor, int, int] | None = None
 
     def after(self, first: int, last: int, stride: int = 1) -> Sky:
         """Returns the same, seen from a layer's output whose row r depends on rows stride * r + first ... + last."""
@@ -59,6 +53,11 @@ class Sky:
         busy = rows @ self.occupied @ columns.t() > 0
         busy[-1] = True
         return busy
+
+    def tiles_that_pay(self, tile: int, size: tuple[int, ...]) -> Tensor | None:
+        """Returns the same; or None where so many are busy that maps are computed as a whole."""
+        busy = self.busy(tile, size)
+        return None if busy.float().mean() > FULLEST_MAPS else busy
 
     def kinds(self, tile: int, n_tiles: int) -> Tensor:
         """Returns a number for each row of tiles, the same for rows that are equal in the empty image.
@@ -78,37 +77,12 @@ class Sky:
         return inside.to(self.occupied)
 
 
-def watch(x: Tensor, model: nn.Module) -> tuple[Tensor, Sky | None]:
-    """Returns the images with an empty one behind them, and their sky; or the images alone, where that cannot pay.
+class Layout(NamedTuple):
+    """Which tiles of which maps are computed, ``busy`` (N, rows, columns); and height H and width W of the maps."""
 
-    Args:
-        x: (N, C, S, S), as the first layer sees them. The background is what most of them hold in a corner.
-        model: the network; if hooks watch it, they are shown the batch as it is.
-    """
-    plain = x.requires_grad or not runs_eagerly_on_cpu(x) or torch.is_autocast_enabled("cpu")
-    if plain or len(x) < FEWEST_IMAGES or is_watched(model):
-        return x, None
-    empty = x[:, :, :1, :1].mode(0, keepdim=True).values
-    occupied = (x != empty).to(torch.float32).amax(1)
-    if occupied.mean() > FULLEST_IMAGES:
-        return x, None
-    x = torch.cat([x, empty.expand(1, *x.shape[1:])])
-    return x, Sky(F.pad(occupied, (0, 0, 0, 0, 0, 1)))
-
-
-def is_watched(model: nn.Module) -> bool:
-    """Returns whether a hook looks at what goes through any of the modules."""
-    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
-
-
-def assembled(x: Tensor, sky: Sky | None) -> Tensor:
-    """Returns the feature maps, (N, C, H, W), which may have been tiles so far."""
-    return x if sky is None or sky.layout is None else Assemble.apply(x, *sky.layout)
-
-
-def images_alone(x: Tensor, sky: Sky | None) -> Tensor:
-    """Returns the feature maps without those of the empty image."""
-    return x if sky is None else assembled(x, sky)[:-1]
+    busy: Tensor
+    height: int
+    width: int
 
 
 class Windows(torch.autograd.Function):
@@ -198,7 +172,7 @@ class TiledMaps:
     """The maps of a batch whose tiles are not put together, one image at a time: those of all are never in memory.
 
     Args:
-        tiles, busy, height, width: the arguments of ``Assemble``.
+        tiles, busy, height, width: as in ``Assemble``.
     """
 
     def __init__(self, tiles: Tensor, busy: Tensor, height: int, width: int):
