@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.maps import Maps
-from radgal.layers.cpu.sky import Assemble, Sky, Windows, runs_eagerly_on_cpu
+from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.tiles import Assemble, Windows
 
 TILE = 4
 """Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from radgal.layers.basis import KernelBasis, Symmetry, make_basis
 from radgal.layers.cpu.blurpool import ReluMaxBlur, blurred, full_precision, pooled_size
-from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, Tiles, inside
+from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, inside
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.layers.cpu.maps import Maps, is_watched
-from radgal.layers.cpu.sky import Layout, Sky, Windows, runs_eagerly_on_cpu
+from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.tiles import Layout, Tiles, Windows
 
 HARMONIC_FROM_ORDER = 16
 """|G| from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""

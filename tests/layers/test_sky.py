@@ -12,7 +12,7 @@ import models
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.layers.basis import Symmetry
 from radgal.layers.conventional import PooledConv2d
-from radgal.layers.cpu import maps, sky
+from radgal.layers.cpu import maps, sky, tiles
 from radgal.layers.cpu.maps import watch
 from radgal.layers.cpu.sky import Sky
 from radgal.layers.steerable import GroupPool, ReluMaxPool, SteerableConv
@@ -57,8 +57,8 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     if side < 150:  # small images have little sky: have tiles computed all the same
         monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
     watched = []
-    real = sky.Windows.forward
-    monkeypatch.setattr(sky.Windows, "forward", lambda *args: watched.append(1) or real(*args))
+    real = tiles.Windows.forward
+    monkeypatch.setattr(tiles.Windows, "forward", lambda *args: watched.append(1) or real(*args))
     on_tiles = numbers(model, x)
     assert watched
     monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)

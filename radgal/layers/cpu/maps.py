@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.layers.cpu.sky import Assemble, Layout, Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.tiles import Assemble, Layout
 
 FEWEST_IMAGES = 4
 """In smaller batches the empty image costs more than the sky of the others saves."""
