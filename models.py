@@ -3,7 +3,8 @@
 Shapes: N images, C channels, H and W pixels, K classes, S the side of the square input. Every network is
 ``classify(embed(x))``, and ``embed`` begins with ``trunk``, the feature maps that carry its symmetry.
 
-To add a network, subclass ``GalaxyNet``, write ``trunk``, ``embed`` and ``classify``, and add it to ``MODELS``.
+To add a network, subclass ``GalaxyNet``, write ``_build``, ``trunk``, ``embed`` and ``classify`` (and ``fields``, if it
+has a symmetry, for the demo), and add it to ``MODELS``. What its layers are called is its own affair.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class GalaxyNet(nn.Module):
     ):
         super().__init__()
         self._check(N, imsize, kernel_size, head, dropout, engine)
-        self.imsize, self.kernel_size = int(imsize), kernel_size
+        self.in_chan, self.imsize, self.kernel_size = in_chan, int(imsize), kernel_size
         self.head, self.background = head, float(background)
         self.register_buffer("mask", circular_mask(imsize) if mask else None, persistent=False)
         self.drop = nn.Dropout(dropout)
@@ -144,6 +145,13 @@ class GalaxyNet(nn.Module):
     def trunk(self, x: Tensor) -> Tensor:
         """Returns the feature maps, (N, C, S, S) -> (N, C', z, z), the last that turn with the image."""
         raise NotImplementedError
+
+    def fields(self, x: Tensor) -> Tensor:
+        """Returns the trunk's last regular fields, (N, C, S, S) -> (N, F |G|, z, z), before the maximum over the group.
+
+        Only networks with a ``symmetry`` have them, and only the demo of the feature space asks for them.
+        """
+        raise UserError(f"{type(self).__name__} does not give its regular fields: write its method `fields`")
 
     def embed(self, x: Tensor) -> Tensor:
         """Returns the activations before the first dropout, (N, C, S, S) -> (N, D)."""
@@ -255,10 +263,11 @@ class _SteerableLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
+        return self.gpool(self.fields(x))
+
+    def fields(self, x: Tensor) -> Tensor:
         maps = self.look(x, self.conv1)
-        maps = maps.through(self.conv1, self.pool1)
-        maps = maps.through(self.conv2, self.pool2)
-        return self.gpool(maps.of_batch())
+        return maps.through(self.conv1, self.pool1).through(self.conv2, self.pool2).of_batch()
 
 
 class CNSteerableLeNet(_SteerableLeNet):

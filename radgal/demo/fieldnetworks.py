@@ -135,7 +135,7 @@ def trained_network(model: nn.Module, mean: float, std: float, label: str) -> Fi
     trunk, each as a scalar field and two after each other as a vector field.
 
     Args:
-        model: with ``trunk`` and ``symmetry``, on the CPU, in evaluation mode.
+        model: with ``symmetry`` and ``trunk`` or, of a steerable one, ``fields``; on the CPU, in evaluation mode.
         mean, std: of pixel / 255, as it was trained.
 
     Raises:
@@ -155,7 +155,7 @@ def trained_network(model: nn.Module, mean: float, std: float, label: str) -> Fi
         to_scalar, to_vector = group_fourier(symmetry)
 
         def fields(x: Tensor) -> Fields:
-            maps = _before_group_pooling(model, x)[0].unflatten(0, (-1, len(to_scalar)))
+            maps = model.fields(x)[0].unflatten(0, (-1, len(to_scalar)))
             vectors = torch.einsum("cg,fgyx->fcyx", to_vector, maps)
             return torch.einsum("g,fgyx->fyx", to_scalar, maps), as_arrows(vectors, symmetry)
 
@@ -173,16 +173,6 @@ def group_fourier(symmetry: Symmetry) -> tuple[Tensor, Tensor]:
     columns = np.stack([irrep(element)[:, 0] for element in irrep.group.elements], axis=1)
     to_scalar = torch.full((symmetry.order,), 1 / symmetry.order)
     return to_scalar, torch.from_numpy(columns * (2 / symmetry.order)).float()
-
-
-def _before_group_pooling(model: nn.Module, x: Tensor) -> Tensor:
-    kept = []
-    hook = model.gpool.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-    try:
-        model.trunk(x)
-    finally:
-        hook.remove()
-    return kept[0]
 
 
 def _as_it_is(x: Tensor) -> Tensor:
