@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from radgal.layers.cpu.maps import Maps
 from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
 from radgal.layers.cpu.tiles import Assemble, Windows
+from radgal.layers.plain import plain_conv
 
 TILE = 4
 """Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""
@@ -54,6 +55,11 @@ class PooledConv2d(nn.Conv2d):
             return Maps(self(maps.joined()), sky)
         windows = Windows.apply(maps.joined(), busy, 2 * TILE, 2 * TILE + kernel - 1, pad)
         return Maps(Assemble.apply(self._pooled(windows), busy, *size), sky)
+
+    def to_plain(self) -> nn.Sequential:
+        """Returns torch's layers in a row."""
+        conv = plain_conv(self.weight, self.padding[0], self.bias)
+        return nn.Sequential(conv, nn.MaxPool2d(self.pool), nn.ReLU())
 
     def _tiles_that_pay(self, sky: Sky, size: tuple[int, ...]) -> Tensor | None:
         """Returns which tiles of the pooled maps to compute, or None for whole maps; ``sky`` is seen from those."""

@@ -20,6 +20,7 @@ from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.layers.cpu.maps import Maps, is_watched
 from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
 from radgal.layers.cpu.tiles import Layout, Tiles, Windows
+from radgal.layers.plain import GroupMax, gaussian_blur, plain_conv, plain_relu_max_blur
 
 HARMONIC_FROM_ORDER = 16
 """|G| from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""
@@ -132,6 +133,10 @@ class SteerableConv(nn.Module):
             return Way.HARMONIC
         return Way.IN_TURN if autocast else Way.DENSE
 
+    def to_plain(self) -> nn.Conv2d:
+        """Returns torch's convolution with the dense filter."""
+        return plain_conv(self.expand(), self.padding)
+
     def _convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the height and width of the convolved fields."""
         return tuple(n + 2 * self.padding - self.kernel_size + 1 for n in size)
@@ -227,32 +232,24 @@ class ReluMaxPool(nn.Module):
         with full_precision(x.device):
             return ReluMaxBlur.apply(x, self.blur)
 
-
-def gaussian_blur(sigma: float = 0.6) -> Tensor:
-    """Returns e2cnn's normalized blur filter of ``sigma`` pixels: (1, 1, 5, 5) for 0.6, rounded as there."""
-    size = 2 * round(4 * sigma) + 1
-    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    blur = torch.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * sigma**2))
-    return (blur / blur.sum())[None, None]
+    def to_plain(self) -> nn.Sequential:
+        """Returns torch's layers in a row."""
+        return plain_relu_max_blur(self.n_channels)
 
 
-class GroupPool(nn.Module):
-    """Maximum over the group: one invariant channel per regular field.
+class GroupPool(GroupMax):
+    """Maximum over the group: one invariant channel per regular field, (N, F |G|, H, W) -> (N, F, H, W).
 
     Differs from e2cnn's ``GroupPooling``: keeps the precision of its input and never waits for the GPU.
 
     Args:
         symmetry: the group G.
-        n_fields: number of regular fields.
+        n_fields: number of regular fields F.
     """
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
-        super().__init__()
-        self.order, self.n_fields = symmetry.order, n_fields
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the pooled fields: (N, n_fields |G|, H, W) -> (N, n_fields, H, W)."""
-        return x.unflatten(1, (self.n_fields, self.order)).amax(2)
+        super().__init__(symmetry.order)
+        self.n_fields = n_fields
 
     def extra_repr(self) -> str:
         return f"n_fields={self.n_fields}, order={self.order}"
