@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from radgal.images.transforms import background_value
 from radgal.layers.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
-from radgal.layers.e2cnn_compat import quick_einsum
+from radgal.layers.e2cnn_compat import quick_einsum, quiet_masks
 from utils import UserError
 
 N_FIELDS = 4  # regular fields per hidden layer, and scalar and vector fields to choose from, without a run
@@ -91,7 +91,7 @@ def steerable_network(symmetry: Symmetry, seed: int = 0) -> FieldNetwork:
     torch.manual_seed(seed)
     layers, before = [], e2nn.FieldType(space, [space.trivial_repr])
     options = dict(kernel_size=KERNEL_SIZE, padding=KERNEL_SIZE // 2, bias=False, recompute=True)
-    with quick_einsum():
+    with quick_einsum(), quiet_masks():
         for _ in range(HIDDEN_LAYERS):
             after = e2nn.FieldType(space, N_FIELDS * [space.regular_repr])
             layers += [e2nn.R2Conv(before, after, **options), e2nn.ReLU(after)]

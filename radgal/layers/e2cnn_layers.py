@@ -6,7 +6,7 @@ tensors in and out, and weights alone in the state dict.
 
 from __future__ import annotations
 
-from radgal.layers.e2cnn_compat import patch_e2cnn
+from radgal.layers.e2cnn_compat import patch_e2cnn, quiet_masks
 
 patch_e2cnn()
 
@@ -32,14 +32,16 @@ class SteerableConv(e2nn.R2Conv):
     ):
         space = make_gspace(symmetry)
         in_repr = space.regular_repr if regular_input else space.trivial_repr
-        super().__init__(
-            e2nn.FieldType(space, in_fields * [in_repr]),
-            e2nn.FieldType(space, out_fields * [space.regular_repr]),
-            kernel_size=kernel_size,
-            padding=padding,
-            bias=False,
-            recompute=True,  # e2cnn would share one basis between all networks, and .double() on one breaks the rest
-        )
+        with quiet_masks():
+            super().__init__(
+                e2nn.FieldType(space, in_fields * [in_repr]),
+                e2nn.FieldType(space, out_fields * [space.regular_repr]),
+                kernel_size=kernel_size,
+                padding=padding,
+                bias=False,
+                # e2cnn would share one basis between all networks, and .double() on one breaks the rest
+                recompute=True,
+            )
         self.symmetry = symmetry
         self.in_channels, self.out_channels = self.in_type.size, self.out_type.size
         self._save_no_buffers()
