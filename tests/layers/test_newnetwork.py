@@ -14,6 +14,7 @@ import models
 from radgal.demo import fieldnetworks
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
+from tests.networks import classifier_of
 
 
 class Tiny(models.GalaxyNet):
@@ -68,7 +69,7 @@ def test_the_demo_says_what_a_steerable_network_must_give() -> None:
     class Silent(TinySteerable):
         fields = models.GalaxyNet.fields
 
-    network = fieldnetworks.trained_network(Silent(1, 2, 50, N=4), 0.0, 1.0, "silent")
+    network = fieldnetworks.trained_network(classifier_of(Silent(1, 2, 50, N=4)), "silent")
     with pytest.raises(main.UserError, match="Silent does not give its regular fields"):
         network.fields(network.prepare(torch.rand(1, 1, 50, 50)))
 
