@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from importlib import import_module
 
 from radgal.commands import train
-from utils import UserError
+from utils import UserError, float32_in_full
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
 # a training step is several times as fast so (docs/benchmarks.md).
@@ -61,7 +61,8 @@ def main(argv: list[str] | None = None):
     from radgal.layers.e2cnn_compat import check_torch_pair
 
     check_torch_pair()
-    return args.run_command(args)
+    with float32_in_full():
+        return args.run_command(args)
 
 
 if __name__ == "__main__":

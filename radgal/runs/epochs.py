@@ -38,6 +38,7 @@ def run_epochs(
     force: bool = False,
     team: Team | None = None,
     started_from: dict | None = None,
+    precision: Precision | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
@@ -46,13 +47,14 @@ def run_epochs(
         force: whether to go on with a changed config, too.
         team: the processes that share the work; None: this one alone.
         started_from: facts of the run that the first weights are from.
+        precision: chosen for the config's and the device; None: it is chosen here.
 
     Raises:
         UserError: with the checkpoint that is still good in its message.
         Interrupted: on SIGTERM or SIGINT, after the batch, with everything on disk.
     """
     team = team or Team()
-    precision = choose_precision(config.training.precision, data.train.images.device)
+    precision = precision or choose_precision(config.training.precision, data.train.images.device)
     optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
     scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
     state = team.from_first(lambda: begin(folder, config, data, precision, resume=resume, force=force, say=say))
