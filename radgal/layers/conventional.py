@@ -15,6 +15,9 @@ from radgal.layers.plain import plain_conv
 TILE = 4
 """Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""
 
+MASK_EDGE_PX = 2.0
+"""Scale of the mask's fading, pixels, as in e2cnn; see ``circular_mask``."""
+
 
 class PooledConv2d(nn.Conv2d):
     """A convolution, 2 x 2 max pooling and ReLU: parameters and function of the three in a row.
@@ -118,4 +121,4 @@ def circular_mask(side: int, margin: float = 1.0) -> Tensor:
     center = (side - 1) / 2
     squares = (torch.arange(side, dtype=torch.float64) - center) ** 2
     beyond = (center - margin / 100 * center) ** 2 - (squares[:, None] + squares)
-    return torch.exp(beyond.clamp(max=0) / 2.0**2).to(torch.float32)
+    return torch.exp(beyond.clamp(max=0) / MASK_EDGE_PX**2).to(torch.float32)

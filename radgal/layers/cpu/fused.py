@@ -19,6 +19,9 @@ from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, writ
 from radgal.layers.cpu.harmonic import HarmonicForm
 from radgal.layers.cpu.tiles import Layout, TiledMaps, Tiles, WholeMaps
 
+WINDOW_PIXELS = 8192
+"""Convolved pixels of one channel that the first layer works on at a time, windows together."""
+
 
 class FirstLayer(torch.autograd.Function):
     """Few channels in: windows are convolved and pooled one after the other, (M, C, h, w) -> (M, C', h', w').
@@ -90,7 +93,7 @@ def _convolved(windows: Tensor, weight: Tensor) -> tuple[int, int]:
 def _few_windows(windows: Tensor, weight: Tensor, inside: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yields for some windows at a time: which ones, their columns (C k^2, windows x pixels), and what is inside."""
     height, width = _convolved(windows, weight)
-    step = max(1, 8192 // (height * width))
+    step = max(1, WINDOW_PIXELS // (height * width))
     for start in range(0, len(windows), step):
         some = slice(start, start + step)
         columns = F.unfold(windows[some], weight.shape[-1])
@@ -105,7 +108,8 @@ def _few_channels(weight: Tensor, columns: Tensor) -> Iterator[slice]:
 class DenseForm:
     """The convolution without padding, of windows, as torch does it; the only parameter is the dense filter."""
 
-    at_once = 1000  # windows: all of an image
+    at_once = 1000
+    """Windows that are convolved at a time; an image has fewer: all of them."""
 
     def convolve(self, windows: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Returns (M, C, h, w) -> (M, C', h', w')."""
