@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import published
-from radgal.training.loop import make_optimizer
+from radgal.training.learner import make_optimizer
 from radgal.training.precision import Precision
 
 LR, DECAY = 1e-4, 1e-6
