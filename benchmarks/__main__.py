@@ -18,12 +18,13 @@ from radgal.data.datasets import PUBLISHED
 from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import background_value, to_input
 from radgal.training.precision import choose_precision, runnable
-from utils import UserError, atomic_write, environment, pick_device, write_json
+from utils import UserError, atomic_write, environment, float32_in_full, pick_device, write_json
 
 EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
 GPU_STEPS = 10
 
 
+@float32_in_full()
 def main(argv: list[str]) -> dict:
     """Measures, prints, and writes what was found as JSON and Markdown; returns it."""
     args = parse(argv)

@@ -32,7 +32,7 @@ from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
 from radgal.training.precision import choose_precision
 from radgal.training.signals import leaving_on_sigterm
-from utils import UserError, environment, pick_device, sayer, set_seed, write_json
+from utils import UserError, environment, float32_in_full, pick_device, sayer, set_seed, write_json
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -142,7 +142,7 @@ def train(
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """
-    with ExitStack() as held, leaving_on_sigterm():
+    with ExitStack() as held, float32_in_full(), leaving_on_sigterm():
         with processes.join() as team:
             cfg = team.from_first(lambda: read_config(config, [*overrides, *override_texts(keys)]))
             training = _Training(cfg, team, RunFolder(cfg), test and not dry_run)
@@ -201,9 +201,8 @@ class _Training:
         """Trains, with a row and a checkpoint as each epoch ends."""
         self.images, self.model = self.images.to(self.device), self.model.to(self.device)
         start = Start(self.goes_on, force, self.started_from)
-        self.progress = epochs.run_epochs(
-            self.model, self.images, self.cfg, self.folder, start, say=self.say, team=self.team
-        )
+        who = dict(say=self.say, team=self.team, precision=self.precision)
+        self.progress = epochs.run_epochs(self.model, self.images, self.cfg, self.folder, start, **who)
 
     def finish(self) -> Run:
         """Tests the kept epoch, and writes what the run came to."""
