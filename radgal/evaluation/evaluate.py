@@ -13,15 +13,10 @@ from torch import Tensor, nn
 
 from radgal.data.datasets import Split
 from radgal.evaluation.forward import Device, predict_logits, sample_dropout
-from radgal.evaluation.metrics import (
-    binomial_error,
-    check_predictions,
-    log_softmax,
-    proportion,
-    reliability,
-    score_predictions,
-    uncertainties,
-)
+from radgal.evaluation.intervals import binomial_error, proportion
+from radgal.evaluation.metrics import SCORES, score_predictions
+from radgal.evaluation.probabilities import log_softmax, uncertainties
+from radgal.evaluation.scorer import check_predictions, reliability
 from radgal.evaluation.sourcetable import make_table
 from utils import UserError, progress
 
@@ -118,12 +113,12 @@ def score_calibrated(
     if val_logits is None:
         return None
     temperature = fit_temperature(val_logits, val_labels)
-    scaled = score(test_logits / temperature)
+    scaled, keys = score(test_logits / temperature), [score.key for score in SCORES if score.has_temperature]
     return {
         "temperature": temperature,
         "n_validation": len(val_labels),
-        "raw": {name: test[name] for name in ("nll", "brier", "ece")},
-        "scaled": {name: scaled[name] for name in ("nll", "brier", "ece")},
+        "raw": {key: test[key] for key in keys},
+        "scaled": {key: scaled[key] for key in keys},
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.evaluation.metrics import log_softmax
+from radgal.evaluation.probabilities import log_softmax
 from radgal.images.transforms import to_input
 from utils import UserError, progress
 

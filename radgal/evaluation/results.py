@@ -13,6 +13,7 @@ from radgal.config.config import Config
 from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
 from radgal.evaluation.gallery import save_gallery
+from radgal.evaluation.metrics import SCORES, readings
 from radgal.figures.plots import save_evaluation_figures
 from radgal.files.tables import FORMATS, column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
@@ -102,36 +103,25 @@ def relocated(config: Config, datadir: str | None) -> Config:
 
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
-
-    def show(score: dict, factor: float = 1, decimals: int = 3, unit: str = "") -> str:
-        value = score.get("value", score.get("mean"))
-        if value is None:
-            return "not defined"
-        ends = [score["low"], score["high"]]
-        interval = "" if None in ends else f"  [{factor * ends[0]:.{decimals}f}, {factor * ends[1]:.{decimals}f}]"
-        return f"{factor * value:.{decimals}f}{unit}{interval}"
-
-    upright, rotated, temperature = metrics["upright"], metrics["rotated"], metrics["temperature"]
+    rotated, temperature = metrics["rotated"], metrics["temperature"]
+    rows = [
+        (one.name(one.score.name), one.score.text(one.entry(metrics))) for one in readings(lambda of: of.on_console)
+    ]
     sd = rotated["accuracy"]["sd"]
     spread = "" if sd is None else f", which spread by {100 * sd:.2f} %"
     missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
+    width = max(len(name) for name, _ in rows)
     lines = [
         f"test set: {metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, 95 % intervals",
-        f"  accuracy, upright   {show(upright['accuracy'], 100, 2, ' %')}",
-        f"  accuracy, rotated   {show(rotated['accuracy'], 100, 2, ' %')}",
-        f"    over {rotated['n_rotations']} random rotations{spread}",
-        f"    missed on average {missed}",
-        f"  ROC area            {show(upright['roc_auc'])}",
-        f"  NLL (nats)          {show(upright['nll'])}",
-        f"  calibration error   {show(upright['ece'])}",
+        *(f"  {name:{width}}  {text}" for name, text in rows),
+        f"  rotated: over {rotated['n_rotations']} random rotations{spread}; missed on average {missed}",
     ]
     if temperature:
-        scaled = temperature["scaled"]
-        lines += [
-            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources",
-            f"    NLL               {show(scaled['nll'])}",
-            f"    calibration error {show(scaled['ece'])}",
-        ]
+        lines.append(
+            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
+        )
+        scaled = [score for score in SCORES if score.has_temperature and score.on_console]
+        lines += [f"  {score.name:{width}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines)
 
 

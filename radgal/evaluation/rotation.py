@@ -16,8 +16,8 @@ from torch import nn
 
 from radgal.data.datasets import Split
 from radgal.evaluation.forward import Device, sample_dropout
-from radgal.evaluation.metrics import uncertainties
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
+from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate

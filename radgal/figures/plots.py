@@ -175,7 +175,7 @@ def save_reliability(scores: Mapping[str, Any], path: str | Path) -> None:
     """Writes the reliability diagram: accuracy against confidence in 15 bins, and how many sources are in each.
 
     Args:
-        scores: with ``reliability`` (as ``metrics.reliability`` gives it) and ``ece``.
+        scores: with ``reliability`` (as ``scorer.reliability`` gives it) and ``ece``.
     """
     bins = scores["reliability"]
     figure = new_figure(4.4, 4.8)

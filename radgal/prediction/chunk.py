@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from radgal.config.config import Config
 from radgal.data.datasets import Split, crop_and_pad
 from radgal.evaluation.forward import only_dropout
-from radgal.evaluation.metrics import log_softmax, uncertainties
+from radgal.evaluation.probabilities import log_softmax, uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.files.tables import column_name
 from radgal.images.reading import FLAGS

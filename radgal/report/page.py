@@ -204,11 +204,11 @@ def _data_uri(picture: Any) -> str:
 def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     """Returns the table and the charts of several runs side by side, and whether their numbers may be compared."""
     names = _distinct([runviews.clean(run.name, 60) for run in runs])
-    rows, roc_lines = [], []
+    columns, rows, roc_lines = resultviews.comparison_columns(), [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own part tells what is malformed
-        rows.append({"name": name, "id": f"r{i}", "network": runviews.network(run), "dataset": runviews.dataset(run),
-                     "cells": cells or [None] * len(resultviews.COMPARED)})  # fmt: skip
+        row = {"name": name, "id": f"r{i}", "network": runviews.network(run), "dataset": runviews.dataset(run)}
+        rows.append(row | {"cells": cells or [None] * len(columns)})
         lines, _ = attempt(resultviews.roc_series, run, name, i)
         roc_lines += lines[:1] if lines and len(run.metrics.get("classes", ())) == 2 else []
     charts, _ = attempt(runviews.epoch_charts, dict(zip(names, runs, strict=True)))
@@ -217,7 +217,7 @@ def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     tested = {
         (runviews.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics
     }
-    return {"columns": resultviews.COMPARED, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
+    return {"columns": columns, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -10,23 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from radgal.evaluation import metrics
 from radgal.evaluation.gallery import choose_sources
 from radgal.files.tables import column_name
 from radgal.report.charts import make_chart, make_series
 from radgal.report.runviews import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
 from radgal.report.savedrun import RunFiles, to_float
 from utils import format_duration
-
-SCORES = {  # key in metrics.json -> (name, factor, decimals, unit)
-    "accuracy": ("Accuracy", 100, 2, " %"),
-    "error": ("Error", 100, 2, " %"),
-    "roc_auc": ("ROC area", 1, 4, ""),
-    "nll": ("Negative log-likelihood", 1, 4, " nats"),
-    "brier": ("Brier score", 1, 4, ""),
-    "ece": ("Expected calibration error", 1, 4, ""),
-}
-COMPARED = ("accuracy, upright", "accuracy, rotated", "ROC area", "NLL (nats)", "ECE", "validation error",
-            "parameters", "kept epoch", "time (h:m:s)")  # fmt: skip
 
 
 def scores(run: RunFiles) -> dict[str, Any] | None:
@@ -35,17 +25,16 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
     if not upright:
         return None
     mc, rotated, temperature = (run.metrics.get(key) for key in ("mc_dropout", "rotated", "temperature"))
+    scaled = temperature["scaled"] if temperature else {}
     rows = [
         {
-            "name": name,
-            "key": key,
-            "upright": score(upright[key], decimals, factor, unit),
-            "mc": score(mc[key], decimals, factor, unit) if mc else None,
-            "scaled": number(temperature["scaled"][key]["value"], decimals, factor, unit)
-            if temperature and key in temperature["scaled"]
-            else None,
+            "name": of.name[0].upper() + of.name[1:],
+            "key": of.key,
+            "upright": score(of, upright.get(of.key)),
+            "mc": score(of, mc.get(of.key)) if mc else None,
+            "scaled": score(of, scaled.get(of.key))["value"],
         }
-        for key, (name, factor, decimals, unit) in SCORES.items()
+        for of in metrics.SCORES
     ]
     per_class = [
         {
@@ -53,18 +42,20 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
             "n": number(one["n_sources"], 0),
             "missed": number(one["n_missed"], 0),
             "rotated": number(rotated["missed_per_class"][name]["mean"], 2) if rotated else None,
-            "scores": [score(one["precision"], 1, 100, " %"), score(one["recall"], 1, 100, " %"), score(one["f1"], 3)],
+            "scores": [score(of, one.get(of.key)) for of in metrics.CLASS_SCORES],
         }
         for name, one in upright["per_class"].items()
     ]
     n = upright["n_sources"]
     by_kind: dict[str, list[str]] = {}
-    for row in rows:
+    for of, row in zip(metrics.SCORES, rows, strict=True):
         if row["upright"]["low"]:
-            by_kind.setdefault(row["upright"]["interval"], []).append(_in_a_sentence(row["name"]))
+            by_kind.setdefault(row["upright"]["interval"], []).append(of.name)
     return {
         "intervals": "; ".join(f"{kind} for {', '.join(names)}" for kind, names in by_kind.items() if kind),
+        "smaller_is_better": ", ".join(of.name for of in metrics.SCORES if not of.larger_is_better),
         "rows": rows,
+        "class_scores": [of.name[0].upper() + of.name[1:] for of in metrics.CLASS_SCORES],
         "per_class": per_class,
         "mc_samples": mc and mc["mc_samples"],
         "entropies": mc and [
@@ -79,11 +70,6 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
         "one_source": f"{100 / n:.2f} %",
         "standard_error": number(upright["error"].get("standard_error"), 2, 100, " %"),
     }  # fmt: skip
-
-
-def _in_a_sentence(name: str) -> str:
-    """Returns the name of a score as it is written inside a sentence: ROC and Brier keep their capitals."""
-    return name if name.startswith(("ROC", "Brier")) else name[0].lower() + name[1:]
 
 
 def confusion(run: RunFiles) -> dict[str, Any] | None:
@@ -304,23 +290,25 @@ def _scientific(text: str) -> dict | None:
     return None if value is None else {"text": f"{value:.2g}", "value": repr(value)}
 
 
-def comparison_cells(run: RunFiles) -> list[dict[str, Any] | None]:
-    """Returns a run's cells in the table of several, a cell for each of ``COMPARED``."""
-    upright, rotated = upright_scores(run), run.metrics.get("rotated")
+def comparison_columns() -> list[str]:
+    """Returns the heads of the columns in the table of several runs."""
+    scores = [one.name(one.score.short) for one in _side_by_side()]
+    return [*scores, "validation error", "parameters", "kept epoch", "time (h:m:s)"]
+
+
+def comparison_cells(run: RunFiles) -> list[dict[str, Any]]:
+    """Returns a run's cells in the table of several, a cell for each of :func:`comparison_columns`."""
     row, seconds = kept_row(run), training_seconds(run)
     accuracy = to_float(row.get("test_accuracy")) if row else None
-    spread = {"value": None, "low": None, "high": None}
+    alone = (
+        number(None if accuracy is None else 1 - accuracy, 2, 100, " %"),
+        number(run.environment.get("trainable_parameters"), 0),
+        number(kept_epoch(run), 0),
+        None if seconds is None else {"text": format_duration(seconds), "value": repr(seconds)},
+    )
+    scores = [score(one.score, one.entry(run.metrics)) for one in _side_by_side()]
+    return scores + [{"value": value, "low": None, "high": None, "sd": None} for value in alone]
 
-    def alone(value: dict | None) -> dict[str, Any]:
-        return spread | {"value": value}
 
-    return [
-        score(upright["accuracy"], 2, 100, " %") if upright else None,
-        alone(number(rotated["accuracy"]["mean"], 2, 100, " %")) | {"sd": number(rotated["accuracy"]["sd"], 2, 100)}
-        if rotated else None,
-        *[score(upright[key], 3) if upright else None for key in ("roc_auc", "nll", "ece")],
-        alone(number(1 - accuracy, 2, 100, " %")) if accuracy is not None else None,
-        alone(number(run.environment.get("trainable_parameters"), 0)),
-        alone(number(kept_epoch(run), 0)),
-        alone({"text": format_duration(seconds), "value": repr(seconds)}) if seconds is not None else None,
-    ]  # fmt: skip
+def _side_by_side() -> list[metrics.Reading]:
+    return metrics.readings(lambda of: of.side_by_side)

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from radgal.config.keys import SECTIONS
+from radgal.evaluation.metrics import BOOTSTRAP, SCORES, WILSON, Score, value_of
 from radgal.report.charts import make_chart, make_series
 from radgal.report.savedrun import RunFiles, to_float
 from utils import format_duration
 
 MAX_TEXT = 160  # of a name on the page
-INTERVALS = {"wilson": "Wilson", "bootstrap": "bootstrap over sources"}
+INTERVALS = {WILSON: "Wilson", BOOTSTRAP: "bootstrap over sources"}
+ACCURACY = next(score for score in SCORES if score.key == "accuracy")
 
 
 def clean(text: Any, limit: int = MAX_TEXT) -> str:
@@ -33,14 +35,12 @@ def number(value: Any, decimals: int = 2, factor: float = 1, unit: str = "") -> 
     return {"text": f"{shown}{unit}", "value": repr(int(value) if value.is_integer() and decimals == 0 else value)}
 
 
-def score(of: Mapping[str, Any], decimals: int = 2, factor: float = 1, unit: str = "") -> dict[str, Any]:
-    """Returns a score of metrics.json with its interval, as numbers."""
-    return {
-        "value": number(of["value"], decimals, factor, unit),
-        "low": number(of.get("low"), decimals, factor),
-        "high": number(of.get("high"), decimals, factor),
-        "interval": INTERVALS.get(of.get("interval"), ""),
-    }
+def score(of: Score, entry: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns a score's entry in metrics.json, which older runs may lack, as numbers with interval and spread."""
+    entry = entry or {}
+    ends = {key: number(entry.get(key), of.decimals, of.factor) for key in ("low", "high", "sd")}
+    value = number(value_of(entry), of.decimals, of.factor, of.after)
+    return {"value": value, **ends, "interval": INTERVALS.get(entry.get("interval"), "")}
 
 
 def upright_scores(run: RunFiles) -> Mapping[str, Any]:
@@ -87,17 +87,20 @@ def summary(run: RunFiles) -> dict[str, Any]:
     words = [f"{network(run)}, trained on {dataset(run)}", classes, f"{side} px" if side else ""]
     cards = []
     if upright := upright_scores(run):
-        accuracy = score(upright["accuracy"], 2, 100, " %")
+        accuracy = score(ACCURACY, upright["accuracy"])
         cards.append({"label": "Test accuracy, upright", "number": accuracy["value"], "interval": accuracy,
                       "note": f"{upright['n_sources']} sources, 95 % interval"})  # fmt: skip
     if rotated := run.metrics.get("rotated"):
-        spread = number(rotated["accuracy"]["sd"], 2, 100)
-        mean, note = (
-            number(rotated["accuracy"]["mean"], 2, 100, " %"),
-            f"over {rotated['n_rotations']} random rotations",
+        accuracy = score(ACCURACY, rotated["accuracy"])
+        note = f"mean and spread over {rotated['n_rotations']} random rotations"
+        cards.append(
+            {
+                "label": "Test accuracy, rotated",
+                "number": accuracy["value"],
+                "spread": accuracy["sd"],
+                "note": note,
+            }
         )
-        cards.append({"label": "Test accuracy, rotated", "number": mean, "spread": spread,
-                      "note": f"mean and spread {note}"})  # fmt: skip
     row = kept_row(run)
     accuracy = to_float(row.get("test_accuracy")) if row else None
     if accuracy is not None:

@@ -28,7 +28,7 @@ import models
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
 from radgal.evaluation.forward import predict_logits, sample_dropout
-from radgal.evaluation.metrics import log_softmax
+from radgal.evaluation.probabilities import log_softmax
 from radgal.evaluation.rotation import sample_rotations
 from radgal.prediction import chunk
 from radgal.prediction import job as predictjob
