@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from radgal.data.datasets import Split
 from radgal.evaluation.forward import Device, predict_logits, sample_dropout
-from radgal.evaluation.intervals import binomial_error, proportion
+from radgal.evaluation.intervals import binomial_error, mean_and_sd, proportion
 from radgal.evaluation.metrics import SCORES, score_predictions
 from radgal.evaluation.probabilities import log_softmax, uncertainties
 from radgal.evaluation.scorer import check_predictions, reliability
@@ -54,8 +54,8 @@ def score_rotated(
         logits = predict_logits(model, test.images, mean, std, batch_size, device, (angles, None))
         check_predictions(logits, labels, len(classes))
         hits[i] = logits.argmax(axis=1) == labels
-    accuracy = _mean_and_sd(hits.mean(axis=1))
-    missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classes)}
+    accuracy = mean_and_sd(hits.mean(axis=1))
+    missed = {name: mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classes)}
     n = len(labels)
     low, high = (proportion(n * accuracy["mean"], n)[end] for end in ("low", "high"))
     result = {
@@ -73,11 +73,6 @@ def score_rotated(
         },
     }
     return result, hits
-
-
-def _mean_and_sd(values: np.ndarray) -> dict:
-    sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "sd": sd}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 N_RESAMPLES = 2000
@@ -47,3 +49,12 @@ def percentile_interval(values: np.ndarray) -> tuple[float | None, float | None]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def mean_and_sd(values: Sequence[float | None]) -> dict:
+    """Returns the mean and the standard deviation (k - 1) of what is defined; None where there is too little."""
+    there = np.array([value for value in values if value is not None], dtype=float)
+    return {
+        "mean": float(there.mean()) if len(there) else None,
+        "sd": float(there.std(ddof=1)) if len(there) > 1 else None,
+    }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from radgal.evaluation.intervals import N_RESAMPLES, percentile_interval, proportion, resample
-from radgal.evaluation.scorer import Predictions, Weighted, check_predictions
+from radgal.evaluation.scorer import Predictions, Weighted, check_predictions, positive_classes
 
 WILSON, BOOTSTRAP = "wilson", "bootstrap"  # kinds of interval
 UPRIGHT, ROTATED, DROPOUT = "upright", "rotated", "mc_dropout"  # conditions of a test, as metrics.json calls them
@@ -61,7 +61,7 @@ class Score:
         value, ends = value_of(entry), (entry.get("low"), entry.get("high"))
         if value is None:
             return "not defined"
-        interval = "" if None in ends else f"  [{', '.join(map(self.number, ends))}]"
+        interval = "" if None in ends else f" [{', '.join(map(self.number, ends))}]"
         return self.number(value) + self.after + interval
 
     def measure(self, whole: Weighted, drawn: Weighted) -> list[dict]:
@@ -91,11 +91,6 @@ def matthews_correlation(of: Weighted) -> np.ndarray:
     covariance = of.total * of.hits.sum(axis=1) - (of.true * of.predicted).sum(axis=1)
     variance, variance_predicted = (of.total**2 - (n**2).sum(axis=1) for n in (of.true, of.predicted))
     return _divide(covariance, np.sqrt(variance * variance_predicted))
-
-
-def positive_classes(n_classes: int) -> Sequence[int]:
-    """Returns the classes that are told from the rest in a ROC curve: the last of two, each of more."""
-    return [1] if n_classes == 2 else range(n_classes)
 
 
 def roc_area(of: Weighted) -> np.ndarray:
@@ -186,6 +181,7 @@ SCORES = (
         **SHOWN_UPRIGHT,
     ),
 )
+ACCURACY, ROC_AREA, ECE = ({score.key: score for score in SCORES}[key] for key in ("accuracy", "roc_auc", "ece"))
 CLASS_SCORES = (  # of each class
     Score("precision", "precision", "precision", lambda of: (of.hits, of.predicted), WILSON, unit="%", decimals=1),
     Score("recall", "recall", "recall", lambda of: (of.hits, of.true), WILSON, unit="%", decimals=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from radgal.config.config import Config
 from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
 from radgal.evaluation.gallery import save_gallery
-from radgal.evaluation.metrics import SCORES, readings
-from radgal.figures.plots import save_evaluation_figures
+from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
+from radgal.evaluation.scorer import roc_curves
+from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.files.tables import FORMATS, column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
 from utils import UserError, nearest, write_json
@@ -66,6 +68,17 @@ def test_run(
     save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
     return metrics
+
+
+def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
+    """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
+    upright, classes = metrics["upright"], metrics["classes"]
+    save_confusion(upright["confusion"], classes, folder / "confusion.png")
+    probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
+    area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
+    save_roc(folder / "roc.png", area, classes, roc_curves(np.asarray(table["label"]), probs))
+    error = f"{ECE.name} {ECE.text(upright['ece'])}"
+    save_reliability(folder / "reliability.png", error, upright["reliability"])
 
 
 def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Split, Split | None]:

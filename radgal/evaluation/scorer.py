@@ -8,6 +8,7 @@ each source was drawn for its interval, so that the thousands of resamples are a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -113,3 +114,22 @@ def reliability(probs: np.ndarray, labels: np.ndarray) -> list[dict]:
         }
         for b in np.unique(where).tolist()
     ]
+
+
+def positive_classes(n_classes: int) -> Sequence[int]:
+    """Returns the classes that are told from the rest in a ROC curve: the last of two, each of more."""
+    return [1] if n_classes == 2 else range(n_classes)
+
+
+def roc_curves(labels: np.ndarray, probs: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Returns the (false, true) positive rates of :func:`positive_classes`, by class, where they are defined.
+
+    Args:
+        labels: (N,) of 0..K-1.
+        probs: (N, K).
+    """
+    from sklearn.metrics import roc_curve
+
+    n_classes, there = probs.shape[1], np.unique(labels)
+    drawn = [k for k in positive_classes(n_classes) if k in there and len(there) > 1]
+    return {k: roc_curve(labels == k, probs[:, k])[:2] for k in drawn}

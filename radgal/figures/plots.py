@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.files.tables import column_name
 from utils import atomic_write
 
 if TYPE_CHECKING:
@@ -112,19 +111,6 @@ def _spans_decades(values: np.ndarray) -> bool:
     return len(values) > 0 and values.min() > 0 and values.max() / values.min() > 20
 
 
-def save_evaluation_figures(metrics: Mapping[str, Any], table: Any, folder: str | Path) -> None:
-    """Writes confusion.png, roc.png and reliability.png of an evaluated test set.
-
-    Args:
-        metrics, table: as ``evaluate.evaluate_test`` returns them.
-        folder: of the run.
-    """
-    folder = Path(folder)
-    save_confusion(metrics["upright"]["confusion"], metrics["classes"], folder / "confusion.png")
-    save_roc(table, metrics, folder / "roc.png")
-    save_reliability(metrics["upright"], folder / "reliability.png")
-
-
 def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], path: str | Path) -> None:
     """Writes the confusion matrix, rows true and columns predicted; shades are fractions of a row."""
     counts = np.asarray(confusion)
@@ -147,40 +133,33 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     save_figure(figure, path)
 
 
-def save_roc(table: Any, metrics: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the receiver operating characteristic: of the last of two classes, or of each against the rest."""
-    from sklearn.metrics import roc_curve
+def save_roc(
+    path: str | Path, title: str, classes: Sequence[str], curves: Mapping[int, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Writes receiver operating characteristics.
 
-    classes, labels = metrics["classes"], np.asarray(table["label"])
+    Args:
+        curves: (false, true) positive rates by the number of the class that counts as positive.
+    """
     figure = new_figure(4.4, 4.2)
-    axes = style(figure.add_subplot(), "", "false positive rate", "true positive rate")
+    axes = style(figure.add_subplot(), title, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1, label="chance")
-    for k in [1] if len(classes) == 2 else range(len(classes)):
-        positive = labels == k
-        if positive.any() and not positive.all():
-            fpr, tpr, _ = roc_curve(positive, np.asarray(table[column_name("prob", classes[k])]))
-            axes.plot(fpr, tpr, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
-    area = metrics["upright"]["roc_auc"]
-    if area["value"] is None:
-        axes.set_title("area not defined: a class has no test sources", fontsize=10)
-    else:
-        low_high = "" if area["low"] is None else f" [{area['low']:.3f}, {area['high']:.3f}]"
-        axes.set_title(f"area {area['value']:.3f}{low_high}", fontsize=10)
+    for k, (false, true) in curves.items():
+        axes.plot(false, true, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(frameon=False, loc="lower right")
     save_figure(figure, path)
 
 
-def save_reliability(scores: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the reliability diagram: accuracy against confidence in 15 bins, and how many sources are in each.
+def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, float]]) -> None:
+    """Writes the reliability diagram: accuracy against confidence in each bin, and how many sources are in it.
 
     Args:
-        scores: with ``reliability`` (as ``scorer.reliability`` gives it) and ``ece``.
+        bins: that are not empty: low, high, n, mean confidence and accuracy.
     """
-    bins = scores["reliability"]
     figure = new_figure(4.4, 4.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    style(top, f"expected calibration error {scores['ece']['value']:.3f}", "", "accuracy")
+    style(top, title, "", "accuracy")
     style(bottom, "", "confidence of the predicted class", "sources")
     middle = [(one["low"] + one["high"]) / 2 for one in bins]
     width = bins[0]["high"] - bins[0]["low"]

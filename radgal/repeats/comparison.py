@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radgal.evaluation.intervals import binomial_error, percentile_interval, resample
+from radgal.evaluation.intervals import binomial_error, mean_and_sd, percentile_interval, resample
 from radgal.evaluation.metrics import Reading, readings, value_of
 from radgal.figures.plots import save_learning_curves
 from radgal.files.tables import write_table
@@ -184,15 +184,6 @@ def check_runs(runs: list[dict]) -> list[dict]:
             raise UserError(f"{run['config']}, seed {run['seed']}: labels differ from those of {first['config']}")
         aligned.append(run)
     return aligned
-
-
-def mean_and_sd(values: Sequence[float | None]) -> dict:
-    """Returns the mean and the standard deviation (k - 1) of what is defined; None where there is too little."""
-    there = np.array([value for value in values if value is not None], dtype=float)
-    return {
-        "mean": float(there.mean()) if len(there) else None,
-        "sd": float(there.std(ddof=1)) if len(there) > 1 else None,
-    }
 
 
 def _summarize_config(name: str, runs: Sequence[dict], n: int) -> dict:

@@ -12,6 +12,7 @@ import numpy as np
 
 from radgal.evaluation import metrics
 from radgal.evaluation.gallery import choose_sources
+from radgal.evaluation.scorer import roc_curves
 from radgal.files.tables import column_name
 from radgal.report.charts import make_chart, make_series
 from radgal.report.runviews import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
@@ -94,17 +95,13 @@ def roc_series(run: RunFiles, label: str | None = None, color: int | None = None
     """Returns the receiver operating characteristic: of the last of two classes, or of each against the rest."""
     classes = run.metrics.get("classes", [])
     labels = np.array([int(row["label"]) for row in run.sources], dtype=int)
-    drawn = []
-    for k in [1] if len(classes) == 2 else range(len(classes)):
-        positive = labels == k
-        if positive.any() and not positive.all():
-            values = np.array([float(row[column_name("prob", classes[k])]) for row in run.sources])
-            order = np.argsort(-values, kind="stable")
-            last_of_ties = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)
-            hits, misses = np.cumsum(positive[order])[last_of_ties], np.cumsum(~positive[order])[last_of_ties]
-            x, y = (np.concatenate([[0], v / v[-1]]).tolist() for v in (misses, hits))
-            drawn.append(make_series(label or f"{clean(classes[k])} as positive", x, y, k if color is None else color))
-    return drawn
+    probs = np.array([[float(row[column_name("prob", name)]) for name in classes] for row in run.sources])
+    return [
+        make_series(
+            label or f"{clean(classes[k])} as positive", false.tolist(), true.tolist(), k if color is None else color
+        )
+        for k, (false, true) in roc_curves(labels, probs.reshape(len(labels), len(classes))).items()
+    ]
 
 
 def roc(run: RunFiles) -> dict[str, Any] | None:

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from radgal.config.keys import SECTIONS
-from radgal.evaluation.metrics import BOOTSTRAP, SCORES, WILSON, Score, value_of
+from radgal.evaluation.metrics import ACCURACY, BOOTSTRAP, WILSON, Score, value_of
 from radgal.report.charts import make_chart, make_series
 from radgal.report.savedrun import RunFiles, to_float
 from utils import format_duration
 
 MAX_TEXT = 160  # of a name on the page
 INTERVALS = {WILSON: "Wilson", BOOTSTRAP: "bootstrap over sources"}
-ACCURACY = next(score for score in SCORES if score.key == "accuracy")
 
 
 def clean(text: Any, limit: int = MAX_TEXT) -> str:

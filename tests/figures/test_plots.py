@@ -9,9 +9,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from radgal.evaluation import evaluate
+from radgal.evaluation import evaluate, results
 from radgal.figures import plots, poseplots
-from radgal.files.tables import column_name
 from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -68,7 +67,7 @@ def test_evaluation_figures(tmp_path, drawn):
     metrics, table = evaluate.evaluate_test(
         SmallNet(), make_split(), None, 0.5, 0.3, CLASSES, rotations=1, mc_samples=2
     )
-    plots.save_evaluation_figures(metrics, table, tmp_path)
+    results.save_evaluation_figures(metrics, table, tmp_path)
     for name in ("confusion", "roc", "reliability"):
         assert is_png(tmp_path / f"{name}.png")
     cells = [text.get_text().split("\n")[0] for text in drawn[0].axes[0].texts]
@@ -82,7 +81,7 @@ def test_evaluation_figures_with_a_class_missing(tmp_path, drawn):
     test = evaluate.Split(split.images, torch.zeros(6, dtype=torch.int64), split.names)
     classes = ("a", "b", "c")
     metrics, table = evaluate.evaluate_test(SmallNet(3), test, None, 0.5, 0.3, classes, rotations=1, mc_samples=2)
-    plots.save_evaluation_figures(metrics, table, tmp_path)
+    results.save_evaluation_figures(metrics, table, tmp_path)
     assert "not defined" in drawn[1].axes[0].get_title()
     assert [text.get_text() for text in drawn[0].axes[0].texts][3:] == ["-"] * 6
 
@@ -150,10 +149,8 @@ def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
 
 def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
     odd = ("a$^$", "b$_")  # mathematics to matplotlib, and not even that
-    table = {"label": np.array([0, 1]), **{column_name("prob", name): np.array([0.2, 0.8]) for name in odd}}
-    area = {"value": 1.0, "low": None, "high": None}
     plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
-    plots.save_roc(table, {"classes": odd, "upright": {"roc_auc": area}}, tmp_path / "roc.png")
+    plots.save_roc(tmp_path / "roc.png", "", odd, {1: (np.array([0.0, 1.0]), np.array([0.0, 1.0]))})
     samples, images = np.full((1, 2, 2), 0.5), np.zeros((1, 4, 4), np.uint8)
     poseplots.save_rotation(tmp_path / "r.png", "a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
     overlap, labels = np.array([0.1, 0.2]), np.array([0, 1])
