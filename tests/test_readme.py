@@ -16,7 +16,7 @@ from main import build_parser
 from radgal.config.keys import SECTIONS
 from radgal.data.datasets import DATASETS
 from radgal.layers.modelinfo import count_parameters
-from radgal.runs.folder import CSV_COLUMNS
+from radgal.training.loop import CSV_COLUMNS
 from tests.conftest import ROOT
 from tests.test_main import WRITTEN
 

@@ -32,6 +32,7 @@ def run(args) -> None:
     from radgal.evaluation import equivariance as measure
     from radgal.evaluation.results import relocated
     from radgal.runs.checkpoint import find, load_run
+    from radgal.runs.files import RunFile, written_by
 
     device = pick_device(args.device)
     networks, data_of, folders = {}, {}, []
@@ -57,8 +58,8 @@ def run(args) -> None:
     choices = dict(step_deg=args.step, device=device, quiet=False)
     rows = measure.run_equivariance(out, networks, images, normalization, **choices)
     print(measure.describe(rows))
-    print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
+    print(f"written to {out}: {written_by('equivariance')}")
     if out in folders:
         print(f"next: python main.py report {shlex.quote(str(out))}")
     else:
-        print(f"next: look at {out / 'equivariance.png'}")
+        print(f"next: look at {RunFile.EQUIVARIANCE_PNG.at(out)}")

@@ -20,9 +20,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> None:
     """Tests a trained run once, from its best checkpoint."""
     from radgal.evaluation import results
+    from radgal.runs.files import written_by
 
     run, device, out = open_run(args)
     options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     results.test_run(run, out, device=device, **options)
-    print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
+    print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

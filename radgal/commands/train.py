@@ -62,6 +62,7 @@ def run(args) -> Run:
     from radgal.figures import plots
     from radgal.runs import epochs, finetune, tensorboard
     from radgal.runs.checkpoint import load_run
+    from radgal.runs.files import RunFile
     from radgal.runs.folder import RunFolder
     from radgal.training import team
     from radgal.training.precision import choose_precision
@@ -114,8 +115,9 @@ def run(args) -> Run:
         folder.write_config(cfg)
         origin = epochs.provenance(images, device, precision) | {"started_from": progress.started_from}
         result = epochs.outcome(progress, kept.epoch, images, kept.model)
-        write_json(folder.path / "environment.json", environment() | origin | result)
-        plots.save_training_curves(progress.history, kept.epoch, folder.path)
+        write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
+        curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
+        plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = None
         if tested:
             metrics = results.test_run(kept, folder.path, device=device, say=say, training=images)
@@ -131,12 +133,13 @@ def _goes_on(cfg, folder) -> bool:
 
 def _is_done(tested, cfg, folder, images, precision) -> bool:
     """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
+    from radgal.runs.files import RunFile
     from radgal.runs.resume import differences, is_finished
 
-    state, last_written = folder.state(), "sources.fits" if tested else "environment.json"
+    state, last_written = folder.state(), RunFile.SOURCES_FITS if tested else RunFile.ENVIRONMENT
     if not is_finished(state, cfg, images.val is not None) or differences(state, cfg, images, precision):
         return False
-    return (folder.path / last_written).is_file()
+    return last_written.at(folder.path).is_file()
 
 
 def _finished_run(cfg, folder, device, *, tested: bool) -> Run:

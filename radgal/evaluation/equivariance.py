@@ -17,6 +17,7 @@ from radgal.evaluation.forward import Device
 from radgal.figures.poseplots import save_equivariance
 from radgal.files.tables import write_table
 from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
+from radgal.runs.files import RunFile
 from utils import UserError, progress
 
 
@@ -201,9 +202,9 @@ def run_equivariance(
         return Table({key: MaskedColumn([0 if row[key] is None else row[key] for row in rows],
                                         mask=[row[key] is None for row in rows]) for key in rows[0]})  # fmt: skip
 
-    write_table(as_table(rows), Path(folder) / "equivariance.csv")
-    write_table(as_table(summarize(rows)), Path(folder) / "equivariance_summary.csv")
-    save_equivariance(Path(folder) / "equivariance.png", curves)
+    write_table(as_table(rows), RunFile.EQUIVARIANCE.at(folder))
+    write_table(as_table(summarize(rows)), RunFile.EQUIVARIANCE_SUMMARY.at(folder))
+    save_equivariance(RunFile.EQUIVARIANCE_PNG.at(folder), curves)
     return rows
 
 

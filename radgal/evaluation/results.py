@@ -17,8 +17,9 @@ from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
-from radgal.files.tables import FORMATS, column_name, write_table
+from radgal.files.tables import column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
+from radgal.runs.files import RunFile
 from utils import UserError, nearest, write_json
 
 
@@ -60,9 +61,9 @@ def test_run(
     )
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
-    write_json(folder / "metrics.json", metrics)
-    for suffix in FORMATS:
-        write_table(table, folder / f"sources{suffix}")
+    write_json(RunFile.METRICS.at(folder), metrics)
+    for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
+        write_table(table, file.at(folder))
     confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
     save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
     save_evaluation_figures(metrics, table, folder)
@@ -73,12 +74,12 @@ def test_run(
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
     upright, classes = metrics["upright"], metrics["classes"]
-    save_confusion(upright["confusion"], classes, folder / "confusion.png")
+    save_confusion(upright["confusion"], classes, RunFile.CONFUSION.at(folder))
     probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
     area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
-    save_roc(folder / "roc.png", area, classes, roc_curves(np.asarray(table["label"]), probs))
+    save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
     error = f"{ECE.name} {ECE.text(upright['ece'])}"
-    save_reliability(folder / "reliability.png", error, upright["reliability"])
+    save_reliability(RunFile.RELIABILITY.at(folder), error, upright["reliability"])
 
 
 def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Split, Split | None]:
@@ -174,11 +175,11 @@ def finished_test(folder: Path, config: Config):
     from astropy.table import Table
 
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        table = Table.read(folder / "sources.ecsv", format="ascii.ecsv")
+        metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
+        table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
     except (OSError, ValueError):
         return None
-    before = Config.from_dict(read(folder / "best.pt")["config"])
+    before = Config.from_dict(read(RunFile.BEST.at(folder))["config"])
     if before != config:
         raise UserError(
             f"{folder} holds a finished run of another configuration (see its config.txt); give another --out"

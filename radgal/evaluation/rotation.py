@@ -21,6 +21,7 @@ from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
+from radgal.runs.files import RunFile, written_by
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
@@ -209,11 +210,12 @@ def run_rotation_test(
         raise UserError(f"--figures {max_figures}: must be 0 or more")
     folder = Path(folder)
     test = sample_rotations(model, split, mean, std, classes, **choices)
-    for stale in (*folder.glob("rotation_compare.*"), *folder.glob("rotation_figures/*.png")):
-        stale.unlink()
-    for name, rows in (("sources", summarize_sources(test)), ("poses", list_poses(test))):
-        write_table(_as_table(rows), folder / f"rotation_{name}.csv")
-    with atomic_write(folder / "rotation_samples.npz") as temporary, temporary.open("wb") as stream:
+    figures, compared = RunFile.ROTATION_FIGURES.at(folder), written_by("rotate --compare").split(", ")
+    for stale in (*figures.glob("*.png"), *(folder / name for name in compared)):
+        stale.unlink(missing_ok=True)
+    write_table(_as_table(summarize_sources(test)), RunFile.ROTATION_SOURCES.at(folder))
+    write_table(_as_table(list_poses(test)), RunFile.ROTATION_POSES.at(folder))
+    with atomic_write(RunFile.ROTATION_SAMPLES.at(folder)) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
             names=np.asarray(test.names),
@@ -226,7 +228,7 @@ def run_rotation_test(
         )
     order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
     for i in order.tolist():
-        draw_source(folder / "rotation_figures", test, split, i)
+        draw_source(figures, test, split, i)
     return test
 
 
@@ -260,7 +262,7 @@ def write_comparison(
     Returns:
         By index name, what :func:`compare` returns, without the single sources.
     """
-    folder, place = Path(folder), {name: j for j, name in enumerate(other.names)}
+    place = {name: j for j, name in enumerate(other.names)}
     rows = [(i, place[name]) for i, name in enumerate(test.names) if name in place]
     result, columns = {}, {}
     for key in ("overlap", "overlap_reflected"):
@@ -274,11 +276,11 @@ def write_comparison(
             f"{index}_other": theirs[[j for _, j in rows]],
             f"{index}_change": change,
         }
-    write_table(_as_table(columns), folder / "rotation_compare.csv")
-    write_json(folder / "rotation_compare.json", result)
+    write_table(_as_table(columns), RunFile.ROTATION_COMPARE_CSV.at(folder))
+    write_json(RunFile.ROTATION_COMPARE_JSON.at(folder), result)
     labels = test.labels[[i for i, _ in rows]]
     save_comparison(
-        folder / "rotation_compare.png",
+        RunFile.ROTATION_COMPARE_PNG.at(folder),
         np.asarray(columns["overlap_index"]),
         np.asarray(columns["overlap_index_other"]),
         names,

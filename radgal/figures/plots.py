@@ -65,14 +65,16 @@ def color_of(k: int) -> str:
     return COLORS[k % len(COLORS)]
 
 
-def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, folder: str | Path) -> None:
-    """Writes loss.png and error.png of a run, its kept epoch marked.
+def save_training_curves(
+    history: Sequence[Mapping[str, Any]], kept_epoch: int, loss_path: Path, error_path: Path
+) -> None:
+    """Writes loss and error of a run by epoch, its kept epoch marked.
 
     Args:
         history: a row per epoch: epoch, train_loss, train_accuracy, test_loss and test_accuracy ("test" is the
             validation set here, as in the csv; None without one).
         kept_epoch: epoch whose weights the run kept.
-        folder: of the run.
+        loss_path, error_path: of the two figures.
     """
     if not history:
         return
@@ -82,7 +84,7 @@ def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, 
         "training": 100 * (1 - _column(history, "train_accuracy")),
         "validation": 100 * (1 - _column(history, "test_accuracy")),
     }
-    for name, ylabel, curves in (("loss", "cross-entropy (nats)", loss), ("error", "error (%)", error)):
+    for path, ylabel, curves in ((loss_path, "cross-entropy (nats)", loss), (error_path, "error (%)", error)):
         figure = new_figure(6, 3.6)
         axes = style(figure.add_subplot(), "", "epoch", ylabel)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -90,12 +92,12 @@ def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, 
             if np.isfinite(values).any():
                 axes.plot(epochs, values, color=color_of(k), label=label, linewidth=1.2, marker=_dot(epochs))
         axes.axvline(kept_epoch, color=GRAY, linestyle="--", linewidth=1, label=f"kept: epoch {kept_epoch}")
-        if name == "loss" and _spans_decades(np.concatenate(list(curves.values()))):
+        if curves is loss and _spans_decades(np.concatenate(list(curves.values()))):
             axes.set_yscale("log")
-        elif name == "error":
+        elif curves is error:
             axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        save_figure(figure, Path(folder) / f"{name}.png")
+        save_figure(figure, path)
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:

@@ -16,11 +16,11 @@ from radgal.evaluation.scorer import roc_curves
 from radgal.files.tables import column_name
 from radgal.report.charts import make_chart, make_series
 from radgal.report.runviews import clean, kept_epoch, kept_row, number, score, training_seconds, upright_scores
-from radgal.report.savedrun import RunFiles, to_float
+from radgal.report.savedrun import SavedRun, to_float
 from utils import format_duration
 
 
-def scores(run: RunFiles) -> dict[str, Any] | None:
+def scores(run: SavedRun) -> dict[str, Any] | None:
     """Returns the tables of final numbers: of the whole test set, of each class, of dropout and calibration."""
     upright = upright_scores(run)
     if not upright:
@@ -73,7 +73,7 @@ def scores(run: RunFiles) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def confusion(run: RunFiles) -> dict[str, Any] | None:
+def confusion(run: SavedRun) -> dict[str, Any] | None:
     """Returns the confusion matrix: rows true, columns predicted; whether it is too wide for a third of the page."""
     upright = upright_scores(run)
     if not upright:
@@ -91,7 +91,7 @@ def confusion(run: RunFiles) -> dict[str, Any] | None:
     return {"classes": classes, "rows": rows, "wide": len(classes) > 4}
 
 
-def roc_series(run: RunFiles, label: str | None = None, color: int | None = None) -> list[dict[str, Any]]:
+def roc_series(run: SavedRun, label: str | None = None, color: int | None = None) -> list[dict[str, Any]]:
     """Returns the receiver operating characteristic: of the last of two classes, or of each against the rest."""
     classes = run.metrics.get("classes", [])
     labels = np.array([int(row["label"]) for row in run.sources], dtype=int)
@@ -104,7 +104,7 @@ def roc_series(run: RunFiles, label: str | None = None, color: int | None = None
     ]
 
 
-def roc(run: RunFiles) -> dict[str, Any] | None:
+def roc(run: SavedRun) -> dict[str, Any] | None:
     """Returns the chart of the receiver operating characteristic."""
     upright = upright_scores(run)
     if not upright or not run.sources:
@@ -121,7 +121,7 @@ def roc_chart(title: str, alt: str, series: Sequence[dict[str, Any]]) -> dict[st
                       x_range=unit, y_range=unit, diagonal=True, shape="square")  # fmt: skip
 
 
-def reliability(run: RunFiles) -> dict[str, Any] | None:
+def reliability(run: SavedRun) -> dict[str, Any] | None:
     """Returns the reliability diagram with the table of its bins."""
     bins = upright_scores(run).get("reliability")
     if not bins:
@@ -147,7 +147,7 @@ def reliability(run: RunFiles) -> dict[str, Any] | None:
     return {"chart": chart, "rows": rows}
 
 
-def gallery(run: RunFiles) -> dict[str, Any] | None:
+def gallery(run: SavedRun) -> dict[str, Any] | None:
     """Returns the misclassified and the most uncertain test sources, each with all that is known of it."""
     if not run.sources:
         return None
@@ -163,7 +163,7 @@ def gallery(run: RunFiles) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _source(run: RunFiles, row: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
+def _source(run: SavedRun, row: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
     ra, dec = to_float(row.get("ra_deg")), to_float(row.get("dec_deg"))
     facts = [
         ("position (J2000)", "not in the name" if ra is None or dec is None else sexagesimal(ra, dec)),
@@ -205,7 +205,7 @@ def sexagesimal(ra_deg: float, dec_deg: float) -> str:
     )
 
 
-def rotation(run: RunFiles) -> dict[str, Any] | None:
+def rotation(run: SavedRun) -> dict[str, Any] | None:
     """Returns the rotation test: mean overlap by angle, how two runs compare, the sources that depend on it most."""
     if not run.rotation_sources:
         return None
@@ -255,7 +255,7 @@ def _angle_step(angles: Sequence[float]) -> float:
     return 90 if span > 180 else 45 if span > 160 else 20 if span >= 60 else max(span / 4, 1)
 
 
-def equivariance(run: RunFiles) -> dict[str, Any] | None:
+def equivariance(run: SavedRun) -> dict[str, Any] | None:
     """Returns the equivariance errors: by angle, and as a table."""
     if not run.equivariance_summary:
         return None
@@ -293,7 +293,7 @@ def comparison_columns() -> list[str]:
     return [*scores, "validation error", "parameters", "kept epoch", "time (h:m:s)"]
 
 
-def comparison_cells(run: RunFiles) -> list[dict[str, Any]]:
+def comparison_cells(run: SavedRun) -> list[dict[str, Any]]:
     """Returns a run's cells in the table of several, a cell for each of :func:`comparison_columns`."""
     row, seconds = kept_row(run), training_seconds(run)
     accuracy = to_float(row.get("test_accuracy")) if row else None

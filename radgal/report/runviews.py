@@ -12,7 +12,7 @@ from typing import Any
 from radgal.config.keys import SECTIONS
 from radgal.evaluation.metrics import ACCURACY, BOOTSTRAP, WILSON, Score, value_of
 from radgal.report.charts import make_chart, make_series
-from radgal.report.savedrun import RunFiles, to_float
+from radgal.report.savedrun import SavedRun, to_float
 from utils import format_duration
 
 MAX_TEXT = 160  # of a name on the page
@@ -42,43 +42,43 @@ def score(of: Score, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"value": value, **ends, "interval": INTERVALS.get(entry.get("interval"), "")}
 
 
-def upright_scores(run: RunFiles) -> Mapping[str, Any]:
+def upright_scores(run: SavedRun) -> Mapping[str, Any]:
     """Returns the upright scores of the test set, empty without a test."""
     return run.metrics.get("upright", {})
 
 
-def kept_epoch(run: RunFiles) -> int | None:
+def kept_epoch(run: SavedRun) -> int | None:
     """Returns the epoch whose weights were kept, if a file says so."""
     epoch = to_float(run.environment.get("kept_epoch", run.metrics.get("epoch")))
     return None if epoch is None else int(epoch)
 
 
-def kept_row(run: RunFiles) -> dict[str, str] | None:
+def kept_row(run: SavedRun) -> dict[str, str] | None:
     """Returns the row of the kept epoch in history.csv."""
     kept = kept_epoch(run)
     return next((row for row in run.history if kept is not None and to_float(row["epoch"]) == kept), None)
 
 
-def network(run: RunFiles) -> str:
+def network(run: SavedRun) -> str:
     """Returns the network in words."""
     base, nrot = run.option("model", "base"), run.option("model", "nrot")
     return clean(base or "unknown network") + (f", N\u00a0=\u00a0{clean(nrot)}" if nrot is not None else "")
 
 
-def dataset(run: RunFiles) -> str:
+def dataset(run: SavedRun) -> str:
     """Returns the data set and its version in words."""
     name = run.environment.get("dataset") or run.metrics.get("dataset") or run.option("data", "dataset")
     version = run.environment.get("dataset_version") or run.metrics.get("version")
     return clean(name or "unknown data set") + (f" {clean(version)}" if version else "")
 
 
-def training_seconds(run: RunFiles) -> float | None:
+def training_seconds(run: SavedRun) -> float | None:
     """Returns how long the epochs took, in all."""
     seconds = [to_float(row.get("seconds")) for row in run.history]
     return sum(s for s in seconds if s is not None) if any(s is not None for s in seconds) else None
 
 
-def summary(run: RunFiles) -> dict[str, Any]:
+def summary(run: SavedRun) -> dict[str, Any]:
     """Returns the head of the report: one sentence, and the few numbers that matter most."""
     classes = " against ".join(clean(name) for name in run.metrics.get("classes", ()))
     side = run.option("training", "imsize")
@@ -123,7 +123,7 @@ def summary(run: RunFiles) -> dict[str, Any]:
             "has_test_set": run.environment.get("has_test_set", True)}  # fmt: skip
 
 
-def balance(run: RunFiles) -> dict[str, Any] | None:
+def balance(run: SavedRun) -> dict[str, Any] | None:
     """Returns how many sources of each class each part of the data has."""
     parts = {name: dict(counts) for name, counts in run.environment.get("class_counts", {}).items()}
     if upright := upright_scores(run):
@@ -144,12 +144,12 @@ def balance(run: RunFiles) -> dict[str, Any] | None:
     }
 
 
-def curves(run: RunFiles) -> list[dict[str, Any]]:
+def curves(run: SavedRun) -> list[dict[str, Any]]:
     """Returns the charts of loss and error by epoch."""
     return epoch_charts({"": run}, kept_epoch(run))
 
 
-def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[dict[str, Any]]:
+def epoch_charts(runs: Mapping[str, SavedRun], kept: int | None = None) -> list[dict[str, Any]]:
     """Returns the charts of loss and error by epoch, of one run (training too) or of several (validation only)."""
     several = len(runs) > 1
     parts = (("test", "validation"),) if several else (("train", "training"), ("test", "validation"))
@@ -181,7 +181,7 @@ def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[
     return charts
 
 
-def configuration(run: RunFiles) -> list[dict[str, Any]]:
+def configuration(run: SavedRun) -> list[dict[str, Any]]:
     """Returns the configuration, section by section: key, value, whether it is not the default, meaning."""
     sections = []
     for section, values in run.config.items():
@@ -195,7 +195,7 @@ def configuration(run: RunFiles) -> list[dict[str, Any]]:
     return sections
 
 
-def environment(run: RunFiles) -> list[tuple[str, str]]:
+def environment(run: SavedRun) -> list[tuple[str, str]]:
     """Returns what the run was made with."""
     shown = []
     for key, value in run.environment.items():

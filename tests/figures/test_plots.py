@@ -43,7 +43,7 @@ def history(n: int, validated: bool = True) -> list[dict]:
 
 
 def test_training_curves_show_the_history_and_the_kept_epoch(tmp_path, drawn):
-    plots.save_training_curves(history(5), 3, tmp_path)
+    plots.save_training_curves(history(5), 3, tmp_path / "loss.png", tmp_path / "error.png")
     assert is_png(tmp_path / "loss.png") and is_png(tmp_path / "error.png")
     loss, error = (figure.axes[0].get_lines() for figure in drawn)
     np.testing.assert_allclose(loss[1].get_ydata(), [1.2 / i for i in range(1, 6)])
@@ -53,7 +53,7 @@ def test_training_curves_show_the_history_and_the_kept_epoch(tmp_path, drawn):
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_short_histories_without_validation(tmp_path, drawn, n):
-    plots.save_training_curves(history(n, validated=False), n, tmp_path)
+    plots.save_training_curves(history(n, validated=False), n, tmp_path / "loss.png", tmp_path / "error.png")
     assert len(drawn) == (2 if n else 0)
     for figure in drawn:
         labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -131,7 +131,7 @@ def test_legends_of_many_curves_lie_on_none_of_them(tmp_path, drawn):
 
 
 def test_epochs_are_whole_numbers(tmp_path, drawn):
-    plots.save_training_curves(history(4), 3, tmp_path)
+    plots.save_training_curves(history(4), 3, tmp_path / "loss.png", tmp_path / "error.png")
     plots.save_learning_curves(tmp_path / "c.png", {"a": [history(4)]})
     assert len(drawn) == 3
     for axes in (axes for figure in drawn for axes in figure.axes):
