@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from tqdm.auto import tqdm
 
 from radgal.data.mirabest import MiraBest_full, parse_source_name
-from radgal.figures.plots import new_figure, save_figure
+from radgal.figures.style import new_figure, save_figure
 from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
 from utils import UserError
 

@@ -18,7 +18,7 @@ from radgal.data.datasets import Split
 from radgal.evaluation.forward import Device, sample_dropout
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.evaluation.probabilities import uncertainties
-from radgal.figures.poseplots import save_comparison, save_rotation
+from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
 from radgal.runs.files import RunFile, written_by
@@ -243,7 +243,7 @@ def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int
     published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
     title = f"{name}, {test.classes[test.labels[index]]}\nmean overlap index {published:.3f}, corrected {corrected:.3f}"
     names = [test.classes[k] for k in pair]
-    save_rotation(path, title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned)
+    save_rotation(path, PoseSamples(title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned))
     return path
 
 
@@ -278,16 +278,9 @@ def write_comparison(
         }
     write_table(_as_table(columns), RunFile.ROTATION_COMPARE_CSV.at(folder))
     write_json(RunFile.ROTATION_COMPARE_JSON.at(folder), result)
-    labels = test.labels[[i for i, _ in rows]]
-    save_comparison(
-        RunFile.ROTATION_COMPARE_PNG.at(folder),
-        np.asarray(columns["overlap_index"]),
-        np.asarray(columns["overlap_index_other"]),
-        names,
-        labels,
-        test.classes,
-        IMPROVED_BY,
-    )
+    index, against = (np.asarray(columns[key]) for key in ("overlap_index", "overlap_index_other"))
+    overlaps = Overlaps(index, against, names, test.labels[[i for i, _ in rows]], test.classes, IMPROVED_BY)
+    save_comparison(RunFile.ROTATION_COMPARE_PNG.at(folder), overlaps)
     return result
 
 

@@ -1,8 +1,4 @@
-"""Figures as PNG files, drawn from numbers that are saved elsewhere; nothing is computed by a network here.
-
-Figures are made without pyplot, so that those of a notebook stay as they are. Names of classes, sources and runs are
-drawn as they are (``parse_math=False``): to matplotlib, what stands between two $ is mathematics, or an error.
-"""
+"""Figures of a training run and its test, drawn from numbers that are saved elsewhere."""
 
 from __future__ import annotations
 
@@ -12,57 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils import atomic_write
+from radgal.figures.style import GRAY, color_of, legend_below, new_figure, save_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe & Ito 2008, Color Universal Design: told apart with any kind of color vision.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GRAY = "#777777"
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure, inches, that belongs to no window or notebook."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG, atomically."""
-    take_names_as_they_are(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
-def take_names_as_they_are(figure: Figure) -> None:
-    """Turns mathematics off in the legends, where it cannot be when they are made; to be called before a drawing."""
-    from matplotlib.legend import Legend
-
-    for legend in figure.findobj(Legend):
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-
-
-def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
-    """Returns the axes with its labels, a light grid and no box."""
-    axes.set_xlabel(xlabel, parse_math=False)
-    axes.set_ylabel(ylabel, parse_math=False)
-    axes.set_title(title, fontsize=10, parse_math=False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
-
-
-def color_of(k: int) -> str:
-    """Returns the color of the k-th class or run."""
-    return COLORS[k % len(COLORS)]
 
 
 def save_training_curves(
@@ -182,14 +131,6 @@ def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, f
     save_figure(figure, path)
 
 
-def legend_below(figure: Figure, axes: Axes, title: str) -> None:
-    """Puts the legend of ``axes`` under the whole figure, where no curve is."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 1 if max(map(len, labels), default=0) > 40 else 3
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels) or 1), frameon=False,
-                  fontsize=8, title=title, title_fontsize=8)  # fmt: skip
-
-
 def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
     """Writes validation loss and error by epoch: the mean over seeds, and a band of one standard deviation.
 
@@ -201,23 +142,27 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
     left, right = figure.subplots(1, 2)
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
+    for k, (name, runs) in enumerate(histories.items()):
+        label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+        _draw_mean(left, [_column(run, "test_loss") for run in runs], label, color_of(k))
+        _draw_mean(right, [100 * (1 - _column(run, "test_accuracy")) for run in runs], label, color_of(k))
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    for k, (name, runs) in enumerate(histories.items()):
-        for axes, key in ((left, "test_loss"), (right, "test_accuracy")):
-            n_epochs = max((len(run) for run in runs), default=0)
-            values = np.full((len(runs), n_epochs), np.nan)
-            for i, run in enumerate(runs):
-                values[i, : len(run)] = _column(run, key) if key == "test_loss" else 100 * (1 - _column(run, key))
-            there = np.isfinite(values)
-            epochs = np.arange(1, n_epochs + 1)[there.any(axis=0)]
-            values = np.ma.masked_invalid(values[:, there.any(axis=0)])
-            mean, n_there = values.mean(axis=0).filled(np.nan), values.count(axis=0)
-            label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
-            axes.plot(epochs, mean, color=color_of(k), linewidth=1.3, label=label)
-            if (n_there > 1).any():
-                sd = values.std(axis=0, ddof=1).filled(np.nan) if len(runs) > 1 else np.full(len(mean), np.nan)
-                axes.fill_between(epochs, mean - sd, mean + sd, color=color_of(k), alpha=0.2, linewidth=0)
     right.set_ylim(bottom=0)
     legend_below(figure, left, "mean and one standard deviation over seeds")
     save_figure(figure, path)
+
+
+def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, color: str) -> None:
+    """Draws the mean over curves that begin at epoch 1, each as long as it is, and their band."""
+    n_epochs = max(map(len, curves), default=0)
+    values = np.full((len(curves), n_epochs), np.nan)
+    for row, curve in zip(values, curves, strict=True):
+        row[: len(curve)] = curve
+    there = np.isfinite(values).any(axis=0)
+    epochs, values = np.arange(1, n_epochs + 1)[there], np.ma.masked_invalid(values[:, there])
+    mean = values.mean(axis=0).filled(np.nan)
+    axes.plot(epochs, mean, color=color, linewidth=1.3, label=label)
+    if (values.count(axis=0) > 1).any():
+        sd = values.std(axis=0, ddof=1).filled(np.nan)
+        axes.fill_between(epochs, mean - sd, mean + sd, color=color, alpha=0.2, linewidth=0)

@@ -20,8 +20,9 @@ import numpy as np
 
 from radgal.data.datasets import DATASETS
 from radgal.files.tables import file_name
-from radgal.report import resultviews, runviews
+from radgal.report import poseviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
+from radgal.report.values import clean
 from radgal.runs.files import RunFile
 from utils import UserError, atomic_write
 
@@ -40,9 +41,9 @@ PARTS: dict[str, Callable[[SavedRun], Any]] = {
     "roc": resultviews.roc,
     "reliability": resultviews.reliability,
     "curves": runviews.curves,
-    "gallery": resultviews.gallery,
-    "rotation": resultviews.rotation,
-    "equivariance": resultviews.equivariance,
+    "gallery": sourceviews.gallery,
+    "rotation": poseviews.rotation,
+    "equivariance": poseviews.equivariance,
     "balance": runviews.balance,
     "configuration": runviews.configuration,
     "environment": runviews.environment,
@@ -100,16 +101,16 @@ def describe_run(run: SavedRun, prefix: str, image_bytes: int) -> dict[str, Any]
     """
     page: dict[str, Any] = {
         "id": prefix,
-        "name": runviews.clean(run.name),
-        "folder": runviews.clean(run.folder.as_posix()),
+        "name": clean(run.name),
+        "folder": clean(run.folder.as_posix()),
     }
-    page["evaluate"] = runviews.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
+    page["evaluate"] = clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
     problems = list(run.problems)
     for name, view in PARTS.items():
         page[name], problem = attempt(view, run)
         if problem:
             problems.append(f"{name} is left out, its file holds something unexpected: {problem}")
-    page["problems"] = [runviews.clean(problem, 400) for problem in problems + stale_results(run)]
+    page["problems"] = [clean(problem, 400) for problem in problems + stale_results(run)]
     _add_images(run, page, image_bytes)
     return page
 
@@ -152,7 +153,7 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
         try:
             image = encode_figure(path) if path.is_file() else None
         except (OSError, ValueError, SyntaxError) as error:
-            page["problems"].append(runviews.clean(f"{path.name} cannot be read as an image: {error}", 400))
+            page["problems"].append(clean(f"{path.name} cannot be read as an image: {error}", 400))
             continue
         if image and len(image) > budget:
             n_left_out += 1
@@ -203,7 +204,7 @@ def _data_uri(picture: Any) -> str:
 
 def compare_runs(runs: Sequence[SavedRun]) -> dict[str, Any]:
     """Returns the table and the charts of several runs side by side, and whether their numbers may be compared."""
-    names = _distinct([runviews.clean(run.name, 60) for run in runs])
+    names = _distinct([clean(run.name, 60) for run in runs])
     columns, rows, roc_lines = resultviews.comparison_columns(), [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own part tells what is malformed

@@ -10,7 +10,7 @@ import torch
 from matplotlib.colors import to_rgba
 
 from radgal.evaluation import evaluate, results
-from radgal.figures import plots, poseplots
+from radgal.figures import plots, poseplots, style
 from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -19,7 +19,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved, in order."""
-    figures, save = [], plots.save_figure
+    figures, save = [], style.save_figure
     for module in (plots, poseplots):
         monkeypatch.setattr(module, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
@@ -92,7 +92,8 @@ def test_rotation_figure(tmp_path, drawn, n_poses):
     images = np.zeros((n_poses, 6, 6), dtype=np.uint8)
     angles, flips = np.arange(n_poses) * 5.0, np.arange(n_poses) > n_poses // 2
     title = "200_214.154+020.893_0.2474_0046.70, FRII\nmean overlap index 0.152, corrected 0.153"
-    poseplots.save_rotation(tmp_path / "r.png", title, angles, flips, samples, CLASSES, images)
+    shown = poseplots.PoseSamples(title, angles, flips, samples, CLASSES, images)
+    poseplots.save_rotation(tmp_path / "r.png", shown)
     assert is_png(tmp_path / "r.png")
     top, bottom = drawn[0].axes
     np.testing.assert_allclose(top.collections[1].get_offsets()[:, 1], samples[..., 1].ravel())
@@ -140,7 +141,8 @@ def test_epochs_are_whole_numbers(tmp_path, drawn):
 
 def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     overlap, labels = np.array([0.5, 0.1, 0.3]), np.array([0, 1, 1])
-    poseplots.save_comparison(tmp_path / "c.png", overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    shown = poseplots.Overlaps(overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    poseplots.save_comparison(tmp_path / "c.png", shown)
     left, right = drawn[0].axes
     bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
     assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}
@@ -152,9 +154,11 @@ def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
     plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
     plots.save_roc(tmp_path / "roc.png", "", odd, {1: (np.array([0.0, 1.0]), np.array([0.0, 1.0]))})
     samples, images = np.full((1, 2, 2), 0.5), np.zeros((1, 4, 4), np.uint8)
-    poseplots.save_rotation(tmp_path / "r.png", "a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
+    shown = poseplots.PoseSamples("a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
+    poseplots.save_rotation(tmp_path / "r.png", shown)
     overlap, labels = np.array([0.1, 0.2]), np.array([0, 1])
-    poseplots.save_comparison(tmp_path / "o.png", overlap, overlap, ("a$^$", "b"), labels, odd, 0.01)
+    shown = poseplots.Overlaps(overlap, overlap, ("a$^$", "b"), labels, odd, 0.01)
+    poseplots.save_comparison(tmp_path / "o.png", shown)
     curve = {"angle_deg": [0.0], "equivariance_error": [0.0], "invariance_error": [0.0], "is_element": [True]}
     poseplots.save_equivariance(tmp_path / "e.png", {"a$^$": curve})
     plots.save_learning_curves(tmp_path / "l.png", {"a$^$": [history(3)]})
