@@ -286,8 +286,8 @@ def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0) -> dic
             temporary.write_text(text, encoding="utf-8")
     for name, rows in (("repeat", tables.config_rows(summary)), ("repeat_pairs", tables.pair_rows(summary))):
         if rows:
-            write_table(Table({key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}),
-                        folder / f"{name}.csv")  # fmt: skip
+            columns = {key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}
+            write_table(Table(columns), folder / f"{name}.csv")
     histories = {name: [run["history"] for run in runs if run["config"] == name] for name in _config_names(runs)}
     save_learning_curves(folder / "learning_curves.png", histories)
     return summary
