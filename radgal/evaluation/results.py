@@ -135,7 +135,7 @@ def describe(metrics: dict) -> str:
             f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
         )
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
-        lines += [f"  {score.name:{width}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
+        lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines)
 
 

@@ -68,7 +68,7 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     n = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, n, out=np.zeros(counts.shape), where=n > 0)
     size = 1.7 + 0.9 * len(classes)
-    figure = new_figure(size + 0.4, size)
+    figure = new_figure(size + 0.7, size)
     axes = figure.add_subplot()
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):

@@ -153,7 +153,8 @@ def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
     style(axes, counts, "source, in order of change", "change of the mean overlap index")
     place = np.arange(len(change))
     for name, (color, chosen) in kinds.items():
-        axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
+        if chosen.any():  # bars that are none would have another color in the legend
+            axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
     axes.legend(frameon=False, loc="upper left")
     axes.axhline(0, color="black", linewidth=0.6)
 

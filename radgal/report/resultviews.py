@@ -31,7 +31,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
     scaled = temperature["scaled"] if temperature else {}
     rows = [
         {
-            "name": _first_upper(of.name),
+            "name": of.name[0].upper() + of.name[1:],
             "key": of.key,
             "upright": score(of, upright.get(of.key)),
             "mc": score(of, mc.get(of.key)),
@@ -43,7 +43,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "intervals": _intervals(rows),
         "smaller_is_better": ", ".join(of.name for of in metrics.SCORES if not of.larger_is_better),
         "rows": rows,
-        "class_scores": [_first_upper(of.name) for of in metrics.CLASS_SCORES],
+        "class_scores": [of.name for of in metrics.CLASS_SCORES],
         "per_class": _class_rows(run, upright["per_class"]),
         "mc_samples": mc["mc_samples"] if mc else None,
         "entropies": [(label, number(mc[f"mean_{key}"], 4, 1, " nats")) for key, label in ENTROPIES.items() if mc],
@@ -74,10 +74,6 @@ def _intervals(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["upright"]["low"]:
             by_kind.setdefault(row["upright"]["interval"], []).append(of.name)
     return "; ".join(f"{kind} for {', '.join(names)}" for kind, names in by_kind.items() if kind)
-
-
-def _first_upper(name: str) -> str:
-    return name[0].upper() + name[1:]
 
 
 def confusion(run: SavedRun) -> dict[str, Any] | None:

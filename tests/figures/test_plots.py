@@ -149,6 +149,25 @@ def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     assert not {color for _, color in bars.values()} & {to_rgba(line.get_color()) for line in left.get_lines()[:2]}
 
 
+def test_a_kind_of_change_that_no_source_has_is_not_in_the_legend(tmp_path, drawn):
+    overlap, labels = np.array([0.5, 0.1]), np.array([0, 1])
+    poseplots.save_comparison(
+        tmp_path / "c.png", poseplots.Overlaps(overlap, overlap, ("a", "b"), labels, CLASSES, 0.01)
+    )
+    right = drawn[0].axes[1]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["neither"]
+    assert right.get_title() == "0 improved, 0 worsened, 2 neither"
+
+
+@pytest.mark.parametrize("classes", [("FRI", "FRII"), ("a rather long name", "b"), tuple("abcdefghij")], ids=len)
+def test_the_labels_of_a_confusion_matrix_are_whole(tmp_path, drawn, classes):
+    plots.save_confusion(50 * np.eye(len(classes), dtype=int), classes, tmp_path / "c.png")
+    figure, axes = drawn[0], drawn[0].axes[0]
+    for text in (axes.yaxis.label, axes.xaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1 and 0 <= box.y0 < box.y1 <= figure.bbox.y1
+
+
 def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
     odd = ("a$^$", "b$_")  # mathematics to matplotlib, and not even that
     plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
