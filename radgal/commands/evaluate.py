@@ -22,8 +22,7 @@ def run(args) -> None:
     from radgal.evaluation import results
     from radgal.runs.files import written_by
 
-    run, device, out = open_run(args)
-    options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
-    results.test_run(run, out, device=device, **options)
+    run, out = open_run(args)
+    results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

@@ -18,18 +18,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Exports a trained run from its best checkpoint."""
-    from dataclasses import replace
     from pathlib import Path
 
-    import models
-    from radgal.evaluation.results import relocated
+    from radgal import api
     from radgal.prediction import export
-    from radgal.runs.checkpoint import load_run
     from radgal.runs.files import RunFile, written_by
-    from utils import UserError, pick_device
+    from utils import UserError
 
-    trained = load_run(args.run, models.build_from_config, pick_device("cpu"))
-    trained = replace(trained, config=relocated(trained.config, args.datadir))
+    trained = api.open_run(args.run, device="cpu", datadir=args.datadir)
     file = {"torch": RunFile.EXPORTED_TORCH, "onnx": RunFile.EXPORTED_ONNX}[args.format]
     path = Path(args.out) if args.out else file.at(trained.folder)
     if path.name in written_by("train").split(", "):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radgal.commands import train
 from radgal.commands.common import add_overrides, add_workers, read_config
 from utils import UserError
 
@@ -78,6 +77,8 @@ def plan_runs(args) -> list[Task]:
 
 def train_task(task: Task) -> None:
     """Trains and tests one run, going on with what is there; a finished run is left alone."""
+    from radgal import api
+
     if task.is_finished(read_config(task.config, task.overrides)):
         return
     again = task.is_begun()
@@ -87,8 +88,7 @@ def train_task(task: Task) -> None:
             task.folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(task.log.open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
-        options = dict(dry_run=False, resume=again, force=False, no_test=False)
-        done = train.run(Namespace(config=task.config, set=task.overrides, **options))
+        done = api.train(task.config, overrides=task.overrides, resume=again)
     if done.metrics is None:
         raise UserError(
             f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "

@@ -13,7 +13,8 @@ from radgal.evaluation import evaluate, metrics, results
 from radgal.evaluation.scorer import Predictions, Weighted
 from radgal.repeats import comparison
 from radgal.report.page import write_report
-from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
+from tests.evaluation.test_evaluate import SmallNet, make_split
+from tests.networks import classifier_of
 from utils import write_json
 
 
@@ -102,7 +103,7 @@ def test_a_new_row_is_computed_written_and_shown_wherever_scores_are(tmp_path, m
     row = metrics.Score("kappa", "agreement", "Kappa", kappa, decimals=1, on_console=up, side_by_side=up, in_table=up)
     monkeypatch.setattr(metrics, "SCORES", (*metrics.SCORES, row))
     torch.manual_seed(0)
-    found, table = evaluate.evaluate_test(SmallNet(), make_split(), None, 0.5, 0.3, CLASSES, rotations=1, mc_samples=2)
+    found, table = evaluate.evaluate_test(classifier_of(SmallNet()), make_split(), None, rotations=1, mc_samples=2)
     value = found["upright"]["kappa"]["value"]
     assert f"agreement {value:.1f}" in " ".join(results.describe(found | {"dataset": "x", "version": "v"}).split())
 
@@ -122,7 +123,7 @@ def test_a_new_row_is_computed_written_and_shown_wherever_scores_are(tmp_path, m
 def test_results_of_before_a_score_was_there_can_be_read(tmp_path):
     torch.manual_seed(0)
     found, table = evaluate.evaluate_test(
-        SmallNet(), make_split(), make_split(8, seed=1, prefix="val"), 0.5, 0.3, CLASSES, rotations=1, mc_samples=2
+        classifier_of(SmallNet()), make_split(), make_split(8, seed=1, prefix="val"), rotations=1, mc_samples=2
     )
     for part in ("upright", "mc_dropout"):
         for key in ("mcc", "balanced_accuracy"):

@@ -43,6 +43,7 @@ from radgal.data.imagetable import ImageTable
 from radgal.files import archives
 from radgal.images import mosaic
 from radgal.images.fits import read_fits
+from radgal.images.preparation import Preparation
 from radgal.images.reading import read_image
 from radgal.prediction import catalog
 from radgal.runs import checkpoint
@@ -166,7 +167,7 @@ def network(name: str = "CNSteerableLeNet") -> bytes:
         }
     )
     torch.manual_seed(0)
-    model = models.build_from_config(config, ("FRI", "FRII"), 0.0, 1.0)
+    model = models.build_from_config(config, ("FRI", "FRII"), Preparation(0.0, 1.0, imsize=config.training.imsize))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": 0.003}
     content |= {"std": 0.03, "model": model.state_dict(), "epoch": 3, "seed": 42, "history": [{"epoch": 1}]}
     stream = io.BytesIO()
@@ -175,7 +176,7 @@ def network(name: str = "CNSteerableLeNet") -> bytes:
 
 
 def check_network(path: Path) -> None:
-    run = checkpoint.load_run(path, models.build_from_config, torch.device("cpu"))
+    run = checkpoint.load_run(path, torch.device("cpu"))
     side = run.config.training.imsize + run.config.data.pad
     with torch.no_grad():
         assert run.model(torch.zeros(1, 1, side, side)).shape == (1, len(run.classes))

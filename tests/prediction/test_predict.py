@@ -26,13 +26,13 @@ from astropy.wcs import WCS
 import main
 import models
 from radgal.config.config import Config, load_config
-from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
-from radgal.evaluation.forward import predict_logits, sample_dropout
+from radgal.data.datasets import MiraBest_full, preparation_of
+from radgal.data.splits import Split
 from radgal.evaluation.probabilities import log_softmax
 from radgal.evaluation.rotation import sample_rotations
+from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.prediction import chunk
 from radgal.prediction import job as predictjob
-from radgal.prediction.inputs import Preparation, preparation_of
 from radgal.runs import checkpoint
 from tests.conftest import ROOT
 from tests.images.test_fits import a_field
@@ -58,7 +58,7 @@ def make_run(folder: Path, *, seed=0, imsize=18, base="VanillaLeNet", classes=CL
     path.write_text(CONFIG.format(base=base, imsize=imsize))
     config = load_config(path)
     torch.manual_seed(seed)
-    model = models.build_from_config(config, classes, 0.0031, std)
+    model = models.build_from_config(config, classes, preparation_of(config, 0.0031, std))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": list(classes), "mean": 0.0031}
     content |= {"std": std, "model": model.state_dict(), "epoch": 1, "seed": seed, "history": []}
     checkpoint.save(folder / "best.pt", content | changes)
@@ -134,8 +134,8 @@ def test_fits_cutouts_give_what_the_data_set_gives(mirabest, real_data, tmp_path
     run, paths, pixels = mirabest
     rows = go(run, real_data / "fits", "--mc-samples", 20, out=tmp_path / "c.csv")
     assert [row["path"] for row in rows] == [str(path) for path in paths]
-    trained = checkpoint.load_run(run, models.build_from_config, torch.device("cpu"))
-    logits = predict_logits(trained.model, crop_and_pad(pixels, 150), trained.mean, trained.std)
+    trained = checkpoint.load_run(run, torch.device("cpu"))
+    logits = trained.logits(crop_and_pad(pixels, 150))
     probs = np.exp(log_softmax(logits))
     np.testing.assert_allclose(numbers(rows, "prob_FRI", "prob_FRII"), probs, atol=1e-6, rtol=0)
     assert len(np.unique(probs.round(4), axis=0)) > 15
@@ -190,9 +190,9 @@ def test_numbers_do_not_depend_on_batches_parts_or_neighbors(run_folder, tmp_pat
 def test_dropout_passes_are_those_of_the_evaluation(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 3)
     rows = go(run_folder, images, "--mc-samples", 3000, out=tmp_path / "c.csv")
-    trained = checkpoint.load_run(run_folder, models.build_from_config, torch.device("cpu"))
+    trained = checkpoint.load_run(run_folder, torch.device("cpu"))
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
-    passes = sample_dropout(trained.model, crop_and_pad(pixels, 18), trained.mean, trained.std, 3000)
+    passes = trained.dropout_samples(crop_and_pad(pixels, 18), 3000)
     found = numbers(rows, "prob_mean_FRI", "prob_sd_FRI")
     standard_error = passes[..., 0].std(0) * (2 / 3000) ** 0.5
     assert (np.abs(found[:, 0] - passes[..., 0].mean(0)) < 5 * standard_error).all()
@@ -226,10 +226,10 @@ def test_runs_and_rotations_are_averaged(run_folder, tmp_path) -> None:
 def test_the_overlap_index_is_that_of_the_rotation_test(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 2)
     rows = go(run_folder, images, "--mc-samples", 2000, "--overlap", out=tmp_path / "c.csv")
-    trained = checkpoint.load_run(run_folder, models.build_from_config, torch.device("cpu"))
+    trained = checkpoint.load_run(run_folder, torch.device("cpu"))
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
     split = Split(crop_and_pad(pixels, 18), torch.zeros(2, dtype=torch.int64), ("a", "b"))
-    test = sample_rotations(trained.model, split, trained.mean, trained.std, CLASSES, mc_samples=2000)
+    test = sample_rotations(trained, split, mc_samples=2000)
     np.testing.assert_allclose(numbers(rows, "overlap_index")[:, 0], test.overlap.mean(1), atol=0.03)
     np.testing.assert_allclose(
         numbers(rows, "overlap_index_reflected")[:, 0], test.overlap_reflected.mean(1), atol=0.05
@@ -419,10 +419,10 @@ def test_parts_are_known_by_their_request_until_the_last_is_removed(tmp_path, mo
 
 def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, tmp_path) -> None:
     images = [str(path) for path in sorted(save_images(tmp_path / "images", 5).glob("*"))]
-    settings = chunk.open_settings([str(run_folder)], models.build_from_config, mc_samples=3, device="cpu")
+    settings = chunk.open_settings([str(run_folder)], mc_samples=3, device="cpu")
     job = predictjob.plan(settings, images, tmp_path / "c.csv", part_rows=2)
     predictjob.begin(job, resume=False)
-    tasks = [pickle.dumps((settings, chunk, models.build_from_config)) for chunk in job.chunks()]
+    tasks = [pickle.dumps((settings, chunk)) for chunk in job.chunks()]
     for task in [*reversed(tasks), tasks[0]]:
         chunk.predict_chunk(*pickle.loads(task))
     before = {path: path.stat().st_mtime_ns for path in job.folder.glob("part-*")}
@@ -432,9 +432,7 @@ def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, 
     assert [row["path"] for row in rows_of(tmp_path / "c.csv")] == images
     changed = dataclasses.replace(settings.members[0], sha256="0")
     with pytest.raises(UserError, match="has changed"):
-        chunk.predict_chunk(
-            dataclasses.replace(settings, members=(changed,)), next(job.chunks()), models.build_from_config
-        )
+        chunk.predict_chunk(dataclasses.replace(settings, members=(changed,)), next(job.chunks()))
 
 
 # Bad input
@@ -611,7 +609,8 @@ def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
     own = load_config(make_run(tmp_path / "r") / "small.txt").to_dict()
     own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
     own["training"] |= {"imsize": 200}
-    assert preparation_of(Config.from_dict(own)) == Preparation("mirabest_v2", 200, 5.0, 200, 0)
+    how = Preparation(0.1, 0.2, imsize=200, recipe="mirabest_v2", native_size=200, pixel_scale_arcsec=5.0)
+    assert preparation_of(Config.from_dict(own), 0.1, 0.2) == how
 
 
 def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:
