@@ -13,6 +13,7 @@ from radgal.evaluation import evaluate, metrics, results
 from radgal.evaluation.scorer import Predictions, Weighted
 from radgal.repeats import comparison
 from radgal.report.page import write_report
+from tests.conftest import ROOT
 from tests.evaluation.test_evaluate import SmallNet, make_split
 from tests.networks import classifier_of
 from utils import write_json
@@ -90,6 +91,11 @@ def test_keys_of_scores_are_distinct_and_their_places_are_known():
     for place in ("on_console", "side_by_side", "in_table", "in_csv"):
         for one in metrics.readings(lambda of, place=place: getattr(of, place)):
             assert one.condition in metrics.IN_KEYS
+
+
+def test_every_score_is_explained_in_the_docs():
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8").split("| score |")[1].split("\n\n")[0]
+    assert [of.name for of in (*metrics.SCORES, *metrics.CLASS_SCORES) if of.name not in text] == []
 
 
 def test_a_new_row_is_computed_written_and_shown_wherever_scores_are(tmp_path, monkeypatch):
