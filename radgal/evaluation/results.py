@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from radgal.config.config import Config
+from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
-from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
+from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves

@@ -17,7 +17,7 @@ from typing import Any
 from radgal.config.ini import parse_literal, read_ini
 from radgal.evaluation.gallery import read_gallery
 from radgal.runs.files import RunFile
-from utils import UserError
+from utils import UserError, reason_of
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
 OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT)  # at least one of them
@@ -85,8 +85,7 @@ def _fill(found: SavedRun, attribute: str, path: Path, reader: Callable[[Path], 
             raise ValueError(f"is larger than {MAX_BYTES // 2**20} MiB")
         setattr(found, attribute, reader(path))
     except Exception as error:  # csv, JSON, zip, zlib and NumPy each raise kinds of their own on damaged files
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        found.problems.append(f"{path.name} cannot be read: {reason}")
+        found.problems.append(f"{path.name} cannot be read: {reason_of(error)}")
 
 
 def read_csv(path: Path) -> Rows:

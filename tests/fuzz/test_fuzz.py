@@ -37,7 +37,7 @@ from PIL import Image as PillowImage
 import models
 from radgal.config.config import Config, load_config
 from radgal.data.base import read_batch
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import class_counts
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable
 from radgal.files import archives
@@ -46,6 +46,7 @@ from radgal.images.fits import read_fits
 from radgal.images.preparation import Preparation
 from radgal.images.reading import read_image
 from radgal.prediction import catalog
+from radgal.prediction.positions import read_positions
 from radgal.runs import checkpoint
 from tests.conftest import DATA, ROOT
 from utils import UserError
@@ -277,9 +278,7 @@ def config() -> bytes:
 
 
 def check_config(path: Path) -> None:
-    known = dict(
-        models=models.needs_nrot(), datasets={name: len(dataset.classes) for name, dataset in DATASETS.items()}
-    )
+    known = dict(models=models.needs_nrot(), datasets=class_counts())
     cfg = load_config(path, **known)
     assert Config.from_dict(cfg.to_dict()) == cfg
 
@@ -402,7 +401,7 @@ def positions(kind: str) -> bytes:
 
 
 def check_positions(path: Path) -> None:
-    found = mosaic.read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
+    found = read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
     assert found and all(type(number) is float for place in found for number in (place.ra_deg, place.dec_deg))
 
 
@@ -430,7 +429,7 @@ def check_labels(path: Path) -> None:
         for i in range(6):
             (path.parent / f"{i}.png").unlink()
     assert table.data.shape == (len(table.names), 20, 20) and table.data.dtype == torch.uint8
-    assert table.targets.max() < len(table.classes) and all(name.isprintable() for name in table.classes)
+    assert max(table.targets) < len(table.classes) and all(name.isprintable() for name in table.classes)
 
 
 PICKLE = (b"M\xe8\x03", b"J\xff\xff\xff\x7f", b"K\x00", b"K\x01", b"X\x03\x00\x00\x00std", b"cos\nsystem\n", b"R", b"b")
@@ -699,11 +698,10 @@ def test_a_pickle_of_ten_bytes_cannot_ask_for_gigabytes() -> None:
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=lambda pack: pack.__module__)
 def test_files_that_unpack_without_bound_are_refused(pack, tmp_path: Path, monkeypatch) -> None:
     """Whatever its name, astropy would unpack what looks packed."""
-    from radgal.images import fits
+    from radgal.files import packing
 
-    monkeypatch.setattr(fits, "MAX_RATIO", 2)
-    monkeypatch.setattr(fits, "MAX_UNPACKED_BYTES", 1 << 20)
-    monkeypatch.setattr(fits, "MAX_PIXELS", 100)
+    monkeypatch.setattr(packing, "MAX_RATIO", 2)
+    monkeypatch.setattr(packing, "MAX_UNPACKED_BYTES", 1 << 20)
     packed = pack(fits_bytes() + bytes(70 << 20))
     for name, read in (
         ("a.fits", lambda path: read_fits(path, max_pixels=100)),
