@@ -10,7 +10,7 @@ import torch
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from benchmarks.trainer import Trainer
-from radgal.figures.plots import GRAY, color_of, new_figure, save_figure, style
+from radgal.figures.style import GRAY, color_of, new_figure, save_figure, style
 from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import background_value
 from radgal.training.precision import choose_precision

@@ -27,6 +27,7 @@ from radgal.prediction.catalog import join_parts
 from radgal.prediction.chunk import open_settings
 from radgal.runs import epochs, finetune, tensorboard
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
+from radgal.runs.files import RunFile
 from radgal.runs.folder import RunFolder
 from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
@@ -213,8 +214,9 @@ class _Training:
         folder.write_config(cfg)
         origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
-        write_json(folder.path / "environment.json", environment() | origin | result)
-        plots.save_training_curves(progress.history, kept.epoch, folder.path)
+        write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
+        curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
+        plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         make_report(folder.path, say)
         print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
@@ -237,22 +239,23 @@ class _Training:
 
     def _is_done(self) -> bool:
         """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
-        state, last_written = self.folder.state(), "sources.fits" if self.test else "environment.json"
+        state, last_written = self.folder.state(), RunFile.SOURCES_FITS if self.test else RunFile.ENVIRONMENT
         if not is_finished(state, self.cfg, self.images.val is not None):
             return False
         if differences(state, self.cfg, self.images, self.precision):
             return False
-        return (self.folder.path / last_written).is_file()
+        return last_written.at(self.folder.path).is_file()
 
     def _finished_run(self) -> Run:
         """Returns a run of before as if it had just ended."""
-        kept, path, metrics = open_run(self.folder.best, device=str(self.device)), self.folder.path, None
+        kept, metrics = open_run(self.folder.best, device=str(self.device)), None
         if self.test:
+            path = RunFile.METRICS.at(self.folder.path)
             try:
-                metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+                metrics = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError, RecursionError) as error:
                 raise UserError(
-                    f"{path / 'metrics.json'} cannot be read ({error}); python main.py evaluate {path} makes it again"
+                    f"{path} cannot be read ({error}); python main.py evaluate {self.folder.path} makes it again"
                 ) from None
         return self._run(kept, self.folder.state()["history"], metrics)
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from radgal.classifier import Classifier, only_dropout, softmax
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import uncertainties
+from radgal.evaluation.probabilities import uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.files.tables import column_name
 from radgal.images.preparation import Preparation

@@ -28,7 +28,7 @@ import models
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import MiraBest_full, preparation_of
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import log_softmax
+from radgal.evaluation.probabilities import log_softmax
 from radgal.evaluation.rotation import sample_rotations
 from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.prediction import chunk

@@ -17,10 +17,10 @@ import pytest
 
 import main
 from radgal.evaluation.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
-from radgal.report.charts import make_chart, make_series, thin, ticks
-from radgal.report.resultviews import sexagesimal
+from radgal.report.charts import Axis, make_chart, make_series, thin, ticks
 from radgal.report.runviews import epoch_charts
 from radgal.report.savedrun import read_run
+from radgal.report.sourceviews import sexagesimal
 from tests.test_main import CONFIG, read_once  # noqa: F401
 from utils import UserError
 
@@ -319,7 +319,9 @@ def test_ten_classes_are_told_apart(copy: Path) -> None:
     drawn = [attrs["class"] for attrs in page.all("path") if attrs.get("data-label", "").endswith("as positive")]
     assert len(drawn) == len(set(drawn)) == 10
     assert "the two most probable classes" in page.text
-    assert "bootstrap over sources for negative log-likelihood, Brier score" in page.text  # the ROC area has none
+    intervals = page.text.split("Intervals: ")[1].split(". Smaller")[0]
+    assert "bootstrap over sources for " in intervals and "negative log-likelihood, Brier score" in intervals
+    assert "ROC area" not in intervals  # it has none
 
 
 def test_epochs_are_whole_numbers(run: Path) -> None:
@@ -329,9 +331,8 @@ def test_epochs_are_whole_numbers(run: Path) -> None:
 
 def test_the_kept_epoch_is_written_above_the_curves() -> None:
     series = [make_series("s", [1, 2, 3], [5.0, 3.0, 5.0])]
-    _, top, _, height = map(
-        float, make_chart("t", "a", series, xlabel="x", ylabel="y", mark=(2, "kept"))["view"].split()
-    )
+    chart = make_chart("t", "a", series, Axis("x"), Axis("y"), mark=(2, "kept"))
+    _, top, _, height = map(float, chart["view"].split())
     assert -top > 5 + 0.12 * height
 
 
@@ -454,9 +455,9 @@ def test_long_lines_are_thinned_but_keep_their_extremes() -> None:
     kept = thin(list(enumerate(values)))
     assert len(kept) <= 1200 and kept == sorted(kept)
     assert {min(values), max(values)} <= {y for _, y in kept}
-    chart = make_chart("t", "a", [make_series("s", [1, 2, 3], [1.0, None, math.nan])], xlabel="x", ylabel="y", log=True)
+    chart = make_chart("t", "a", [make_series("s", [1, 2, 3], [1.0, None, math.nan])], Axis("x"), Axis("y", log=True))
     assert chart["series"][0]["points"] == [(1, 1.0)]
-    assert make_chart("t", "a", [make_series("s", [1], [None])], xlabel="x", ylabel="y") is None
+    assert make_chart("t", "a", [make_series("s", [1], [None])], Axis("x"), Axis("y")) is None
 
 
 def test_outcome_counts_what_was_trained_on(run: Path) -> None:
