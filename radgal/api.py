@@ -391,7 +391,7 @@ def evaluate(
         >>> import radgal
         >>> scores = radgal.evaluate(radgal.open_run("runs/config_first_lenet"), rotations=2)
         >>> scores["n_test"], sorted(scores["upright"]["accuracy"])
-        (100, ['high', 'interval', 'low', 'value'])
+        (100, ['high', 'interval', 'low', 'standard_error', 'value'])
     """
     say = sayer(classifier.quiet or out is None)
     options = dict(rotations=rotations, mc_samples=mc_samples, seed=seed)
