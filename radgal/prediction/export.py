@@ -28,7 +28,6 @@ from radgal.config.config import Config
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.splits import load_training_data
 from radgal.images.preparation import Preparation, crop_and_pad
-from radgal.images.transforms import background_value
 from radgal.layers.plain import to_plain
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, atomic_write, show_bars
@@ -66,7 +65,7 @@ class PlainNet(nn.Module):
         end = self.start + self.imsize
         x = x[:, :, self.start : end, self.start : end] * (1.0 / (255.0 * self.std)) - self.mean / self.std
         if self.pad:
-            x = F.pad(x, (0, self.pad, 0, self.pad), value=background_value(self.mean, self.std))
+            x = F.pad(x, (0, self.pad, 0, self.pad), value=-self.mean / self.std)
         if self.downsample > 1:
             x = F.avg_pool2d(x, self.downsample)
         logits = self.net(x)

@@ -100,7 +100,7 @@ def collect(task: Task, config: Config) -> dict:
         config: of the task, read and checked.
     """
     metrics, table = finished_test(task.folder, config)
-    network = models.build_from_config(config, tuple(metrics["classes"]), preparation_of(config, 0.0, 1.0))
+    network = models.build_from_config(config, tuple(metrics["classes"]), preparation_of(config, (0.0, 1.0)))
     return collect_run(
         config.name,
         task.seed,

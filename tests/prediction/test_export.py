@@ -19,8 +19,6 @@ import models
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
 from radgal.data.firstgalaxy import FIRSTGalaxyData
-from radgal.images.preparation import crop_and_pad
-from radgal.images.transforms import to_input
 from radgal.layers.plain import GroupMax
 from radgal.layers.steerable import SteerableConv
 from radgal.prediction import export
@@ -85,7 +83,7 @@ def make_run(name: str, nrot: int | None = None, *, head="flatten", mask=True, e
     return TrainedRun(
         model=model.eval(),
         classes=("FRI", "FRII"),
-        preparation=preparation_of(config, MEAN, STD),
+        preparation=preparation_of(config, (MEAN, STD)),
         config=config,
         epoch=7,
         seed=1,
@@ -104,7 +102,7 @@ def check(run: TrainedRun, form: str, galaxies: torch.Tensor, folder: Path) -> N
     write(plain, export.describe(run, plain), folder / "net")
     predict = load(folder / "net")
     with torch.no_grad():
-        x = to_input(crop_and_pad(galaxies[:, 0], 50, run.config.data.pad), MEAN, STD)
+        x = run.to_input(run.preparation.crop(galaxies[:, 0]))
         expected = run.model(x)
     spread = (expected.amax(0) - expected.amin(0)).max()
     assert spread > 0.02, "logits that hardly differ would show nothing"
@@ -284,5 +282,5 @@ def test_the_onnx_file_runs_where_there_is_only_onnxruntime_and_numpy(galaxies, 
     assert done.returncode == 0, done.stderr
     run = make_run("DNSteerableLeNet", 8)
     with torch.no_grad():
-        expected = run.model(to_input(crop_and_pad(galaxies[:, 0], 50), MEAN, STD)).softmax(1)
+        expected = run.model(run.to_input(run.preparation.crop(galaxies[:, 0]))).softmax(1)
     np.testing.assert_allclose(np.load(tmp_path / "probs.npy"), expected, rtol=0, atol=1e-4)

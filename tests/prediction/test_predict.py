@@ -58,7 +58,7 @@ def make_run(folder: Path, *, seed=0, imsize=18, base="VanillaLeNet", classes=CL
     path.write_text(CONFIG.format(base=base, imsize=imsize))
     config = load_config(path)
     torch.manual_seed(seed)
-    model = models.build_from_config(config, classes, preparation_of(config, 0.0031, std))
+    model = models.build_from_config(config, classes, preparation_of(config, (0.0031, std)))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": list(classes), "mean": 0.0031}
     content |= {"std": std, "model": model.state_dict(), "epoch": 1, "seed": seed, "history": []}
     checkpoint.save(folder / "best.pt", content | changes)
@@ -610,7 +610,7 @@ def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
     own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
     own["training"] |= {"imsize": 200}
     how = Preparation(0.1, 0.2, imsize=200, recipe="mirabest_v2", native_size=200, pixel_scale_arcsec=5.0)
-    assert preparation_of(Config.from_dict(own), 0.1, 0.2) == how
+    assert preparation_of(Config.from_dict(own), (0.1, 0.2)) == how
 
 
 def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:
