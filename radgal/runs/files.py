@@ -44,8 +44,8 @@ class RunFile(Enum):
     EQUIVARIANCE_PNG = "equivariance.png", "equivariance", "errors against angle"
     EXPORTED_TORCH = "exported.pt", "export", "the network as TorchScript"
     EXPORTED_ONNX = "exported.onnx", "export", "the network as ONNX"
-    OF_LAST = "last", "evaluate", "folder: what the commands find for last.pt"
-    OF_UNFINISHED = "unfinished", "evaluate", "folder: what the commands find for unfinished.pt"
+    OF_LAST = "last", "evaluate last.pt", "folder: what the commands find for last.pt"
+    OF_UNFINISHED = "unfinished", "evaluate unfinished.pt", "folder: what the commands find for unfinished.pt"
 
     def __init__(self, file: str, command: str, what: str, is_put_aside: bool = True):
         self.file, self.command, self.what, self.is_put_aside = file, command, what, is_put_aside
