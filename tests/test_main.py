@@ -18,40 +18,8 @@ import main
 from radgal.commands.train import Run
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from tests.conftest import ROOT
+from tests.smallrun import CONFIG, WRITTEN
 from utils import UserError
-
-CONFIG = """
-[model]
-base: 'VanillaLeNet'
-[data]
-dataset: 'FIRSTGalaxyData'
-[training]
-imsize: 50       # small, to be quick
-epochs: 2
-lr0: 1e-3
-[metrics]
-outputdir: '{folder}'
-"""
-WRITTEN = (
-    "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json loss.png error.png "
-    "confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits gallery.npz report.html"
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def read_once():
-    """Reading the real galaxies takes two seconds: once for all tests in this process."""
-    read = FIRSTGalaxyData.read
-    kept = {}
-
-    def read_cached(self, download, mirror):
-        if self.train not in kept:
-            kept[self.train] = read(self, download, mirror)
-        return kept[self.train]
-
-    FIRSTGalaxyData.read = read_cached
-    yield
-    FIRSTGalaxyData.read = read
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from radgal.data.datasets import DATASETS
 from radgal.layers.modelinfo import count_parameters
 from radgal.runs.folder import CSV_COLUMNS
 from tests.conftest import ROOT
-from tests.test_main import WRITTEN
+from tests.smallrun import WRITTEN
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "configs" / "README.md")}
