@@ -55,8 +55,8 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> train.Run | None:
-    """Runs one command; see ``python main.py --help``."""
+def main(argv: list[str] | None = None):
+    """Runs one command, see ``python main.py --help``; returns the ``radgal.Run`` of a training run, else None."""
     args = build_parser().parse_args(argv)
     from radgal.layers.e2cnn_compat import check_torch_pair
 

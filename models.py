@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from radgal.images.preparation import Preparation
 from radgal.layers.basis import Symmetry, check_nrot
 from radgal.layers.conventional import PooledConv2d, circular_mask
 from radgal.layers.cpu.sky import Sky, images_alone, watch
@@ -395,8 +396,8 @@ def build_model(
     )
 
 
-def build_from_config(cfg, classes: tuple[str, ...], mean: float, std: float) -> GalaxyNet:
-    """Returns the network that a config asks for, for images normalized with ``mean`` and ``std``.
+def build_from_config(cfg, classes: tuple[str, ...], preparation: Preparation) -> GalaxyNet:
+    """Returns the network that a config asks for, for images that are prepared so.
 
     Differs from the published program: the mask fades to the value that an empty pixel has after normalization,
     not to 0.
@@ -404,12 +405,12 @@ def build_from_config(cfg, classes: tuple[str, ...], mean: float, std: float) ->
     return build_model(
         cfg.model.base,
         n_classes=len(classes),
-        side=cfg.training.imsize + cfg.data.pad,
+        side=preparation.side,
         nrot=cfg.model.nrot,
         mask=cfg.model.mask,
         head=cfg.model.head,
         dropout=cfg.model.dropout,
-        background=-mean / std,
+        background=preparation.background,
         engine=cfg.model.engine,
     )
 

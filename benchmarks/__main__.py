@@ -14,7 +14,8 @@ from benchmarks import gpu, growth, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
-from radgal.data.datasets import DATASETS, crop_and_pad
+from radgal.data.datasets import DATASETS
+from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import background_value, to_input
 from radgal.training.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, pick_device, write_json

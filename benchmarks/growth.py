@@ -10,8 +10,8 @@ import torch
 from benchmarks.measure import Trainer
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
-from radgal.data.datasets import crop_and_pad
 from radgal.figures.plots import GRAY, color_of, new_figure, save_figure, style
+from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import background_value
 from radgal.training.precision import choose_precision
 

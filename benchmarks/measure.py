@@ -16,8 +16,9 @@ from benchmarks import published
 from benchmarks.fresh import in_fresh_process
 from benchmarks.timing import compare, interleave, spread
 from radgal.data.base import GalaxyImages
-from radgal.data.datasets import Split, crop_and_pad, split_indices
-from radgal.images.transforms import background_value, random_poses, to_input
+from radgal.data.splits import Split, split_indices
+from radgal.images.preparation import Preparation, crop_and_pad
+from radgal.images.transforms import random_poses
 from radgal.training.loop import make_optimizer, train_epoch, validate
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 
@@ -78,7 +79,8 @@ class Bench:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        self.side, self.background = self.imsize + self.pad, background_value(self.images.mean, self.images.std)
+        self.preparation = Preparation(self.images.mean, self.images.std, self.imsize, self.pad)
+        self.side, self.background = self.preparation.side, self.preparation.background
         pixels = crop_and_pad(self.images.data, self.imsize, self.pad)
         rows, val_rows = split_indices(self.images.targets, 0.2)
         self.all = Split(pixels, self.images.targets, self.images.names)
@@ -87,7 +89,7 @@ class Bench:
         self.rows, self.val_rows = _every(rows, self.epoch_images - n_val), _every(val_rows, n_val)
         self.on_device = self.all.to(self.device)
         self.batch = self.all.take(_every(rows, self.batch_size)).to(self.device)
-        self.x = to_input(self.batch.images, self.images.mean, self.images.std)
+        self.x = self.preparation.to_input(self.batch.images)
 
     def make_trainers(self) -> dict[str, Trainer]:
         """Returns both paths with the same weights."""
@@ -154,7 +156,7 @@ class Bench:
         order = torch.tensor(self.loaded_rows)[torch.randperm(n, generator=generator)].to(self.device)
         parts = zip(order.split(self.batch_size), angles.to(self.device).split(self.batch_size), strict=True)
         for rows, poses in parts:
-            to_input(self.on_device.images[rows], self.images.mean, self.images.std, poses)
+            self.preparation.to_input(self.on_device.images[rows], (poses, None))
 
     def _stock_epoch(self, trainer: Trainer) -> None:
         loaders = (self._loader(rows) for rows in (self.rows, self.val_rows))
@@ -163,7 +165,9 @@ class Bench:
     def _epoch(self, trainer: Trainer) -> None:
         training, validation = (self.on_device.take(rows) for rows in (self.rows, self.val_rows))
         common = dict(
-            batch_size=self.batch_size, mean=self.images.mean, std=self.images.std, precision=trainer.precision
+            batch_size=self.batch_size,
+            preparation=Preparation(self.images.mean, self.images.std, self.imsize, self.pad),
+            precision=trainer.precision,
         )
         train_epoch(trainer.model, training, trainer.optimizer, epoch=1, seed=0, augment="rotate", **common)
         validate(trainer.model, validation, **common)

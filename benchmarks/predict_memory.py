@@ -73,13 +73,14 @@ def make_run(folder: Path) -> None:
     """Writes a checkpoint of a network that is not trained; what it says takes as long as if it were."""
     import models
     from radgal.config.config import load_config
+    from radgal.data.datasets import preparation_of
     from radgal.runs import checkpoint
 
     folder.mkdir()
     path = folder / "config.txt"
     path.write_text("[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: 'MBFRConfident'\n[training]\nimsize: 50\n")
     config = load_config(path)
-    model = models.build_from_config(config, ("FRI", "FRII"), 0.0031, 0.035)
+    model = models.build_from_config(config, ("FRI", "FRII"), preparation_of(config, 0.0031, 0.035))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": 0.0031}
     content |= {"std": 0.035, "model": model.state_dict(), "epoch": 1, "seed": 0, "history": []}
     checkpoint.save(folder / "best.pt", content)
@@ -95,8 +96,7 @@ def predict(work: Path, n: int) -> None:
     """Classifies the images, and writes the memory and the time after every batch as JSON."""
     import torch
 
-    import models
-    from radgal.prediction import job
+    from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
 
     torch.set_num_threads(1)
@@ -104,14 +104,13 @@ def predict(work: Path, n: int) -> None:
     mosaic = work / "mosaic.fits"
     settings = open_settings(
         [str(work / "run")],
-        models.build_from_config,
         mc_samples=20,
         device="cpu",
         batch_size=BATCH_SIZE,
         threads=1,
         mosaic=str(mosaic) if mosaic.exists() else None,
     )
-    job = job.plan(settings, sources, work / "catalog.csv")
+    job = predictjob.plan(settings, sources, work / "catalog.csv")
     rows, done = [], 0
     started, cpu_started = time.perf_counter(), time.process_time()
 
@@ -127,7 +126,7 @@ def predict(work: Path, n: int) -> None:
             done += n
             rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
 
-    job.run_job(job, models.build_from_config, bar=lambda total: Watch(), say=lambda *_: None)
+    predictjob.run_job(job, bar=lambda total: Watch(), say=lambda *_: None)
     rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
     print(json.dumps(rows))
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import main
-from radgal.commands.train import Run
+from radgal.api import Run
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from tests.conftest import ROOT
 from tests.smallrun import CONFIG, WRITTEN
@@ -200,11 +200,11 @@ def test_the_commands_for_trained_runs(config: Path, tmp_path: Path, capsys) -> 
 
 
 def test_what_was_trained_on_is_no_test(config: Path, tmp_path: Path, monkeypatch) -> None:
-    from radgal.data import datasets
+    from radgal.data import splits
     from radgal.evaluation import results
 
     train(config, "--no-test", "--set", "training.epochs=1")
-    monkeypatch.setattr(results, "load_test_data", lambda cfg: datasets.load_training_data(cfg).train)
+    monkeypatch.setattr(results, "load_test_data", lambda cfg: splits.load_training_data(cfg).train)
     with pytest.raises(UserError, match="both the training and the test set"):
         main.main(["evaluate", str(tmp_path / "out")])
 

@@ -80,7 +80,7 @@ def check_same(now: object, then: object, place: str = "") -> None:
 
 @each_run
 def test_networks_give_the_logits_of_then(name: str) -> None:
-    run = checkpoint.load_run(RUNS[name], models.build_from_config, torch.device("cpu"))
+    run = checkpoint.load_run(RUNS[name], torch.device("cpu"))
     images = torch.linspace(-1, 3, 200).reshape(2, 1, 10, 10).sin()
     with torch.no_grad():
         logits = run.model(images).numpy()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from utils import UserError, pick_device
+from utils import UserError
 
 
 def add_overrides(parser: ArgumentParser) -> None:
@@ -60,18 +58,12 @@ def add_datadir(parser: ArgumentParser) -> None:
 
 
 def read_config(path: str | None, overrides: Sequence[str]):
-    """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run."""
-    import models
-    from radgal.config.config import load_config
-    from radgal.data.datasets import class_counts
+    """Returns the checked config; see :func:`radgal.api.read_config`."""
+    from radgal import api
 
     if path is None:
         raise UserError("nothing to do: give --config FILE (first steps: --config configs/config_first_lenet.txt)")
-    known = dict(models=models.needs_nrot(), datasets=class_counts())
-    cfg = load_config(path, overrides, **known)
-    if cfg.training.seed is None:
-        cfg = load_config(path, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)
-    return cfg
+    return api.read_config(path, overrides)
 
 
 def results_folder(checkpoint: Path) -> Path:
@@ -83,14 +75,10 @@ def results_folder(checkpoint: Path) -> Path:
 
 
 def open_run(args):
-    """Returns (trained run, device, folder to write to) for the RUN of a command."""
-    import models
-    from radgal.evaluation.results import relocated
-    from radgal.runs.checkpoint import find, load_run
+    """Returns (trained run, folder to write to) for the RUN of a command."""
+    from radgal import api
 
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed {args.seed}: must be at least 0 and below {2**32}")
-    device, path = pick_device(args.device), find(args.run)
-    run = load_run(path, models.build_from_config, device)
-    run = replace(run, config=relocated(run.config, args.datadir))
-    return run, device, Path(args.out) if args.out else results_folder(path)
+    run = api.open_run(args.run, device=args.device, datadir=args.datadir)
+    return run, Path(args.out) if args.out else results_folder(run.path)

@@ -59,8 +59,8 @@ def run(args) -> None:
     runs = open_runs(args)
     pixels, name = choose_image(args, runs)
     if runs:
-        networks = [fieldnetworks.trained_network(run.model, run.mean, run.std, label(run)) for run in runs]
-        image = turning.prepare_image(pixels, runs[0].model.imsize, name=name)
+        networks = [fieldnetworks.trained_network(run, label(run)) for run in runs]
+        image = turning.prepare_image(pixels, runs[0].preparation.kept_side, name=name)
     else:
         image = turning.prepare_image(pixels, turning.UNTRAINED_SIDE, CROP, name=name)
         networks = [] if args.conventional else [fieldnetworks.steerable_network(group, seed)]
@@ -143,15 +143,12 @@ def open_runs(args) -> list:
     Raises:
         UserError: if a run is of the other kind than was asked for, or two do not go together.
     """
-    import torch
+    from radgal import api
 
-    import models
-    from radgal.runs.checkpoint import load_run
-
-    runs = [load_run(path, models.build_from_config, torch.device("cpu")) for path in args.runs]
+    runs = [api.open_run(path, device="cpu") for path in args.runs]
     runs.sort(key=lambda run: run.model.symmetry[0] == "e")
     kinds = [run.model.symmetry[0] != "e" for run in runs]
-    if args.both and runs and (kinds != [True, False] or len({run.model.imsize for run in runs}) > 1):
+    if args.both and runs and (kinds != [True, False] or len({run.preparation.kept_side for run in runs}) > 1):
         raise UserError("--both needs a steerable and a conventional RUN that take images of the same size")
     if runs and not args.both and kinds[0] == args.conventional:
         name = runs[0].config.model.base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser
+from dataclasses import replace
 from pathlib import Path
 
 from radgal.commands.common import add_datadir, add_device, read_config, results_folder
@@ -25,37 +26,46 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_datadir(parser)
 
 
+def is_config(path: str) -> bool:
+    """Returns whether a path names a config, and not a trained run."""
+    return path.endswith((".txt", ".ini", ".cfg"))
+
+
+def open_network(path: str, device: str, datadir: str | None):
+    """Returns (classifier, config, training data) of a trained run, or of a config, with fresh weights."""
+    import models
+    from radgal import api
+    from radgal.classifier import Classifier
+    from radgal.data.splits import load_training_data
+    from radgal.evaluation.results import relocated
+
+    if not is_config(path):
+        run = api.open_run(path, device=device, datadir=datadir)
+        return run, run.config, load_training_data(run.config)
+    cfg, where = relocated(read_config(path, []), datadir), pick_device(device)
+    set_seed(cfg.training.seed)
+    data = load_training_data(cfg)
+    model = models.build_from_config(cfg, data.classes, data.preparation).to(where)
+    network = Classifier(model=model, classes=data.classes, preparation=data.preparation, device=where)
+    return network, cfg, data
+
+
 def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
-    import models
-    from radgal.data.datasets import load_training_data
     from radgal.evaluation import equivariance as measure
-    from radgal.evaluation.results import relocated
-    from radgal.runs.checkpoint import find, load_run
 
-    device = pick_device(args.device)
     networks, data_of, folders = {}, {}, []
     for path in args.runs:
-        if path.endswith((".txt", ".ini", ".cfg")):
-            cfg = relocated(read_config(path, []), args.datadir)
-            set_seed(cfg.training.seed)
-            data = load_training_data(cfg)
-            network = models.build_from_config(cfg, data.classes, data.mean, data.std).to(device).eval()
-        else:
-            checkpoint = find(path)
-            run = load_run(checkpoint, models.build_from_config, device)
-            cfg, network = relocated(run.config, args.datadir), run.model
-            data = load_training_data(cfg)
-            folders.append(results_folder(checkpoint))
+        network, cfg, data = open_network(path, args.device, args.datadir)
+        if not is_config(path):
+            folders.append(results_folder(network.path))
         name = cfg.name if cfg.name not in networks else path
-        networks[name], data_of[name] = network, data
+        networks[name], data_of[name] = replace(network, quiet=False), data
     images, of_the_same = measure.choose_images(data_of, args.n_images)
     if not of_the_same:
         print("the data sets have no source in common: each network is measured on images of its own")
-    normalization = {name: (data.mean, data.std) for name, data in data_of.items()}
     out = Path(args.out or (folders[0] if len(folders) == len(networks) == 1 else "runs/equivariance"))
-    choices = dict(step_deg=args.step, device=device, quiet=False)
-    rows = measure.run_equivariance(out, networks, images, normalization, **choices)
+    rows = measure.run_equivariance(out, networks, images, step_deg=args.step)
     print(measure.describe(rows))
     print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
     if out in folders:

@@ -21,8 +21,7 @@ def run(args) -> None:
     """Tests a trained run once, from its best checkpoint."""
     from radgal.evaluation import results
 
-    run, device, out = open_run(args)
-    options = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
-    results.test_run(run, out, device=device, **options)
+    run, out = open_run(args)
+    results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
     print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

@@ -19,17 +19,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Exports a trained run from its best checkpoint."""
-    from dataclasses import replace
     from pathlib import Path
 
-    import models
-    from radgal.evaluation.results import relocated
+    from radgal import api
     from radgal.prediction import export
-    from radgal.runs.checkpoint import load_run
-    from utils import UserError, pick_device
+    from utils import UserError
 
-    trained = load_run(args.run, models.build_from_config, pick_device("cpu"))
-    trained = replace(trained, config=relocated(trained.config, args.datadir))
+    trained = api.open_run(args.run, device="cpu", datadir=args.datadir)
     path = Path(args.out) if args.out else trained.folder / f"exported{SUFFIXES[args.format]}"
     if path.name in ("best.pt", "last.pt", "unfinished.pt", "model.pt"):
         raise UserError(f"{path.name} is a file of the run itself; give --out another name")

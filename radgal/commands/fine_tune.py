@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 
 from radgal.commands import train
 from radgal.commands.common import add_overrides
@@ -24,14 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args):
     """Trains a config from a run's weights, with that run's normalization unless the config gives another."""
-    from radgal.commands.common import read_config
-    from radgal.runs import checkpoint
+    from radgal import api
 
-    cfg = read_config(args.config, args.set)
-    content = checkpoint.read(checkpoint.find(args.run))
-    own = [f"training.start_from={args.run!r}", f"training.freeze_epochs={args.freeze_epochs}"]
-    for key, value in (("datamean", content["mean"]), ("datastd", content["std"])):
-        if getattr(cfg.data, key) is None:
-            own.append(f"data.{key}={float(value)!r}")
-    options = dict(dry_run=args.dry_run, resume=args.resume, force=args.force, no_test=args.no_test)
-    return train.run(Namespace(config=args.config, set=[*args.set, *own], **options))
+    options = dict(freeze_epochs=args.freeze_epochs, overrides=args.set, **train.choices(args))
+    return train.or_how_to_go_on(args, lambda: api.fine_tune(args.run, args.config, **options))

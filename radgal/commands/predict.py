@@ -55,14 +55,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Classifies images with one run or several, and writes the catalog."""
-    import models
+    from radgal.images.mosaic import COLUMNS
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
 
     check(args)
     settings = open_settings(
         [args.run, *args.ensemble],
-        models.build_from_config,
         rotations=args.rotations,
         mc_samples=args.mc_samples,
         overlap=args.overlap,
@@ -73,11 +72,12 @@ def run(args) -> None:
         threads=args.threads,
         device=args.device,
     )
-    job = predictjob.plan(settings, list_sources(args), Path(args.out), args.part_rows)
+    out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
+    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns)
+    job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
     summary = predictjob.run_job(
         job,
-        models.build_from_config,
         resume=args.resume,
         bar=make_bar(args.quiet),
         workers=args.workers,
@@ -105,17 +105,6 @@ def check(args) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {lowest} is needed")
     if args.overlap and args.mc_samples == 0:
         raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
-
-
-def list_sources(args) -> list:
-    """Returns the paths or positions that the command names."""
-    from radgal.images.mosaic import COLUMNS, read_positions
-    from radgal.images.reading import find_images
-
-    if args.mosaic:
-        return read_positions(args.catalog, {name: getattr(args, f"{name}_column") for name in COLUMNS})
-    out = Path(args.out).resolve()  # a catalog in FITS format may lie among the images
-    return [str(path) for path in find_images(args.images) if path.resolve() != out]
 
 
 def make_bar(quiet: bool):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from radgal.commands import train
 from radgal.commands.common import add_overrides, add_workers, read_config
 from utils import UserError
 
@@ -85,6 +84,7 @@ def list_tasks(args) -> list[Task]:
 
 def train_task(task: Task) -> None:
     """Trains and tests one run, going on with what is there; a finished run is left alone."""
+    from radgal import api
     from radgal.evaluation.results import finished_test
 
     if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
@@ -96,8 +96,7 @@ def train_task(task: Task) -> None:
             task.folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
-        options = dict(dry_run=False, resume=again, force=False, no_test=False)
-        done = train.run(Namespace(config=task.config, set=task.overrides, **options))
+        done = api.train(task.config, overrides=task.overrides, resume=again)
     if done.metrics is None:
         raise UserError(
             f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "
@@ -108,13 +107,14 @@ def train_task(task: Task) -> None:
 def collect(task: Task) -> dict:
     """Returns a finished run as the table needs it."""
     import models
+    from radgal.data.datasets import preparation_of
     from radgal.evaluation.results import finished_test
     from radgal.repeats.comparison import collect_run
     from radgal.runs.checkpoint import read
 
     cfg = read_config(task.config, task.overrides)
     metrics, table = finished_test(task.folder, cfg)
-    network = models.build_from_config(cfg, tuple(metrics["classes"]), 0.0, 1.0)
+    network = models.build_from_config(cfg, tuple(metrics["classes"]), preparation_of(cfg, 0.0, 1.0))
     return collect_run(
         cfg.name,
         task.seed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser
-from dataclasses import replace
 
 from radgal.commands.common import add_trained_run, open_run
 from utils import UserError
@@ -35,18 +34,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--compare", metavar="OTHER_RUN", help="a second run, to count improved and worsened sources")
 
 
-def open_other(args, run, test, device):
+def open_other(args, run, test):
     """Returns (run to compare with, its images of the same test sources), before anything is computed.
 
     Raises:
         UserError: if it has other classes, or no test source of ``test``.
     """
-    import models
-    from radgal.evaluation.results import load_test, relocated
-    from radgal.runs.checkpoint import load_run
+    from radgal import api
+    from radgal.evaluation.results import load_test
 
-    other = load_run(args.compare, models.build_from_config, device)
-    other = replace(other, config=relocated(other.config, args.datadir))
+    other = api.open_run(args.compare, device=str(run.device), datadir=args.datadir)
     if other.classes != run.classes:
         raise UserError(
             f"--compare {args.compare}: its classes are {', '.join(other.classes)}, those of {args.run} are "
@@ -67,25 +64,21 @@ def run(args) -> None:
     from radgal.evaluation import rotation
     from radgal.evaluation.results import choose_sources, load_test
 
-    run, device, out = open_run(args)
+    run, out = open_run(args)
     test = choose_sources(load_test(run)[0], index=args.index, names=args.source, limit=args.limit)
-    other, theirs = open_other(args, run, test, device) if args.compare else (None, None)
+    other, theirs = open_other(args, run, test) if args.compare else (None, None)
     choices = dict(
         angles_deg=rotation.angle_range(*args.angles),
         reflections=args.reflections,
         mc_samples=args.mc_samples,
         seed=args.seed,
-        device=device,
-        quiet=run.config.model.quiet,
     )
-    found = rotation.run_rotation_test(
-        out, run.model, test, run.mean, run.std, run.classes, max_figures=args.figures, **choices
-    )
+    found = rotation.run_rotation_test(out, run, test, max_figures=args.figures, **choices)
     print(rotation.describe(found))
     if other:
         names = (run.config.name, other.config.name)
         names = names if names[0] != names[1] else (args.run, args.compare)
-        against = rotation.sample_rotations(other.model, theirs, other.mean, other.std, other.classes, **choices)
+        against = rotation.sample_rotations(other, theirs, **choices)
         counts = rotation.write_comparison(out, found, against, names)
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)

@@ -156,10 +156,20 @@ class Draft:
             self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)
         if dataset not in (IMAGE_TABLE, None) and table is not None:
             self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
+        self._check_downsample()
         patience = self._get("training", "patience")
         if self._get("training", "frac_val") == 0 and patience is not None:
             problem = "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
             self._note("training", "patience", problem, patience)
+
+    def _check_downsample(self) -> None:
+        if not {("training", "imsize"), ("data", "pad"), ("data", "downsample")}.isdisjoint(self.bad):
+            return
+        side, factor = self._get("training", "imsize") + self._get("data", "pad"), self._get("data", "downsample")
+        if side % factor:
+            low = side // factor * factor
+            problem = f"imsize + pad = {side} is no multiple of it: make that {low} or {low + factor}"
+            self._note("data", "downsample", problem, factor)
 
 
 def _did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from radgal.config.keys import (
     OutputSection,
     TrainingSection,
 )
-from utils import UserError
+from utils import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,8 @@ class Config:
         Raises:
             UserError: if it holds anything that a configuration cannot.
         """
-        origin = "stored configuration"
-        if not isinstance(content, Mapping) or not isinstance(content.get("name", ""), str):
-            raise UserError(f"{origin}: not a configuration: {shorten(content)}")
-        draft = Draft(origin)
-        for section, values in content.items():
-            if section == "name":
-                continue
-            if not isinstance(values, Mapping):
-                draft.mistakes.append(f"{origin}: [{section}] must hold keys, not {shorten(values)}")
-            elif draft.knows_section(str(section)):
-                for key, value in values.items():
-                    draft.add(section, str(key), value, origin)
-        return cls(**draft.finish(None, None), name=content.get("name") or "config")
+        draft, name = _draft_of_dict(content, "stored configuration")
+        return cls(**draft.finish(None, None), name=name)
 
     def to_ini(self) -> str:
         """Returns the INI text of every key; read again it gives an equal configuration."""
@@ -83,16 +73,59 @@ class Config:
         return "\n".join(blocks)
 
 
+def _draft_of_dict(content: Mapping[str, Any], origin: str) -> tuple[Draft, str]:
+    """Returns what a dict of sections holds, and the configuration's name."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("name", ""), str):
+        raise UserError(f"{origin}: not a configuration: {shorten(content)}")
+    draft = Draft(origin)
+    for section, values in content.items():
+        if section == "name":
+            continue
+        if not isinstance(values, Mapping):
+            draft.mistakes.append(f"{origin}: [{section}] must hold keys, not {shorten(values)}")
+        elif draft.knows_section(str(section)):
+            for key, value in values.items():
+                draft.add(section, str(key), value, origin)
+    return draft, content.get("name") or "config"
+
+
+def _draft_of_file(path: Path) -> tuple[Draft, str]:
+    text = read_ini(path)
+    draft = Draft(str(path), text.mistakes, text.spoiled)
+    for section, entries in text.sections.items():
+        if draft.knows_section(section):
+            for key, value in entries.items():
+                draft.add_text(section, key, value)
+    return draft, path.stem
+
+
+def override_texts(keys: Mapping[str, Any]) -> list[str]:
+    """Returns keys by their names alone, such as epochs=2, as overrides, such as ``training.epochs=2``.
+
+    Raises:
+        UserError: for a name that no section has.
+    """
+    home = {key: section for section, model in SECTIONS.items() for key in model.model_fields}
+    if unknown := [key for key in keys if key not in home]:
+        like = nearest(unknown[0], home)
+        raise UserError(
+            f"{unknown[0]}: no section of a config has this key"
+            + (f"; did you mean {like}?" if like else "; configs/README.md lists them")
+        )
+    plain = {key: str(value) if isinstance(value, os.PathLike) else value for key, value in keys.items()}
+    return [f"{home[key]}.{key}={value!r}" for key, value in plain.items()]
+
+
 def load_config(
-    path: str | Path,
+    config: str | os.PathLike | Mapping[str, Any] | Config,
     overrides: Iterable[str] = (),
     models: Mapping[str, bool] | None = None,
     datasets: Mapping[str, int] | None = None,
 ) -> Config:
-    """Reads and checks a config file.
+    """Reads and checks a configuration.
 
     Args:
-        path: the INI file.
+        config: the INI file, a dict of sections, or a configuration to change.
         overrides: texts such as ``training.epochs=5``, taking the place of what the file says; the last wins.
         models: known networks, name -> whether it needs nrot; None: names are not checked.
         datasets: known data sets, name -> number of classes; None: names are not checked.
@@ -100,20 +133,23 @@ def load_config(
     Raises:
         UserError: with all mistakes of the file and of the overrides, a line each.
     """
-    path = Path(path)
-    text = read_ini(path)
-    draft = Draft(str(path), text.mistakes, text.spoiled)
-    for section, entries in text.sections.items():
-        if draft.knows_section(section):
-            for key, value in entries.items():
-                draft.add_text(section, key, value)
+    source = None
+    if isinstance(config, Config):
+        source, given = config.source, {section: getattr(config, section) for section in SECTIONS}
+        content = {section: values.model_dump(exclude_unset=True) for section, values in given.items()}
+        draft, name = _draft_of_dict({"name": config.name, **content}, config.name)
+    elif isinstance(config, Mapping):
+        draft, name = _draft_of_dict(config, "config")
+    else:
+        source = Path(config)
+        draft, name = _draft_of_file(source)
     overridden = tuple(draft.override(item) for item in overrides)
     sections = draft.finish(models, datasets)
     if sections["metrics"].outputdir is None:
         # Filled in here, so that the configuration stored with a run names that run's folder.
-        default = Path("runs", path.stem).as_posix()
+        default = Path("runs", name).as_posix()
         sections["metrics"] = MetricsSection.model_construct(_fields_set=set(), outputdir=default)
-    return Config(**sections, name=path.stem, source=path, overridden=tuple(o for o in overridden if o))
+    return Config(**sections, name=name, source=source, overridden=tuple(o for o in overridden if o))
 
 
 def describe(config: Config) -> str:

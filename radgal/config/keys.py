@@ -73,6 +73,9 @@ class DataSection(Section):
         "None: the data set's own test set",
         json_schema_extra={"allowed": "text such as '2/5', or None"},
     )
+    downsample: Literal[1, 2, 3] = Field(
+        1, description="side of the squares of pixels that are averaged, after turning; must divide imsize + pad"
+    )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
     mirror: Text | None = Field(None, description="folder or address to look for the archive first")
     table: Text | None = Field(

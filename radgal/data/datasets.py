@@ -1,16 +1,8 @@
-"""What a run trains, validates and tests on: the table of data sets, the splits, the images as tensors.
-
-Legend: N images, S pixels along each side of the network's input.
-"""
+"""The table of data sets, and the one that a config names."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass, replace
 from typing import Any
-
-import torch
-import torch.nn.functional as F
 
 from radgal.config.checker import IMAGE_TABLE
 from radgal.data.base import GalaxyImages
@@ -29,6 +21,7 @@ from radgal.data.mirabest import (
     MiraBest_full,
     MiraBest_full_v2,
 )
+from radgal.images.preparation import Preparation
 from utils import UserError, nearest
 
 DATASETS: dict[str, type[GalaxyImages]] = {
@@ -55,6 +48,30 @@ def class_counts() -> dict[str, int | None]:
     return {name: len(dataset.classes) for name, dataset in DATASETS.items()} | {IMAGE_TABLE: None}
 
 
+def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
+    """Returns how the images that a config trains on are made, with the mean and std of pixel / 255 that it uses.
+
+    Raises:
+        UserError: if this version of the program does not know the data set.
+    """
+    if cfg.data.dataset not in class_counts():
+        raise UserError(
+            f"the run was trained on {cfg.data.dataset!r}, which this program does not know, so neither how new "
+            "images must be prepared; use the version of the program that trained it"
+        )
+    facts = preprocessing(cfg)
+    return Preparation(
+        mean=mean,
+        std=std,
+        imsize=cfg.training.imsize,
+        pad=cfg.data.pad,
+        downsample=cfg.data.downsample,
+        recipe=facts["recipe"],
+        native_size=facts["native_size"],
+        pixel_scale_arcsec=facts["expected_arcsec"],
+    )
+
+
 def preprocessing(cfg: Any) -> dict[str, Any]:
     """Returns the arguments of ``images.read_image`` that prepare new images as those of a run were prepared."""
     if cfg.data.dataset == IMAGE_TABLE:
@@ -62,119 +79,6 @@ def preprocessing(cfg: Any) -> dict[str, Any]:
         return dict(recipe=cfg.data.recipe, native_size=size, expected_arcsec=cfg.data.pixel_scale)
     kind = DATASETS[cfg.data.dataset]
     return dict(recipe=kind.recipe, native_size=kind.native_size, expected_arcsec=kind.pixel_scale_arcsec)
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Images uint8 (N, 1, S, S), labels int64 (N,) and the N source names that go with them."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def to(self, device: torch.device | str) -> Split:
-        """Returns the split with its tensors on ``device``."""
-        return Split(self.images.to(device), self.labels.to(device), self.names)
-
-    def take(self, indices: torch.Tensor | list[int]) -> Split:
-        """Returns the rows ``indices``, in that order."""
-        indices = torch.as_tensor(indices, dtype=torch.int64, device=self.labels.device)
-        names = tuple(self.names[i] for i in indices.tolist())
-        return Split(self.images[indices], self.labels[indices], names)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """All that training may see; ``val`` is None if everything is trained on.
-
-    ``mean`` and ``std`` normalize pixel / 255. ``dataset``, ``version`` and ``checksum`` tell which published
-    data these are. ``notes`` are what the user should know of them.
-    """
-
-    train: Split
-    val: Split | None
-    classes: tuple[str, ...]
-    mean: float
-    std: float
-    dataset: str
-    version: str
-    checksum: str
-    has_test: bool = True
-    notes: tuple[str, ...] = ()
-
-    def to(self, device: torch.device | str) -> TrainingData:
-        """Returns the same data with all images on ``device``."""
-        val = None if self.val is None else self.val.to(device)
-        return replace(self, train=self.train.to(device), val=val)
-
-
-def load_training_data(cfg: Any) -> TrainingData:
-    """Returns the training and validation images that a config asks for.
-
-    The test file is not opened, except for cross-validation, where training and test file are divided anew.
-
-    Args:
-        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, split, fold, download, mirror) and
-            ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here); for one's own
-            images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
-
-    Raises:
-        UserError: if the data cannot be had or do not fit the config.
-    """
-    everything, dataset = _rows(cfg, train=True)
-    if dataset.validation_rows is None or cfg.data.fold is not None:
-        indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
-    else:
-        given = set(dataset.validation_rows)
-        indices = [i for i in range(len(everything)) if i not in given], dataset.validation_rows
-    train, val = (everything.take(part) for part in indices)
-    mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.images)
-    return TrainingData(
-        train=train,
-        val=val if len(val) else None,
-        classes=dataset.classes,
-        mean=mean if cfg.data.datamean is None else cfg.data.datamean,
-        std=std if cfg.data.datastd is None else cfg.data.datastd,
-        dataset=cfg.data.dataset,
-        version=dataset.version,
-        checksum=dataset.checksum,
-        has_test=dataset.has_test or cfg.data.fold is not None,
-        notes=_notes(dataset, cfg),
-    )
-
-
-def _notes(dataset: GalaxyImages, cfg: Any) -> tuple[str, ...]:
-    notes = list(dataset.notes)
-    if cfg.data.fold is not None:
-        return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
-    if dataset.validation_rows is not None:
-        notes.append("the validation images are those that the table names: frac_val and split are not used")
-    if not dataset.has_test:
-        notes.append("there are no test rows: the run will end without a test (write test into the column split)")
-    return tuple(notes)
-
-
-def measure_normalization(images: torch.Tensor) -> tuple[float, float]:
-    """Returns the mean and standard deviation of pixel / 255, exactly, of uint8 images of any shape.
-
-    Raises:
-        UserError: if all pixels are equal.
-    """
-    counts = torch.stack([torch.bincount(image.flatten(), minlength=256) for image in images]).sum(0).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = float((counts * values).sum() / counts.sum())
-    std = float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
-    if std == 0:
-        raise UserError("all pixels of the training images are equal: there is nothing to learn from them")
-    return mean, std
-
-
-def load_test_data(cfg: Any) -> Split:
-    """Returns the test images that a config asks for: the only door to them, for use once, at the end."""
-    return _rows(cfg, train=False)[0]
 
 
 def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
@@ -212,132 +116,3 @@ def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
             f"wide; set imsize to at most {kind.native_size} ([data] pad adds rows and columns)"
         )
     return kind(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
-
-
-def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
-    """Returns the sources to train on or those to test on, and the data set that they come from."""
-    if cfg.data.fold is None:
-        dataset = open_dataset(cfg, train)
-        return _as_split(dataset, cfg), dataset
-    dataset = open_dataset(cfg, train=True)
-    parts = [_as_split(open_dataset(cfg, part), cfg) for part in ((True, False) if dataset.has_test else (True,))]
-    everything = Split(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.labels for part in parts]),
-        tuple(name for part in parts for name in part.names),
-    )
-    k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
-    training_rows, test_rows = fold_indices(everything.labels, n_folds, cfg.training.seed)[k - 1]
-    return everything.take(training_rows if train else test_rows), dataset
-
-
-def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
-    images = crop_and_pad(dataset.data, cfg.training.imsize, cfg.data.pad)
-    return Split(images, dataset.targets, dataset.names)
-
-
-def crop_and_pad(images: torch.Tensor, imsize: int, pad: int = 0) -> torch.Tensor:
-    """Returns the central imsize x imsize px, then ``pad`` rows and columns of background.
-
-    Args:
-        images: uint8 (N, H, W).
-        imsize: pixels, at most H and W. The middle is torchvision's ``center_crop``'s.
-        pad: rows of 0 at the bottom and columns of 0 at the right.
-
-    Returns:
-        uint8 (N, 1, S, S), S = imsize + pad.
-    """
-    top, left = (round((size - imsize) / 2) for size in images.shape[-2:])
-    middle = images[:, top : top + imsize, left : left + imsize]
-    return F.pad(middle, (0, pad, 0, pad)).unsqueeze(1).contiguous()
-
-
-def split_indices(
-    labels: torch.Tensor, frac_val: float, how: str = "stratified", seed: int = 0
-) -> tuple[list[int], list[int]]:
-    """Returns the rows to train on and the rows to validate on, each in ascending order.
-
-    Args:
-        labels: int64 (N,).
-        frac_val: fraction for validation, in [0, 1); 0 gives an empty validation list.
-        how: 'stratified' draws the fraction from every class, at least one source and never all; 'first'
-            takes the first int(frac_val * N) rows.
-        seed: of the draw. The same seed gives the same rows everywhere: Python promises the sequence of
-            ``random.Random(seed).random()``, and no global random state is used or changed.
-
-    Differs from the published program: it takes the first rows of files sorted by class, which for
-    MBFRConfident validates on 91 FRI + 54 FRII and trains on 257 + 327.
-
-    Raises:
-        UserError: if a part would be empty, or a class has too few sources to be in both.
-    """
-    n_rows = len(labels)
-    n_val = int(frac_val * n_rows)
-    if frac_val == 0:
-        return list(range(n_rows)), []
-    if not 0 < n_val < n_rows:
-        raise UserError(
-            f"[training] frac_val = {frac_val} makes {n_val} of {n_rows} sources validation data; "
-            "choose a fraction that leaves both parts some, or 0 to validate on nothing"
-        )
-    if how == "first":
-        return list(range(n_val, n_rows)), list(range(n_val))
-    if how != "stratified":
-        raise UserError(f"[data] split = {how!r} is not known; use 'stratified' or 'first'")
-
-    generator = random.Random(seed)
-    keys = torch.tensor([generator.random() for _ in range(n_rows)], dtype=torch.float64)
-    order = keys.argsort(stable=True)
-    val: list[int] = []
-    for label in labels.unique().tolist():
-        members = order[labels[order] == label].tolist()
-        if len(members) == 1:
-            raise UserError(
-                f"[data] split = 'stratified' needs two sources of each class, but class {label} has one; "
-                "add sources, leave the class out, or set split: 'first' or frac_val: 0"
-            )
-        n_members = int(frac_val * len(members) + 0.5)
-        val += members[: min(max(n_members, 1), len(members) - 1)]
-    return sorted(set(range(n_rows)) - set(val)), sorted(val)
-
-
-def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
-    """Returns the (training, test) rows of each fold: every source is tested once, classes in proportion.
-
-    Args:
-        labels: int64 (N,) of all sources to cross-validate over, training and test files together.
-        n_folds: at least 2, and at most the size of the smallest class.
-        seed: of the shuffle.
-
-    Raises:
-        UserError: if there cannot be so many folds.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    counts = torch.bincount(labels)
-    smallest = int(counts[counts > 0].min())
-    if not 2 <= n_folds <= smallest:
-        raise UserError(
-            f"{n_folds} folds ([data] fold, --folds): there can be 2 to {smallest}, since the smallest class has "
-            f"{smallest} sources"
-        )
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
-    return [(train.tolist(), test.tolist()) for train, test in folds]
-
-
-def describe(data: TrainingData, test: Split | None = None) -> str:
-    """Returns a text table of the number of sources per class (rows) and split (columns), and notes."""
-    splits = {"train": data.train, "validation": data.val, "test": test}
-    columns = {
-        name: torch.bincount(split.labels, minlength=len(data.classes)).tolist() + [len(split)]
-        for name, split in splits.items()
-        if split is not None
-    }
-    rows = [*data.classes, "total"]
-    width = max(len(row) for row in rows)
-    lines = [f"{data.dataset}, version {data.version} ({data.checksum})"]
-    lines.append("  " + " " * width + "".join(f"{name:>12}" for name in columns))
-    for i, row in enumerate(rows):
-        lines.append(f"  {row:<{width}}" + "".join(f"{counts[i]:>12}" for counts in columns.values()))
-    lines += [f"note: {note}" for note in data.notes]
-    return "\n".join(lines)

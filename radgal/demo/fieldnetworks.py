@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.images.transforms import background_value
+from radgal.classifier import Classifier
 from radgal.layers.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
 from radgal.layers.e2cnn_compat import quick_einsum
 from utils import UserError
@@ -127,7 +128,7 @@ def plain_network(symmetry: Symmetry, seed: int = 0) -> FieldNetwork:
     return FieldNetwork("conventional network, untrained", False, _as_it_is, fields)
 
 
-def trained_network(model: nn.Module, mean: float, std: float, label: str) -> FieldNetwork:
+def trained_network(classifier: Classifier, label: str) -> FieldNetwork:
     """Returns the feature maps of a trained network as fields.
 
     Of a steerable network these are its last regular fields, before group pooling, split by the Fourier transform over
@@ -135,12 +136,13 @@ def trained_network(model: nn.Module, mean: float, std: float, label: str) -> Fi
     trunk, each as a scalar field and two after each other as a vector field.
 
     Args:
-        model: with ``trunk`` and ``symmetry``, on the CPU, in evaluation mode.
-        mean, std: of pixel / 255, as it was trained.
+        classifier: on the CPU, its network with ``trunk`` and ``symmetry``.
+        label: what the figure calls it.
 
     Raises:
         UserError: if the group has no vector fields.
     """
+    model, how = classifier.model.eval(), classifier.preparation
     kind, n = model.symmetry
     if kind == "e":
 
@@ -159,8 +161,10 @@ def trained_network(model: nn.Module, mean: float, std: float, label: str) -> Fi
             vectors = torch.einsum("cg,fgyx->fcyx", to_vector, maps)
             return torch.einsum("g,fgyx->fyx", to_scalar, maps), as_arrows(vectors, symmetry)
 
-    empty = background_value(mean, std)
-    return FieldNetwork(label, kind != "e", lambda x: x / std + empty, fields)
+    def prepare(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, how.downsample) / how.std + how.background
+
+    return FieldNetwork(label, kind != "e", prepare, fields)
 
 
 def group_fourier(symmetry: Symmetry) -> tuple[Tensor, Tensor]:

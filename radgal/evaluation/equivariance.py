@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from radgal.data.datasets import TrainingData
-from radgal.evaluation.forward import Device
+from radgal.classifier import Classifier
+from radgal.data.splits import TrainingData
 from radgal.figures.poseplots import save_equivariance
 from radgal.files.tables import write_table
-from radgal.images.transforms import background_value, exact_quarter_turns, rotate, to_input
+from radgal.images.transforms import exact_quarter_turns, rotate
 from utils import UserError, progress
 
 
@@ -43,7 +43,7 @@ def turn(x: Tensor, angle_deg: float, flip: bool, fill: float = 0.0) -> Tensor:
     return rotate(x, angles, torch.full((len(x),), flip), fill)
 
 
-def inner_disc(side: int, device: Device = "cpu") -> Tensor:
+def inner_disc(side: int, device: torch.device | str = "cpu") -> Tensor:
     """Returns a bool (side, side) mask of the inscribed disc less one pixel, which every rotation fills."""
     y = torch.arange(side, device=device) - (side - 1) / 2
     return y[:, None] ** 2 + y**2 <= (side / 2 - 1) ** 2
@@ -114,24 +114,13 @@ def choose_images(data: Mapping[str, TrainingData], n_images: int) -> tuple[dict
 
 
 @torch.inference_mode()
-def measure_errors(
-    model: nn.Module,
-    images: Tensor,
-    mean: float,
-    std: float,
-    *,
-    step_deg: float = 5.0,
-    device: Device = "cpu",
-    quiet: bool = True,
-) -> list[dict]:
+def measure_errors(classifier: Classifier, images: Tensor, *, step_deg: float = 5.0) -> list[dict]:
     """Returns the errors of a network for every element of its group, and over a grid of angles to 360 degrees.
 
     Args:
-        model: with ``trunk`` and ``symmetry``, on ``device``, in float32 or float64; left in evaluation mode.
+        classifier: its network with ``trunk`` and ``symmetry``, in float32 or float64.
         images: uint8 (N, 1, S, S), real ones: white noise has other errors.
-        mean, std: of pixel / 255.
         step_deg: of the grid, degrees. The grid is not mirrored; the elements of D_N are.
-        quiet: whether to show no bar.
 
     Returns:
         Rows with ``angle_deg``, ``flip``, ``is_element`` (of the network's group), ``exact`` (whether the pose moves
@@ -141,16 +130,16 @@ def measure_errors(
         raise UserError(f"a step of {step_deg:g} degrees makes no grid of angles; choose one from above 0 to 360")
     if len(images) == 0:
         raise UserError("there are no images to measure equivariance on")
-    model.eval()
+    model = classifier.model.eval()
     elements = {(round(angle, 9), flip) for angle, flip in group_elements(model.symmetry)}
     grid = {(round(step_deg * i, 9), False) for i in range(int(360 / step_deg + 1e-9) + 1)}
     grid |= {(90.0 * quarters, False) for quarters in range(5)}
     dtype = next(model.parameters()).dtype
-    x = to_input(images.to(device), mean, std).to(dtype)
+    x = classifier.to_input(images).to(dtype)
     upright, rows = (model.trunk(x), model(x)), []
     poses = sorted(elements | grid, key=lambda pose: (pose[1], pose[0]))
-    for angle, flip in progress(poses, "poses", quiet):
-        x_turned = turn(x, angle, flip, fill=background_value(mean, std))
+    for angle, flip in progress(poses, "poses", classifier.quiet):
+        x_turned = turn(x, angle, flip, fill=classifier.preparation.background)
         rows.append(
             {
                 "angle_deg": angle,
@@ -165,22 +154,18 @@ def measure_errors(
 
 def run_equivariance(
     folder: str | Path,
-    models: Mapping[str, nn.Module],
+    classifiers: Mapping[str, Classifier],
     images: Mapping[str, Tensor],
-    normalization: Mapping[str, tuple[float, float]],
     *,
     step_deg: float = 5.0,
-    device: Device = "cpu",
-    quiet: bool = True,
 ) -> list[dict]:
     """Measures several networks side by side; writes equivariance.csv, equivariance_summary.csv and equivariance.png.
 
     Args:
         folder: where to write.
-        models: by the name that the table and figure show.
+        classifiers: by the name that the table and figure show.
         images: by the same names, uint8 (N, 1, S, S), the same sources for all.
-        normalization: by the same names, (mean, std) of pixel / 255.
-        step_deg, device, quiet: as in :func:`measure_errors`.
+        step_deg: as in :func:`measure_errors`.
 
     Returns:
         The rows of equivariance.csv.
@@ -188,8 +173,8 @@ def run_equivariance(
     from astropy.table import MaskedColumn, Table
 
     rows, curves = [], {}
-    for name, model in models.items():
-        found = measure_errors(model, images[name], *normalization[name], step_deg=step_deg, device=device, quiet=quiet)
+    for name, classifier in classifiers.items():
+        found = measure_errors(classifier, images[name], step_deg=step_deg)
         rows += [{"model": name, **row} for row in found]
         curve = [row for row in found if not row["flip"]]
         curves[name] = {

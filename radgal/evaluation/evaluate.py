@@ -5,14 +5,15 @@ Legend: N images, K classes, T MC-dropout passes, R rotations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from radgal.data.datasets import Split
-from radgal.evaluation.forward import Device, predict_logits, sample_dropout
+from radgal.classifier import Classifier
+from radgal.data.splits import Split
 from radgal.evaluation.metrics import (
     binomial_error,
     check_predictions,
@@ -25,6 +26,9 @@ from radgal.evaluation.metrics import (
 from radgal.evaluation.sourcetable import make_table
 from utils import UserError, progress
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+
 
 def random_angles(n_rotations: int, n_images: int, seed: int) -> Tensor:
     """Returns (R, N) angles, uniform over [0, 360) degrees."""
@@ -32,17 +36,7 @@ def random_angles(n_rotations: int, n_images: int, seed: int) -> Tensor:
 
 
 def score_rotated(
-    model: nn.Module,
-    test: Split,
-    mean: float,
-    std: float,
-    classes: Sequence[str],
-    *,
-    rotations: int = 20,
-    seed: int = 0,
-    batch_size: int = 128,
-    device: Device = "cpu",
-    quiet: bool = True,
+    classifier: Classifier, test: Split, *, rotations: int = 20, seed: int = 0
 ) -> tuple[dict, np.ndarray]:
     """Returns the accuracy over R passes, each turning every image by a random angle, and (R, N) hits.
 
@@ -55,12 +49,13 @@ def score_rotated(
         raise UserError(f"rotations = {rotations}: at least one pass is needed; 20 is the default")
     labels = test.labels.cpu().numpy()
     hits = np.empty((rotations, len(labels)), dtype=bool)
-    for i, angles in enumerate(progress(random_angles(rotations, len(labels), seed), "random rotations", quiet)):
-        logits = predict_logits(model, test.images, mean, std, batch_size, device, (angles, None))
-        check_predictions(logits, labels, len(classes))
+    angles = random_angles(rotations, len(labels), seed)
+    for i, one in enumerate(progress(angles, "random rotations", classifier.quiet)):
+        logits = classifier.logits(test.images, (one, None))
+        check_predictions(logits, labels, len(classifier.classes))
         hits[i] = logits.argmax(axis=1) == labels
     accuracy = _mean_and_sd(hits.mean(axis=1))
-    missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classes)}
+    missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classifier.classes)}
     n = len(labels)
     low, high = (proportion(n * accuracy["mean"], n)[end] for end in ("low", "high"))
     result = {
@@ -128,35 +123,26 @@ def score_calibrated(
 
 
 def evaluate_test(
-    model: nn.Module,
+    classifier: Classifier,
     test: Split,
     val: Split | None,
-    mean: float,
-    std: float,
-    classes: Sequence[str],
     *,
     rotations: int = 20,
     mc_samples: int = 100,
     seed: int = 0,
-    device: Device = "cpu",
-    batch_size: int = 128,
-    quiet: bool = True,
-):
+) -> tuple[dict, Table]:
     """Returns everything that the test set says of a network: (metrics, per-source table).
 
     The network is fixed before this is called: nothing here is chosen on ``test``. ``val`` is used for the
     temperature only, and no score of it is returned, since it chose the epoch.
 
     Args:
-        model: on ``device``.
+        classifier: the network.
         test: sources that took no part in training, nor in any choice.
         val: validation sources, or None: then no temperature is fitted.
-        mean, std: of pixel / 255 over the training data.
-        classes: K names.
         rotations: R random-angle passes.
         mc_samples: T dropout passes of the upright images.
         seed: of angles, dropout and resampling.
-        quiet: whether to show no bars.
 
     Returns:
         metrics: JSON-able, with ``upright`` (see ``metrics.score_predictions``), ``rotated`` (see
@@ -168,23 +154,21 @@ def evaluate_test(
         UserError: if a test source is also in ``val``, or the network's outputs cannot be scored.
     """
     forbid_overlap(test, val, "validation")
-    labels = test.labels.cpu().numpy()
-    common = {"batch_size": batch_size, "device": device}
+    labels, classes = test.labels.cpu().numpy(), classifier.classes
 
     def score(of: np.ndarray) -> dict:
         return score_predictions(of, labels, classes, seed=seed)
 
-    logits = predict_logits(model, test.images, mean, std, **common)
+    logits = classifier.logits(test.images)
     upright = score(logits)
     probs = np.exp(log_softmax(logits))
     upright["reliability"] = reliability(probs, labels)
-    shown = common | {"quiet": quiet}
-    rotated, hits = score_rotated(model, test, mean, std, classes, rotations=rotations, seed=seed, **shown)
-    passes = sample_dropout(model, test.images, mean, std, mc_samples, seed=seed, **shown)
+    rotated, hits = score_rotated(classifier, test, rotations=rotations, seed=seed)
+    passes = classifier.dropout_samples(test.images, mc_samples, seed=seed)
     mc_probs, entropies = passes.mean(axis=0), uncertainties(passes)
     # log of a mean probability that underflowed to 0 would be infinite
     mc_scores = score(np.log(np.maximum(mc_probs, np.finfo(np.float64).tiny)))
-    val_logits = None if val is None else predict_logits(model, val.images, mean, std, **common)
+    val_logits = None if val is None else classifier.logits(val.images)
     val_labels = None if val is None else val.labels.cpu().numpy()
     metrics = {
         "n_test": len(test),

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from radgal.config.config import Config
-from radgal.data.datasets import Split, TrainingData, load_test_data, load_training_data
+from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
 from radgal.evaluation.gallery import save_gallery
 from radgal.figures.plots import save_evaluation_figures
@@ -21,9 +20,8 @@ from utils import UserError, nearest, write_json
 
 def test_run(
     run: TrainedRun,
-    folder: Path,
+    folder: Path | None,
     *,
-    device: torch.device,
     rotations: int = 20,
     mc_samples: int = 100,
     seed: int = 0,
@@ -35,34 +33,26 @@ def test_run(
     The test images are those of the data-set version that the run was trained on; another one is refused.
 
     Args:
+        run: the network.
+        folder: where to write; None: nothing is written.
+        rotations, mc_samples, seed: as in :func:`radgal.evaluation.evaluate.evaluate_test`.
+        say: prints.
         training: the images that the run was trained and validated on, if they are at hand; or else they are read.
 
     Returns:
         The content of metrics.json, see :func:`radgal.evaluation.evaluate.evaluate_test`.
     """
     test, val = load_test(run, training)
-    metrics, table = evaluate_test(
-        run.model,
-        test,
-        val,
-        run.mean,
-        run.std,
-        run.classes,
-        rotations=rotations,
-        mc_samples=mc_samples,
-        seed=seed,
-        device=device,
-        batch_size=run.config.training.batch_size,
-        quiet=run.config.model.quiet,
-    )
+    metrics, table = evaluate_test(run, test, val, rotations=rotations, mc_samples=mc_samples, seed=seed)
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
-    write_json(folder / "metrics.json", metrics)
-    for suffix in FORMATS:
-        write_table(table, folder / f"sources{suffix}")
-    confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
-    save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
-    save_evaluation_figures(metrics, table, folder)
+    if folder is not None:
+        write_json(folder / "metrics.json", metrics)
+        for suffix in FORMATS:
+            write_table(table, folder / f"sources{suffix}")
+        confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
+        save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
+        save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
     return metrics
 

@@ -7,15 +7,14 @@ passes, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from radgal.data.datasets import Split
-from radgal.evaluation.forward import Device, sample_dropout
+from radgal.classifier import Classifier
+from radgal.data.splits import Split
 from radgal.evaluation.metrics import uncertainties
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
 from radgal.figures.poseplots import save_comparison, save_rotation
@@ -24,6 +23,7 @@ from radgal.images.transforms import rotate
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
+POSES_AT_A_TIME = 128  # whatever the run was trained with: the samples of a seed depend on it
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,13 @@ def angle_range(start: float, stop: float, step: float) -> tuple[float, ...]:
 
 
 def sample_rotations(
-    model: nn.Module,
+    classifier: Classifier,
     split: Split,
-    mean: float,
-    std: float,
-    classes: Sequence[str],
     *,
     angles_deg: Sequence[float] = PUBLISHED_ANGLES,
     reflections: bool = False,
     mc_samples: int = 100,
     seed: int = 0,
-    device: Device = "cpu",
-    batch_size: int = 128,
-    quiet: bool = True,
 ) -> RotationTest:
     """Returns the dropout samples of every source in every pose, and their overlap indices.
 
@@ -80,13 +74,14 @@ def sample_rotations(
     source over all poses.
 
     Args:
-        model: on ``device``.
+        classifier: the network.
+        split: the sources.
         angles_deg: degrees counter-clockwise as displayed.
         reflections: whether every angle is also run on the image mirrored left to right before the rotation.
         mc_samples: T.
         seed: of the dropout.
-        quiet: whether to show no bar.
     """
+    classes = classifier.classes
     if len(classes) < 2:
         raise UserError("the overlap index compares two classes, but this network has one")
     if len(angles_deg) == 0 or len(split) == 0:
@@ -96,16 +91,10 @@ def sample_rotations(
     if reflections:
         angles, flips = np.tile(angles, 2), np.repeat([False, True], len(angles))
     n, n_poses = len(split), len(angles)
-    passes = sample_dropout(
-        model,
+    passes = replace(classifier, batch_size=POSES_AT_A_TIME).dropout_samples(
         _Repeated(split.images, n_poses),
-        mean,
-        std,
         mc_samples,
         seed=seed,
-        batch_size=batch_size,
-        device=device,
-        quiet=quiet,
         poses=(torch.from_numpy(angles).float().repeat(n), torch.from_numpy(flips).repeat(n)),
     )
     probs = np.ascontiguousarray(passes.swapaxes(0, 1)).reshape(n, n_poses, mc_samples, len(classes))
@@ -183,15 +172,7 @@ def _sd(values: np.ndarray) -> np.ndarray:
 
 
 def run_rotation_test(
-    folder: str | Path,
-    model: nn.Module,
-    split: Split,
-    mean: float,
-    std: float,
-    classes: Sequence[str],
-    *,
-    max_figures: int = 10,
-    **choices,
+    folder: str | Path, classifier: Classifier, split: Split, *, max_figures: int = 10, **choices
 ) -> RotationTest:
     """Runs the rotation test and writes what it found into ``folder``.
 
@@ -202,13 +183,12 @@ def run_rotation_test(
 
     Args:
         max_figures: how many sources are drawn.
-        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed, device, batch_size,
-            quiet).
+        choices: passed to :func:`sample_rotations` (angles_deg, reflections, mc_samples, seed).
     """
     if max_figures < 0:
         raise UserError(f"--figures {max_figures}: must be 0 or more")
     folder = Path(folder)
-    test = sample_rotations(model, split, mean, std, classes, **choices)
+    test = sample_rotations(classifier, split, **choices)
     for stale in (*folder.glob("rotation_compare.*"), *folder.glob("rotation_figures/*.png")):
         stale.unlink()
     for name, rows in (("sources", summarize_sources(test)), ("poses", list_poses(test))):

@@ -129,23 +129,33 @@ def random_poses(n: int, augment: str, generator: torch.Generator) -> tuple[Tens
 
 
 def to_input(
-    images: Tensor, mean: float, std: float, angles_deg: Tensor | None = None, flip: Tensor | None = None
+    images: Tensor,
+    mean: float,
+    std: float,
+    angles_deg: Tensor | None = None,
+    flip: Tensor | None = None,
+    *,
+    downsample: int = 1,
 ) -> Tensor:
-    """Returns what a network reads: float32 images, optionally turned, then normalized.
+    """Returns what a network reads: float32 images, optionally turned, then averaged, then normalized.
 
-    The turning comes before the normalization, where the empty sky is exactly zero.
+    The turning comes before the normalization, where the empty sky is exactly zero, and before the averaging, where
+    the image has its detail.
 
     Args:
         images: (N, 1, H, W) uint8, 0-255.
         mean, std: of pixel / 255 over the training data.
         angles_deg, flip: as in :func:`rotate`; None leaves the pixels where they are.
+        downsample: side of the squares of pixels that are averaged to one; it must divide H and W.
 
     Returns:
-        (N, 1, H, W) float32, (pixel / 255 - mean) / std.
+        (N, 1, H / downsample, W / downsample) float32, (pixel / 255 - mean) / std.
     """
     x = images.to(torch.float32)
     if angles_deg is not None:
         x = rotate(x, angles_deg, flip)
+    if downsample > 1:
+        x = F.avg_pool2d(x, downsample)
     return x.mul_(1.0 / (255.0 * std)).sub_(mean / std)
 
 

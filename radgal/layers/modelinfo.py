@@ -97,14 +97,20 @@ def exact_sides(near: int, kernel_size: int = 5) -> tuple[int, int]:
     return below, above
 
 
-def equivariance_warning(model: nn.Module) -> str | None:
-    """Returns a warning if the side of the images spoils the symmetry of the trunk on the grid, or None."""
+def equivariance_warning(model: nn.Module, downsample: int = 1) -> str | None:
+    """Returns a warning if the side of the images spoils the symmetry of the trunk on the grid, or None.
+
+    Args:
+        model: with ``symmetry``, ``imsize`` and ``kernel_size``.
+        downsample: how many pixels of the images make one of the network's input, along each side.
+    """
     kind, n = model.symmetry
     if kind == "e" or (kind == "C" and n % 2) or is_exact_side(model.imsize, model.kernel_size):
         return None
-    below, above = exact_sides(model.imsize, model.kernel_size)
+    below, above = (downsample * side for side in exact_sides(model.imsize, model.kernel_size))
+    averaged = f", averaged to {model.imsize} px," if downsample > 1 else ""
     return (
-        f"warning: at {model.imsize} px (imsize + pad) pooling drops a row and a column, which breaks the exact "
-        f"equivariance of {type(model).__name__} under {kind}{n}; the nearest sizes that keep it are "
+        f"warning: at {downsample * model.imsize} px (imsize + pad){averaged} pooling drops a row and a column, which "
+        f"breaks the exact equivariance of {type(model).__name__} under {kind}{n}; the nearest sizes that keep it are "
         f"{below} and {above} px"
     )

@@ -167,9 +167,7 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
 
 
 def _write_votable(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
-    whole = list(parts())
-    joined = {column.name: np.concatenate([part[column.name] for part in whole]) for column in columns}
-    to_table(columns, joined).write(path, format="votable", overwrite=True)
+    join_parts(columns, list(parts())).write(path, format="votable", overwrite=True)
 
 
 def _write_parquet(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -194,6 +192,11 @@ def to_table(columns: Sequence[Column], part: Part) -> Table:
         else:
             table[column.name] = PlainColumn(values, **about)
     return table
+
+
+def join_parts(columns: Sequence[Column], parts: Sequence[Part]) -> Table:
+    """Returns parts as one astropy Table."""
+    return to_table(columns, {one.name: np.concatenate([part[one.name] for part in parts]) for one in columns})
 
 
 def _to_arrow(columns: Sequence[Column], part: Part):

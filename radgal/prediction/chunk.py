@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.config.config import Config
-from radgal.data.datasets import Split, crop_and_pad
-from radgal.evaluation.forward import only_dropout
-from radgal.evaluation.metrics import log_softmax, uncertainties
+from radgal.classifier import Classifier, only_dropout, softmax
+from radgal.data.splits import Split
+from radgal.evaluation.metrics import uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.files.tables import column_name
+from radgal.images.preparation import Preparation
 from radgal.images.reading import FLAGS
-from radgal.images.transforms import to_input
 from radgal.prediction.catalog import Column, Part, write_part
-from radgal.prediction.inputs import Preparation, Reading, Source, describe_reading, preparation_of, read_ahead
+from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, pick_device
-
-Build = Callable[[Config, tuple[str, ...], float, float], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,11 @@ class Chunk:
     sources: tuple[Source, ...]
 
 
-def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings:
+def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
     """Returns the settings for an ensemble of runs, after a look into every checkpoint.
 
     Args:
         runs: run folders or checkpoints.
-        build: makes an untrained network from (config, classes, mean, std).
         choices: the other fields of :class:`Settings`.
 
     Raises:
@@ -89,14 +85,14 @@ def open_settings(runs: Sequence[str], build: Build, **choices: Any) -> Settings
     for run in runs:
         path = checkpoint.find(run)
         sha256 = _sha256(path)
-        trained = _load(str(path), sha256, build, choices.get("device", Settings.device))
+        trained = _load(str(path), sha256, choices.get("device", Settings.device))
         if classes not in (None, trained.classes):
             raise UserError(
                 f"the runs of an ensemble must have the same classes: {runs[0]} has {', '.join(classes)}, "
                 f"{run} has {', '.join(trained.classes)}"
             )
         classes = trained.classes
-        preparation = preparation_of(trained.config)
+        preparation = trained.preparation
         if choices.get("rescale") and preparation.pixel_scale_arcsec is None:
             raise UserError(
                 f"--rescale: the pixel scale of the training images of {run} is not known ([data] pixel_scale was not "
@@ -114,10 +110,10 @@ def _sha256(path: str | Path) -> str:
 
 
 @lru_cache(maxsize=16)
-def _load(path: str, sha256: str, build: Build, device: str) -> TrainedRun:
+def _load(path: str, sha256: str, device: str) -> TrainedRun:
     if _sha256(path) != sha256:
         raise UserError(f"{path} has changed since the prediction was started; start it again without --resume")
-    return checkpoint.load_run(path, build, pick_device(device))
+    return checkpoint.load_run(path, pick_device(device))
 
 
 def columns_of(settings: Settings) -> list[Column]:
@@ -156,22 +152,19 @@ def columns_of(settings: Settings) -> list[Column]:
     ]
 
 
-def predict_chunk(
-    settings: Settings, chunk: Chunk, build: Build, advance: Callable[[int], object] = lambda n: None
-) -> str:
+def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], object] = lambda n: None) -> str:
     """Writes the part of one chunk, unless it is there already; returns its path.
 
     All arguments can be pickled, and the networks are read once per process.
 
     Args:
-        build: makes an untrained network from (config, classes, mean, std).
         advance: called with the number of images after each batch.
     """
     path = Path(chunk.part)
     if path.exists():
         advance(len(chunk.sources))
         return chunk.part
-    runs = [_load(member.path, member.sha256, build, settings.device) for member in settings.members]
+    runs = [_load(member.path, member.sha256, settings.device) for member in settings.members]
     columns = columns_of(settings)
     batches = read_ahead(
         chunk.sources,
@@ -212,8 +205,8 @@ def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence
     """Returns the columns that the networks fill, for N sources with images."""
     probs, samples, overlaps = [], [], []
     for member, run in zip(settings.members, runs, strict=True):
-        pixels = np.stack([reading.images[member.preparation].pixels for reading in readings])
-        images = crop_and_pad(torch.from_numpy(pixels), member.preparation.imsize, member.preparation.pad)
+        pixels = np.stack([reading.images[member.preparation.reading].pixels for reading in readings])
+        images = run.preparation.crop(torch.from_numpy(pixels))
         seeds = [_seed_of(settings.seed, member.sha256, one) for one in pixels]
         p, passes = predict_images(run, images, seeds, rotations=settings.rotations, mc_samples=settings.mc_samples)
         probs.append(p)
@@ -242,7 +235,7 @@ def _seed_of(seed: int, checksum: str, pixels: np.ndarray) -> int:
 
 @torch.inference_mode()
 def predict_images(
-    run: TrainedRun, images: Tensor, seeds: Sequence[int], *, rotations: int = 1, mc_samples: int = 0
+    run: Classifier, images: Tensor, seeds: Sequence[int], *, rotations: int = 1, mc_samples: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns probabilities without dropout (N, K), and those of T passes with dropout (T, N, K).
 
@@ -259,15 +252,14 @@ def predict_images(
     Raises:
         UserError: if the network's outputs are NaN or infinite.
     """
-    model, device = run.model.eval(), next(run.model.parameters()).device
-    probs, passes = 0.0, 0.0
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    model, probs, passes = run.model.eval(), 0.0, 0.0
+    with run.own_random_state():
         for angle in (360.0 * i / rotations for i in range(rotations)):
-            angles = None if angle == 0 else torch.full((len(images),), angle, device=device)
-            z = model.embed(to_input(images.to(device), run.mean, run.std, angles))
-            probs = probs + _softmax(model.classify(z)) / rotations
+            angles = None if angle == 0 else torch.full((len(images),), angle)
+            z = model.embed(run.to_input(images, (angles, None)))
+            probs = probs + _probabilities(model.classify(z)) / rotations
             if mc_samples:
-                passes = passes + _softmax(_sample(model, z, seeds, mc_samples)) / rotations
+                passes = passes + _probabilities(_sample(model, z, seeds, mc_samples)) / rotations
     return probs, passes
 
 
@@ -292,20 +284,15 @@ def _set_seed(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)
 
 
-def _softmax(logits: Tensor) -> np.ndarray:
-    values = logits.double().cpu().numpy()
-    if not np.isfinite(values).all():
-        raise UserError("the network's outputs are NaN or infinite; use an earlier checkpoint of the run")
-    return np.exp(log_softmax(values))
+def _probabilities(logits: Tensor) -> np.ndarray:
+    return softmax(logits.double().cpu().numpy())
 
 
-def _overlap_indices(run: TrainedRun, images: Tensor, seeds: Sequence[int], mc_samples: int) -> np.ndarray:
+def _overlap_indices(run: Classifier, images: Tensor, seeds: Sequence[int], mc_samples: int) -> np.ndarray:
     """Returns the overlap index of each image, its standard deviation over angles, and the corrected one, (N, 3)."""
     rows = []
     for image, seed in zip(images, seeds, strict=True):
         one = Split(image[None], torch.zeros(1, dtype=torch.int64), ("",))
-        device = next(run.model.parameters()).device
-        options = dict(mc_samples=mc_samples, seed=seed, device=device)
-        test = sample_rotations(run.model, one, run.mean, run.std, run.classes, **options)
+        test = sample_rotations(replace(run, quiet=True), one, mc_samples=mc_samples, seed=seed)
         rows.append((test.overlap.mean(), test.overlap.std(ddof=1), test.overlap_reflected.mean()))
     return np.array(rows)

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from radgal.config.config import Config
-from radgal.data.datasets import crop_and_pad, load_training_data
 from radgal.data.firstgalaxy import FIRSTGalaxyData
-from radgal.images.transforms import background_value, to_input
+from radgal.data.splits import load_training_data
+from radgal.images.preparation import Preparation, crop_and_pad
+from radgal.images.transforms import background_value
 from radgal.layers.conventional import PooledConv2d
 from radgal.layers.steerable import gaussian_blur
-from radgal.prediction.inputs import preparation_of
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, atomic_write, show_bars
 
@@ -48,17 +48,14 @@ class PlainNet(nn.Module):
 
     Args:
         model: the network; it is not changed.
-        native_size: S, pixels.
-        imsize: side in pixels of the central part that the network reads.
-        pad: rows and columns of background at the bottom and right of that.
-        mean, std: of pixel / 255.
+        how: its images' preparation; S is its ``native_size``.
     """
 
-    def __init__(self, model: nn.Module, native_size: int, imsize: int, pad: int, mean: float, std: float):
+    def __init__(self, model: nn.Module, how: Preparation):
         super().__init__()
-        self.native_size, self.imsize, self.pad = native_size, imsize, pad
-        self.start = round((native_size - imsize) / 2)
-        self.mean, self.std = mean, std
+        self.native_size, self.imsize, self.pad, self.downsample = how.native_size, how.imsize, how.pad, how.downsample
+        self.start = round((self.native_size - self.imsize) / 2)
+        self.mean, self.std = how.mean, how.std
         self.net = to_plain(model).cpu().float().eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,6 +69,8 @@ class PlainNet(nn.Module):
         x = x[:, :, self.start : end, self.start : end] * (1.0 / (255.0 * self.std)) - self.mean / self.std
         if self.pad:
             x = F.pad(x, (0, self.pad, 0, self.pad), value=background_value(self.mean, self.std))
+        if self.downsample > 1:
+            x = F.avg_pool2d(x, self.downsample)
         logits = self.net(x)
         return logits, logits.softmax(1)
 
@@ -116,19 +115,19 @@ def to_plain(module: nn.Module) -> nn.Module:
 
 def from_run(run: TrainedRun) -> PlainNet:
     """Returns the plain network of a trained run, for images of its data set's size."""
-    how = preparation_of(run.config)
-    return PlainNet(run.model, how.native_size, how.imsize, how.pad, run.mean, run.std)
+    return PlainNet(run.model, run.preparation)
 
 
 def describe(run: TrainedRun, plain: PlainNet) -> dict[str, Any]:
     """Returns what is stored in the file besides the network: classes, input, and where it comes from."""
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
+    averaged = f"{plain.downsample} x {plain.downsample} pixels averaged, " if plain.downsample > 1 else ""
     return {
         "classes": list(run.classes),
         "input": f"images: pixels from 0 to 255, shape (N, 1, {plain.native_size}, {plain.native_size})",
         "output": f"logits and probs, shape (N, {len(run.classes)}), of {', '.join(run.classes)}",
         "preprocessing": f"in the network: central {plain.imsize} pixels, {plain.pad} of padding, "
-        f"(pixel / 255 - {plain.mean}) / {plain.std}",
+        f"{averaged}(pixel / 255 - {plain.mean}) / {plain.std}",
         "native_size": plain.native_size,
         "model": run.config.model.base,
         "nrot": run.config.model.nrot,
@@ -181,9 +180,8 @@ def largest_difference(run: TrainedRun, images: Tensor, predict: Predict) -> flo
     worst = 0.0
     bar = tqdm(images.split(_batch_sizes(len(images))), "checking", leave=False, disable=not show_bars(False))
     for batch in bar:
-        x = crop_and_pad(batch[:, 0], run.config.training.imsize, run.config.data.pad)
         with torch.no_grad():
-            logits = run.model(to_input(x, run.mean, run.std))
+            logits = run.model(run.to_input(run.preparation.crop(batch[:, 0])))
         found_logits, found_probs = map(torch.from_numpy, predict(batch.numpy()))
         scale = max(1.0, logits.abs().max().item())
         for delta in ((found_logits - logits).abs() / scale, (found_probs - logits.softmax(1)).abs()):

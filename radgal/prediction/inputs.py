@@ -14,50 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from radgal.config.config import Config
-from radgal.data.datasets import class_counts, preprocessing
 from radgal.data.mirabest import parse_source_name
 from radgal.images.mosaic import Mosaic, OffEdge, Position, read_cutout
+from radgal.images.preparation import Preparation
 from radgal.images.reading import FLAGS, Image, read_image, without_suffix
 from utils import UserError
 
 Source = str | Position
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How the images of a run were made: by its data set's recipe, cropped and padded as its config says."""
-
-    recipe: str  # a key of fits.RECIPES
-    native_size: int  # pixels, before the crop
-    pixel_scale_arcsec: float | None  # None: not known
-    imsize: int  # pixels, after the crop
-    pad: int
-
-
-def preparation_of(config: Config) -> Preparation:
-    """Returns how the images that a config trains on were made.
-
-    Raises:
-        UserError: if this version of the program does not know the data set.
-    """
-    if config.data.dataset not in class_counts():
-        raise UserError(
-            f"the run was trained on {config.data.dataset!r}, which this program does not know, so neither how new "
-            "images must be prepared; use the version of the program that trained it"
-        )
-    how = preprocessing(config)
-    return Preparation(
-        how["recipe"], how["native_size"], how["expected_arcsec"], config.training.imsize, config.data.pad
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A source as it was read: an image for each way of preparing it, or none and an error."""
+    """A source as it was read: an image for each way of reading it, or none and an error."""
 
     source: Source
-    images: dict[Preparation, Image]
+    images: dict[tuple, Image]  # by Preparation.reading
     flags: tuple[str, ...]
     error: str = ""
 
@@ -85,14 +56,15 @@ def read_ahead(
 def read(source: Source, preparations: Sequence[Preparation], rescale: bool, mosaic: str | None) -> Reading:
     """Returns a source as every run needs it; what goes wrong with one file must not end the others."""
     try:
-        images = {one: _prepare(source, one, rescale, mosaic) for one in dict.fromkeys(preparations)}
+        different = {one.reading: one for one in preparations}
+        images = {key: _prepare(source, one, rescale, mosaic) for key, one in different.items()}
     except OffEdge as error:
         return Reading(source, {}, ("off_edge",), str(error))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         return Reading(source, {}, (), reason)
     flags = {flag for image in images.values() for flag in image.flags}
-    if any(_las_arcsec(source) > _field_arcsec(one, image, rescale) for one, image in images.items()):
+    if any(_las_arcsec(source) > _field_arcsec(one, images[one.reading], rescale) for one in preparations):
         flags.add("too_large")
     ordered = tuple(flag for flag in FLAGS if flag in flags)
     if all(image.nan_fraction == 1 for image in images.values()):

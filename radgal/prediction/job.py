@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from radgal.images.mosaic import Position
+from radgal.images.mosaic import COLUMNS, Position, read_positions
+from radgal.images.reading import find_images
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
-from radgal.prediction.chunk import Build, Chunk, Settings, columns_of, predict_chunk
+from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, open_mosaic
 from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
@@ -81,6 +82,22 @@ class Summary:
         for i, row in enumerate(flags):
             if "pixel_scale" in row and self.scale is None:
                 self.scale = float(part["pixel_scale_arcsec"][i])
+
+
+def list_sources(
+    images: Any, mosaic: str | None, out: Path, columns: Mapping[str, str | None] | None = None
+) -> list[Source]:
+    """Returns the sources that a request names.
+
+    Args:
+        images: paths, folders or patterns of images; with ``mosaic``, the table of positions.
+        mosaic: the image that positions are cut out of, or None.
+        out: the catalog, which is no image of the request though it may lie among them, in FITS format.
+        columns: of the table, see :func:`radgal.images.mosaic.read_positions`; None: the usual names.
+    """
+    if mosaic is not None:
+        return read_positions(images, dict(columns or dict.fromkeys(COLUMNS)))
+    return [str(path) for path in find_images(images) if path.resolve() != out.resolve()]
 
 
 def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: int = PART_ROWS) -> Job:
@@ -184,36 +201,42 @@ def _short(value: object) -> str:
 
 def run_job(
     job: Job,
-    build: Build,
     *,
     resume: bool = False,
     bar: Callable[[int], AbstractContextManager] = lambda total: nullcontext(),
     say: Callable[..., None] = print,
     workers: int | None = None,
     scheduler: str | None = None,
+    collect: list[Part] | None = None,
 ) -> Summary:
     """Makes the catalog, in this process or by dask workers; what is finished stays finished, whatever happens.
 
     Args:
-        build: makes an untrained network from (config, classes, mean, std).
         resume: whether to go on with what an earlier call left.
         bar: makes a progress bar for so many images, with ``update``.
         say: prints.
+        collect: gets the parts, in order, before they are joined in the file; None: they are not kept.
         workers, scheduler: see :func:`radgal.tasks.run_tasks`; both None: this process.
     """
     begun = begin(job, resume)
     summary = Summary()
+
+    def notice(part: Part) -> None:
+        _notice(job, summary, part, say)
+        if collect is not None:
+            collect.append(part)
+
     if begun and (workers is not None or scheduler is not None):
-        tasks = [PartTask(job.settings, chunk, build) for chunk in job.chunks()]
+        tasks = [PartTask(job.settings, chunk) for chunk in job.chunks()]
         run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part")
         for task in tasks:
-            _notice(job, summary, read_part(Path(task.chunk.part), job.columns), say)
+            notice(read_part(Path(task.chunk.part), job.columns))
         assemble(job, say)
     elif begun:
         with bar(len(job.sources)) as shown:
             for chunk in job.chunks():
-                predict_chunk(job.settings, chunk, build, *([shown.update] if shown is not None else []))
-                _notice(job, summary, read_part(Path(chunk.part), job.columns), say)
+                predict_chunk(job.settings, chunk, *([shown.update] if shown is not None else []))
+                notice(read_part(Path(chunk.part), job.columns))
         assemble(job, say)
     else:
         say(f"{job.out} is finished already; nothing was done")
@@ -226,7 +249,6 @@ class PartTask:
 
     settings: Settings
     chunk: Chunk
-    build: Build
 
     def __str__(self) -> str:
         return Path(self.chunk.part).name
@@ -234,7 +256,7 @@ class PartTask:
 
 def run_part(task: PartTask) -> None:
     """Makes one part, unless it is there."""
-    predict_chunk(task.settings, task.chunk, task.build)
+    predict_chunk(task.settings, task.chunk)
 
 
 def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -13,8 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+import models
+from radgal.classifier import Classifier
 from radgal.config.config import Config
-from radgal.data.datasets import TrainingData
+from radgal.data.datasets import preparation_of
+from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
@@ -24,20 +26,21 @@ FORMAT = "e2cnn-radgal-1"
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
 
 
-@dataclass
-class TrainedRun:
-    """A network read back from a checkpoint, with all that is needed to feed it."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedRun(Classifier):
+    """A classifier read back from a checkpoint, with where it comes from."""
 
-    model: nn.Module  # in evaluation mode, on the device asked for
     config: Config
-    classes: tuple[str, ...]
-    mean: float  # of pixel / 255
-    std: float
     epoch: int
     seed: int
     history: list[dict]
-    folder: Path
-    checkpoint: dict[str, Any]
+    path: Path  # of the checkpoint
+    checkpoint: dict[str, Any]  # its content
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.path.parent
 
 
 def pack(
@@ -60,8 +63,8 @@ def pack(
         "config": config.to_dict(),
         "seed": config.training.seed,
         "classes": list(data.classes),
-        "mean": data.mean,
-        "std": data.std,
+        "mean": data.preparation.mean,
+        "std": data.preparation.std,
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
@@ -150,22 +153,22 @@ def find(run: str | Path) -> Path:
     return run
 
 
-def load_run(
-    run: str | Path, build: Callable[[Config, tuple[str, ...], float, float], nn.Module], device: torch.device
-) -> TrainedRun:
+def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     """Returns the network of a run folder or checkpoint, ready to use.
 
     Args:
         run: run folder (the best epoch is taken) or checkpoint file.
-        build: makes an untrained network from (config, classes, mean, std).
         device: where the network goes.
+
+    Raises:
+        UserError: if it cannot be read, or its weights do not fit the network that its config describes.
     """
     path = find(run)
     content = read(path)
     config = Config.from_dict(content["config"])
     classes = tuple(map(str, content["classes"]))
-    mean, std = float(content["mean"]), float(content["std"])
-    model = build(config, classes, mean, std)
+    preparation = preparation_of(config, float(content["mean"]), float(content["std"]))
+    model = models.build_from_config(config, classes, preparation)
     try:
         model.load_state_dict(content["model"])
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
@@ -173,13 +176,15 @@ def load_run(
         raise UserError(f"{path}: the weights do not fit the network its config describes: {reason}") from None
     return TrainedRun(
         model=model.to(device).eval(),
-        config=config,
         classes=classes,
-        mean=mean,
-        std=std,
+        preparation=preparation,
+        device=device,
+        batch_size=config.training.batch_size,
+        quiet=config.model.quiet,
+        config=config,
         epoch=int(content["epoch"]),
         seed=int(content["seed"]),
         history=list(content["history"]),
-        folder=path.parent,
+        path=path,
         checkpoint=content,
     )

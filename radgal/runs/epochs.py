@@ -14,8 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from radgal.config.config import Config
-from radgal.data.datasets import TrainingData
-from radgal.images.transforms import to_input
+from radgal.data.splits import TrainingData
 from radgal.layers.modelinfo import count_parameters
 from radgal.runs import checkpoint, tensorboard
 from radgal.runs.finetune import freeze_trunk
@@ -67,7 +66,7 @@ def run_epochs(
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
-        compile_for_training(model, to_input(images, data.mean, data.std), precision)
+        compile_for_training(model, data.preparation.to_input(images), precision)
     bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
 
     def content(**more: Any) -> dict:

@@ -15,9 +15,9 @@ from torch import nn
 from radgal.config.checker import IMAGE_TABLE
 from radgal.config.config import Config
 from radgal.data import crossmatch
-from radgal.data.datasets import TrainingData, load_test_data, load_training_data
 from radgal.data.labeltable import read_labels, some
 from radgal.data.mirabest import parse_source_name
+from radgal.data.splits import TrainingData, load_test_data, load_training_data
 from radgal.runs import checkpoint
 from radgal.training.loop import Progress
 from utils import UserError
@@ -56,10 +56,11 @@ def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[st
     lines = [f"starting from {path}, epoch {facts['epoch']}, trained on {facts['dataset']} {facts['version']}"]
     if has_new_head:
         lines.append(f"its last layer is new: there the classes were {', '.join(classes)}")
-    if (mean_std := (float(content["mean"]), float(content["std"]))) != (data.mean, data.std):
+    now = data.preparation
+    if (mean_std := (float(content["mean"]), float(content["std"]))) != (now.mean, now.std):
         lines.append(
             f"note: it was trained with mean and std {mean_std[0]:.4g}, {mean_std[1]:.4g}, now they are "
-            f"{data.mean:.4g}, {data.std:.4g}"
+            f"{now.mean:.4g}, {now.std:.4g}"
         )
     if data.has_test:
         lines += find_overlap(source, config)
@@ -72,6 +73,7 @@ def _check_same_network(source: Config, config: Config, path: Path) -> None:
     }
     sides = (source.training.imsize + source.data.pad, config.training.imsize + config.data.pad)
     pairs["[training] imsize + [data] pad"] = sides
+    pairs["[data] downsample"] = (source.data.downsample, config.data.downsample)
     if differ := [f"{key}: {was!r} there, {now!r} here" for key, (was, now) in pairs.items() if was != now]:
         raise UserError(
             f"{path} holds another network than the config asks for, so its weights do not fit:\n  "

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from radgal.config.config import Config
-from radgal.data.datasets import TrainingData
+from radgal.data.splits import TrainingData
 from radgal.runs.folder import RunFolder
 from radgal.runs.statecheck import check_optimizer, known_part
 from radgal.training.loop import Part, Progress

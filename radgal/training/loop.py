@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.data.datasets import Split, TrainingData
-from radgal.images.transforms import random_poses, to_input
+from radgal.data.splits import Split, TrainingData
+from radgal.images.preparation import Preparation
+from radgal.images.transforms import random_poses
 from radgal.training.precision import Precision
 from radgal.training.team import Team
 from utils import UserError, random_states, set_random_states
@@ -105,8 +106,7 @@ def train_epoch(
     seed: int,
     batch_size: int,
     augment: str,
-    mean: float,
-    std: float,
+    preparation: Preparation,
     precision: Precision | None = None,
     on_batch: Callable[[], None] = lambda: None,
     team: Team | None = None,
@@ -148,7 +148,7 @@ def train_epoch(
             break
         own, weight = team.share(len(rows))
         labels = split.labels[rows[own]]
-        x = to_input(split.images[rows[own]], mean, std, _rows(angles, own), _rows(flip, own))
+        x = preparation.to_input(split.images[rows[own]], (_rows(angles, own), _rows(flip, own)))
         with precision.autocast():
             logits = team.forward(model, x)
             loss = F.cross_entropy(logits.float(), labels) * weight
@@ -186,8 +186,7 @@ def validate(
     split: Split,
     *,
     batch_size: int,
-    mean: float,
-    std: float,
+    preparation: Preparation,
     poses: tuple[Tensor | None, Tensor | None] = (None, None),
     precision: Precision | None = None,
     team: Team | None = None,
@@ -210,7 +209,7 @@ def validate(
         if stop():
             raise Stopped
         own, weight = team.share(len(labels))
-        x = to_input(images[own], mean, std, _rows(angles, own), _rows(flip, own))
+        x = preparation.to_input(images[own], (_rows(angles, own), _rows(flip, own)))
         with precision.autocast():
             logits = model(x).float()
         losses.append(F.cross_entropy(logits, labels[own], reduction="sum") * (weight > 0))
@@ -253,7 +252,7 @@ def fit(
     Raises:
         Stopped: with the part of the epoch that is done, to be saved by the caller.
     """
-    common = dict(batch_size=training.batch_size, mean=data.mean, std=data.std, precision=precision)
+    common = dict(batch_size=training.batch_size, preparation=data.preparation, precision=precision)
     common |= dict(team=team, stop=stop)
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
         part = part or Part()

@@ -12,10 +12,12 @@ from astropy.table import Table
 from PIL import Image as PillowImage
 
 import main
-from radgal.data.datasets import load_test_data, load_training_data, measure_normalization, preprocessing
+from radgal.data.datasets import preprocessing
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable
 from radgal.data.labeltable import read_labels
+from radgal.data.splits import load_test_data, load_training_data
+from radgal.images.preparation import measure_normalization
 from tests.conftest import ROOT
 from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
@@ -102,10 +104,10 @@ def test_classes_are_sorted_and_normalization_is_measured_on_what_is_trained_on(
     data = load_training_data(load(table, tmp_path))
     assert data.classes == ("FRII", "bent", "compact") and data.version == "mine.csv"
     pixels = data.train.images.numpy() / 255
-    assert (data.mean, data.std) == pytest.approx((pixels.mean(), pixels.std()))
+    assert (data.preparation.mean, data.preparation.std) == pytest.approx((pixels.mean(), pixels.std()))
     assert len(data.val) == 6 and not data.has_test and "no test rows" in " ".join(data.notes)
     given = load_training_data(load(table, tmp_path, "data.datamean=0.5", "data.datastd=2.0"))
-    assert (given.mean, given.std) == (0.5, 2.0)
+    assert (given.preparation.mean, given.preparation.std) == (0.5, 2.0)
     numbers = make_table(tmp_path / "n", [{"label": str(label)} for label in (10, 2, 10, 2)])
     assert ImageTable(numbers).classes == ("2", "10")
     with pytest.raises(UserError, match="all pixels .* are equal"):

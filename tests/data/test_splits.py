@@ -10,15 +10,9 @@ import pytest
 import torch
 from torchvision.transforms.functional import center_crop
 
-from radgal.data.datasets import (
-    DATASETS,
-    Split,
-    crop_and_pad,
-    describe,
-    load_test_data,
-    load_training_data,
-    split_indices,
-)
+from radgal.data.datasets import DATASETS
+from radgal.data.splits import Split, describe, load_test_data, load_training_data, split_indices
+from radgal.images.preparation import crop_and_pad
 from utils import UserError
 
 DATA_KEYS = {"dataset", "datadir", "datamean", "datastd", "pad", "split", "download", "mirror"}
@@ -133,7 +127,7 @@ def test_the_published_split_turns_the_class_balance_round(config):
 def test_training_data_come_with_all_that_is_needed_to_use_them(config):
     data = load_training_data(config(imsize=50, pad=1))
     assert data.train.images.shape == (583, 1, 51, 51) and data.val.images.shape == (146, 1, 51, 51)
-    assert data.classes == ("FRI", "FRII") and (data.mean, data.std) == (0.0031, 0.0350)
+    assert data.classes == ("FRI", "FRII") and (data.preparation.mean, data.preparation.std) == (0.0031, 0.0350)
     assert (data.dataset, data.version) == ("MBFRConfident", "v1")
     assert data.checksum == "md5:965b5daa83b9d8622bb407d718eecb51"
     assert not set(data.train.names) & set(data.val.names)
@@ -144,7 +138,7 @@ def test_training_data_come_with_all_that_is_needed_to_use_them(config):
 @pytest.mark.real_data
 def test_a_configs_normalization_comes_first(config):
     data = load_training_data(config(datamean=0.0, datastd=1.0))
-    assert (data.mean, data.std) == (0.0, 1.0)
+    assert (data.preparation.mean, data.preparation.std) == (0.0, 1.0)
 
 
 @pytest.mark.real_data

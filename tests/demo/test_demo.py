@@ -15,11 +15,13 @@ from PIL import Image
 
 import models
 from radgal.commands import demo as command
+from radgal.data.datasets import preparation_of
 from radgal.demo import fieldnetworks, turning
 from radgal.demo import frames as demofigure
 from radgal.layers.basis import Symmetry
 from radgal.runs.checkpoint import FORMAT
 from tests.conftest import ROOT
+from tests.networks import classifier_of
 from utils import UserError
 
 C4, D4 = Symmetry("C", 4), Symmetry("D", 4)
@@ -48,7 +50,7 @@ def quarter_turn(vectors: torch.Tensor) -> torch.Tensor:
 def trained(name: str, nrot: int | None) -> fieldnetworks.FieldNetwork:
     torch.manual_seed(1)
     model = models.build_model(name, n_classes=2, side=SIDE, nrot=nrot, background=-0.07).eval()
-    return fieldnetworks.trained_network(model, 0.0019, 0.0281, name)
+    return fieldnetworks.trained_network(classifier_of(model, mean=0.0019, std=0.0281), name)
 
 
 STEERABLE = {
@@ -304,7 +306,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
     }.items():
         cfg = read_config(str(config), ["training.imsize=30", *options])
         content = dict(format=FORMAT, config=cfg.to_dict(), classes=["FRI", "FRII"], mean=0.0019, std=0.0281)
-        model = models.build_from_config(cfg, ("FRI", "FRII"), 0.0019, 0.0281)
+        model = models.build_from_config(cfg, ("FRI", "FRII"), preparation_of(cfg, 0.0019, 0.0281))
         torch.save(content | dict(model=model.state_dict(), epoch=1, seed=0, history=[]), tmp_path / f"{name}.pt")
         paths[name] = tmp_path / f"{name}.pt"
     return paths

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from radgal.data.datasets import Split
+from radgal.data.splits import Split
 from radgal.evaluation import evaluate, metrics
 from radgal.files import tables
+from tests.networks import classifier_of
 from utils import UserError
 
 CLASSES = ("FRI", "FRII")
@@ -209,34 +210,34 @@ def test_uncertainties_are_ordered_and_bounded():
 def test_dropout_passes_differ_only_by_dropout(model):
     images = make_split(6).images
     model.train()
-    probs = evaluate.sample_dropout(model, images, 0.5, 0.3, 400, seed=1)
+    probs = classifier_of(model).dropout_samples(images, 400, seed=1)
     assert model.training and model.drop.training and model.norm.training
     assert model.norm.num_batches_tracked == 0
     assert probs.shape == (400, 6, 2)
     assert probs.std(axis=0).min() > 0.001
     np.testing.assert_allclose(probs.sum(-1), 1)
-    again = evaluate.sample_dropout(model, images, 0.5, 0.3, 400, seed=1)
+    again = classifier_of(model).dropout_samples(images, 400, seed=1)
     np.testing.assert_array_equal(probs, again)
-    whole = evaluate.sample_dropout(WholeNet(model), images, 0.5, 0.3, 400, seed=2)
+    whole = classifier_of(WholeNet(model)).dropout_samples(images, 400, seed=2)
     np.testing.assert_allclose(whole.mean(0), probs.mean(0), atol=0.05)
     np.testing.assert_allclose(whole.std(0), probs.std(0), atol=0.03)
 
 
 def test_no_dropout_no_mutual_information():
-    probs = evaluate.sample_dropout(SmallNet(dropout=0.0), make_split(5).images, 0.5, 0.3, 20)
+    probs = classifier_of(SmallNet(dropout=0.0)).dropout_samples(make_split(5).images, 20)
     assert metrics.uncertainties(probs)["mutual_information"].max() < 1e-9
 
 
 def test_dropout_leaves_the_global_random_state(model):
     before = torch.get_rng_state()
-    evaluate.sample_dropout(model, make_split(3).images, 0.5, 0.3, 5)
+    classifier_of(model).dropout_samples(make_split(3).images, 5)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_logits_do_not_depend_on_the_batches(model):
     images = make_split(9).images
-    one = evaluate.predict_logits(model, images, 0.5, 0.3, batch_size=2)
-    np.testing.assert_allclose(one, evaluate.predict_logits(model, images, 0.5, 0.3, batch_size=9), rtol=1e-5)
+    one = classifier_of(model, batch_size=2).logits(images)
+    np.testing.assert_allclose(one, classifier_of(model, batch_size=9).logits(images), rtol=1e-5)
 
 
 def test_temperature_recovers_a_known_one_and_is_the_optimum():
@@ -253,7 +254,7 @@ def test_temperature_is_fitted_on_validation_alone(model):
     other_val = dataclasses.replace(val, labels=torch.zeros_like(val.labels))
 
     def temperature(test, val):
-        result, _ = evaluate.evaluate_test(model, test, val, 0.5, 0.3, CLASSES, rotations=1, mc_samples=2)
+        result, _ = evaluate.evaluate_test(classifier_of(model), test, val, rotations=1, mc_samples=2)
         return result["temperature"]["temperature"]
 
     assert temperature(test, val) == temperature(relabeled, val)
@@ -263,22 +264,22 @@ def test_temperature_is_fitted_on_validation_alone(model):
 def test_test_sources_may_not_have_chosen_anything(model):
     test = make_split(10)
     with pytest.raises(UserError, match="both the validation and the test set, such as test0"):
-        evaluate.evaluate_test(model, test, test.take([0, 1]), 0.5, 0.3, CLASSES)
+        evaluate.evaluate_test(classifier_of(model), test, test.take([0, 1]))
     with pytest.raises(UserError, match="both the training and the test set, such as test3"):
         evaluate.forbid_overlap(test, test.take([3]), "training")
 
 
 def test_validation_does_not_reach_any_other_score(model):
     test, val = make_split(20), make_split(8, seed=1, prefix="val")
-    with_val, _ = evaluate.evaluate_test(model, test, val, 0.5, 0.3, CLASSES, rotations=2, mc_samples=3)
-    without, _ = evaluate.evaluate_test(model, test, None, 0.5, 0.3, CLASSES, rotations=2, mc_samples=3)
+    with_val, _ = evaluate.evaluate_test(classifier_of(model), test, val, rotations=2, mc_samples=3)
+    without, _ = evaluate.evaluate_test(classifier_of(model), test, None, rotations=2, mc_samples=3)
     assert without.pop("temperature") is None and with_val.pop("temperature")["n_validation"] == 8
     assert with_val == without
 
 
 def test_rotated_passes_count_missed_sources(model):
     test = make_split(20)
-    result, hits = evaluate.score_rotated(model, test, 0.5, 0.3, CLASSES, rotations=5, seed=3)
+    result, hits = evaluate.score_rotated(classifier_of(model), test, rotations=5, seed=3)
     missed = sum(one["mean"] for one in result["missed_per_class"].values())
     assert hits.shape == (5, 20)
     assert result["error"]["mean"] == pytest.approx(missed / 20)
@@ -288,13 +289,13 @@ def test_rotated_passes_count_missed_sources(model):
     sure = SmallNet()
     sure.fc2.bias.data = torch.tensor([99.0, -99.0])  # all right, and the interval has a width
     all_right = dataclasses.replace(test, labels=torch.zeros_like(test.labels))
-    accuracy = evaluate.score_rotated(sure, all_right, 0.5, 0.3, CLASSES, rotations=2)[0]["accuracy"]
+    accuracy = evaluate.score_rotated(classifier_of(sure), all_right, rotations=2)[0]["accuracy"]
     assert accuracy["mean"] == 1 and accuracy["high"] == 1 and 0.8 < accuracy["low"] < 0.9
     assert result["error"]["low"] == pytest.approx(1 - result["accuracy"]["high"])
     angles = evaluate.random_angles(5, 20, 3)[2]
-    logits = evaluate.predict_logits(model, test.images, 0.5, 0.3, poses=(angles, None))
+    logits = classifier_of(model).logits(test.images, poses=(angles, None))
     assert hits[2].tolist() == (logits.argmax(1) == test.labels.numpy()).tolist()
-    assert evaluate.score_rotated(model, test, 0.5, 0.3, CLASSES, rotations=1)[0]["accuracy"]["sd"] is None
+    assert evaluate.score_rotated(classifier_of(model), test, rotations=1)[0]["accuracy"]["sd"] is None
 
 
 def test_table_has_every_source_in_its_row(model, tmp_path):
@@ -303,9 +304,9 @@ def test_table_has_every_source_in_its_row(model, tmp_path):
     names = ["200_175.915-046.356_0.1160_0007.93", "100_162.947+055.386_0.0739_0250.34", "no such name", "b"]
     split = make_split(4)
     test = Split(split.images, split.labels, tuple(names))
-    result, table = evaluate.evaluate_test(model, test, None, 0.5, 0.3, CLASSES, rotations=3, mc_samples=4)
+    result, table = evaluate.evaluate_test(classifier_of(model), test, None, rotations=3, mc_samples=4)
     json.dumps(result, allow_nan=False)
-    logits = evaluate.predict_logits(model, test.images, 0.5, 0.3)
+    logits = classifier_of(model).logits(test.images)
     for suffix in (".csv", ".ecsv", ".fits"):
         path = tmp_path / f"sources{suffix}"
         tables.write_table(table, path)
@@ -329,7 +330,7 @@ def test_names_beyond_ascii_are_escaped_in_fits_and_whole_elsewhere(model, tmp_p
 
     split = make_split(4)
     test = Split(split.images, split.labels, ("Größe", "b", "c", "d"))
-    _, table = evaluate.evaluate_test(model, test, None, 0.5, 0.3, ("FRI", "übrig"), rotations=1, mc_samples=2)
+    _, table = evaluate.evaluate_test(classifier_of(model, ("FRI", "übrig")), test, None, rotations=1, mc_samples=2)
     for suffix in (".csv", ".ecsv", ".fits"):
         tables.write_table(table, tmp_path / f"sources{suffix}")
         read = Table.read(tmp_path / f"sources{suffix}")
@@ -341,7 +342,9 @@ def test_names_beyond_ascii_are_escaped_in_fits_and_whole_elsewhere(model, tmp_p
 
 def test_blank_images_are_scored_like_any_other(model):
     test = Split(torch.zeros(4, 1, SIDE, SIDE, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), tuple("abcd"))
-    result, table = evaluate.evaluate_test(model, test, None, 0.0031, 0.035, CLASSES, rotations=2, mc_samples=2)
+    result, table = evaluate.evaluate_test(
+        classifier_of(model, CLASSES, 0.0031, 0.035), test, None, rotations=2, mc_samples=2
+    )
     json.dumps(result, allow_nan=False)
     assert result["upright"]["roc_auc"]["value"] == 0.5
     assert len(table) == 4
@@ -349,12 +352,17 @@ def test_blank_images_are_scored_like_any_other(model):
 
 @pytest.mark.real_data
 def test_mirabest_confident_has_104_rows_each_of_its_source(real_data, tmp_path):
-    from radgal.data.datasets import MBFRConfident, crop_and_pad
+    from radgal.data.datasets import MBFRConfident
+    from radgal.images.preparation import crop_and_pad
 
     data = MBFRConfident(tmp_path, train=False, download=False, mirror=str(real_data))
     test = Split(crop_and_pad(data.data, SIDE), data.targets, data.names)
     _, table = evaluate.evaluate_test(
-        SmallNet(), test, None, data.mean, data.std, data.classes, rotations=1, mc_samples=2
+        classifier_of(SmallNet(), data.classes, data.mean, data.std),
+        test,
+        None,
+        rotations=1,
+        mc_samples=2,
     )
     assert len(table) == 104 and len(set(table["name"])) == 104
     family = [int(code[0]) - 1 for code in table["class_code"]]  # 1xx is FRI, 2xx is FRII

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from radgal.data.datasets import Split, TrainingData
-from radgal.evaluation import equivariance, evaluate, overlapindex, rotation
+from radgal.data.splits import Split, TrainingData
+from radgal.evaluation import equivariance, overlapindex, rotation
+from radgal.images.preparation import Preparation
 from radgal.images.transforms import rotate
+from tests.networks import classifier_of
 from utils import UserError
 
 SIDE = 18
@@ -126,20 +128,24 @@ def test_every_source_and_pose_is_where_it_belongs():
     torch.manual_seed(0)
     sure, split = SmallNet(dropout=0.0), make_split()
     test = rotation.sample_rotations(
-        sure, split, 0.5, 0.3, CLASSES, angles_deg=(0, 30, 90), reflections=True, mc_samples=3, batch_size=4
+        classifier_of(sure, batch_size=4),
+        split,
+        angles_deg=(0, 30, 90),
+        reflections=True,
+        mc_samples=3,
     )
     assert test.probs.shape == (5, 6, 3, 2)
     assert test.flips.tolist() == [False] * 3 + [True] * 3
     for pose in range(6):
         poses = torch.full((5,), float(test.angles_deg[pose])), torch.full((5,), bool(test.flips[pose]))
-        logits = torch.from_numpy(evaluate.predict_logits(sure, split.images, 0.5, 0.3, poses=poses))
+        logits = torch.from_numpy(classifier_of(sure).logits(split.images, poses=poses))
         for t in range(3):
             np.testing.assert_allclose(test.probs[:, pose, t], logits.softmax(1), atol=1e-6)
     assert np.ptp(test.probs, axis=1).max() > 0.01 and np.ptp(test.probs, axis=0).max() > 0.01
 
 
 def test_the_index_is_that_of_the_samples(model):
-    test = rotation.sample_rotations(model, make_split(), 0.5, 0.3, CLASSES, angles_deg=(0, 50), mc_samples=20)
+    test = rotation.sample_rotations(classifier_of(model), make_split(), angles_deg=(0, 50), mc_samples=20)
     x, y = test.probs[2, 1, :, 0], test.probs[2, 1, :, 1]
     assert test.overlap[2, 1] == pytest.approx(published_overlap(x.tolist(), y.tolist()))
 
@@ -147,7 +153,7 @@ def test_the_index_is_that_of_the_samples(model):
 def test_only_the_layers_after_dropout_run_for_every_pass(model):
     n_seen = []
     model.conv.register_forward_hook(lambda module, args, output: n_seen.append(len(output)))
-    rotation.sample_rotations(model, make_split(), 0.5, 0.3, CLASSES, mc_samples=50)
+    rotation.sample_rotations(classifier_of(model), make_split(), mc_samples=50)
     assert sum(n_seen) == 5 * 9
 
 
@@ -155,12 +161,12 @@ def test_overlap_of_more_than_two_classes_is_of_the_most_probable_two():
     torch.manual_seed(1)
     net = SmallNet(n_classes=4)
     net.fc2.bias.data = torch.tensor([-50.0, 0.0, -50.0, 0.0])
-    test = rotation.sample_rotations(net, make_split(), 0.5, 0.3, list("abcd"), angles_deg=(0, 45), mc_samples=7)
+    test = rotation.sample_rotations(classifier_of(net, list("abcd")), make_split(), angles_deg=(0, 45), mc_samples=7)
     assert (test.pairs == [1, 3]).all()
 
 
 def test_no_dropout_makes_all_passes_equal():
-    test = rotation.sample_rotations(SmallNet(dropout=0.0), make_split(), 0.5, 0.3, CLASSES, mc_samples=4)
+    test = rotation.sample_rotations(classifier_of(SmallNet(dropout=0.0)), make_split(), mc_samples=4)
     assert np.ptp(test.probs, axis=2).max() < 1e-6
     assert rotation.summarize_sources(test)["mutual_information"].max() < 1e-9
 
@@ -168,7 +174,7 @@ def test_no_dropout_makes_all_passes_equal():
 def test_rotation_test_writes_what_it_found(model, tmp_path):
     split = make_split()
     test = rotation.run_rotation_test(
-        tmp_path, model, split, 0.5, 0.3, CLASSES, angles_deg=(0, 20, 40), mc_samples=10, max_figures=1
+        tmp_path, classifier_of(model), split, angles_deg=(0, 20, 40), mc_samples=10, max_figures=1
     )
     sources = list(csv.DictReader((tmp_path / "rotation_sources.csv").open()))
     poses = list(csv.DictReader((tmp_path / "rotation_poses.csv").open()))
@@ -185,16 +191,16 @@ def test_rotation_test_writes_what_it_found(model, tmp_path):
 
 def test_nothing_of_an_earlier_test_is_left_beside_the_new_one(model, tmp_path):
     split, choices = make_split(), {"angles_deg": (0,), "mc_samples": 3}
-    test = rotation.run_rotation_test(tmp_path, model, split, 0.5, 0.3, CLASSES, **choices)
+    test = rotation.run_rotation_test(tmp_path, classifier_of(model), split, **choices)
     rotation.write_comparison(tmp_path, test, test, ("one", "two"))
     assert len(list((tmp_path / "rotation_figures").iterdir())) == 5
-    rotation.run_rotation_test(tmp_path, model, split.take([2]), 0.5, 0.3, CLASSES, **choices)
+    rotation.run_rotation_test(tmp_path, classifier_of(model), split.take([2]), **choices)
     assert [path.name for path in (tmp_path / "rotation_figures").iterdir()] == ["100_2.png"]
     assert not list(tmp_path.glob("rotation_compare.*"))
 
 
 def test_one_angle_has_no_spread_and_no_nan(model, tmp_path):
-    rotation.run_rotation_test(tmp_path, model, make_split(), 0.5, 0.3, CLASSES, angles_deg=(0,), mc_samples=3)
+    rotation.run_rotation_test(tmp_path, classifier_of(model), make_split(), angles_deg=(0,), mc_samples=3)
     rows = list(csv.DictReader((tmp_path / "rotation_sources.csv").open()))
     assert rows[0]["overlap_index_sd"] == "" and "nan" not in str(rows).lower()
 
@@ -206,8 +212,8 @@ def test_comparison_counts_by_name_and_threshold(model, tmp_path):
     with pytest.raises(UserError, match="no test source in common"):
         overlapindex.compare(["a"], [0.1], ["b"], [0.1])
     split, choices = make_split(), {"angles_deg": (0, 90), "mc_samples": 5}
-    one = rotation.sample_rotations(model, split, 0.5, 0.3, CLASSES, **choices)
-    two = rotation.sample_rotations(SymmetricNet(), split.take([4, 2, 0]), 0.5, 0.3, CLASSES, **choices)
+    one = rotation.sample_rotations(classifier_of(model), split, **choices)
+    two = rotation.sample_rotations(classifier_of(SymmetricNet()), split.take([4, 2, 0]), **choices)
     result = rotation.write_comparison(tmp_path, one, two, ("one", "two"))
     assert json.loads((tmp_path / "rotation_compare.json").read_text()) == result
     rows = list(csv.DictReader((tmp_path / "rotation_compare.csv").open()))
@@ -228,7 +234,7 @@ def test_angles_of_a_range():
 @pytest.mark.parametrize(("classes", "angles"), [(("one",), (0,)), (CLASSES, ())])
 def test_rotation_test_refuses_what_it_cannot_do(model, classes, angles):
     with pytest.raises(UserError):
-        rotation.sample_rotations(model, make_split(), 0.5, 0.3, classes, angles_deg=angles)
+        rotation.sample_rotations(classifier_of(model, classes), make_split(), angles_deg=angles)
 
 
 def test_turning_whole_pixels_agrees_with_interpolation():
@@ -248,8 +254,8 @@ def test_group_elements():
 def test_errors_vanish_for_a_symmetric_network_only(model):
     images = make_split(4).images
     symmetric = SymmetricNet().double()
-    ours = equivariance.measure_errors(symmetric, images, 0.5, 0.3, step_deg=30)
-    plain = equivariance.measure_errors(model.double(), images, 0.5, 0.3, step_deg=30)
+    ours = equivariance.measure_errors(classifier_of(symmetric), images, step_deg=30)
+    plain = equivariance.measure_errors(classifier_of(model.double()), images, step_deg=30)
     exact = [row for row in ours if row["exact"]]
     assert len(exact) == 9 and sum(row["flip"] for row in exact) == 4
     assert max(row["equivariance_error"] for row in exact) < 1e-12
@@ -267,7 +273,7 @@ def test_steerable_network_turns_its_maps_and_only_the_invariant_head_keeps_its_
 
     torch.manual_seed(0)
     network = models.build_model("DNSteerableLeNet", n_classes=2, side=SIDE, nrot=4, head=head).double()
-    rows = equivariance.measure_errors(network, make_split(3).images, 0.5, 0.3, step_deg=90)
+    rows = equivariance.measure_errors(classifier_of(network), make_split(3).images, step_deg=90)
     assert len(rows) == 9 and all(row["exact"] for row in rows)
     assert max(row["equivariance_error"] for row in rows) < 1e-12
     logits_moved = max(row["invariance_error"] for row in rows)
@@ -277,20 +283,22 @@ def test_steerable_network_turns_its_maps_and_only_the_invariant_head_keeps_its_
 def test_blank_images_have_defined_errors(model):
     model.conv.bias.data.fill_(-1.0)  # every activation of a blank image is 0
     blank = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
-    rows = equivariance.measure_errors(model, blank, 0.0, 1.0, step_deg=90)
+    rows = equivariance.measure_errors(classifier_of(model, mean=0.0, std=1.0), blank, step_deg=90)
     assert all(row["equivariance_error"] == 0.0 and row["invariance_error"] == 0.0 for row in rows)
 
 
 def test_spoiled_weights_are_said(model):
     model.conv.weight.data.fill_(math.nan)
     with pytest.raises(UserError, match="NaN or infinite"):
-        equivariance.measure_errors(model, make_split(2).images, 0.5, 0.3, step_deg=90)
+        equivariance.measure_errors(classifier_of(model), make_split(2).images, step_deg=90)
 
 
 def test_equivariance_writes_models_side_by_side(model, tmp_path):
     models = {"plain": model, "symmetric": SymmetricNet()}
     images = {name: make_split(3).images for name in models}
-    rows = equivariance.run_equivariance(tmp_path, models, images, dict.fromkeys(models, (0.5, 0.3)), step_deg=45)
+    rows = equivariance.run_equivariance(
+        tmp_path, {k: classifier_of(v) for k, v in models.items()}, images, step_deg=45
+    )
     read = list(csv.DictReader((tmp_path / "equivariance.csv").open()))
     assert len(read) == len(rows) == 9 + 13
     assert {row["model"] for row in read} == set(models)
@@ -307,7 +315,7 @@ def test_networks_are_measured_on_the_same_sources():
         half = len(names) // 2
         whole = Split(images, torch.zeros(len(names), dtype=torch.int64), tuple(names))
         parts = whole.take(list(range(half))), whole.take(list(range(half, len(names))))
-        return TrainingData(*parts, ("a", "b"), 0.0, 1.0, "data", "v1", "md5:0")
+        return TrainingData(*parts, ("a", "b"), Preparation(0.0, 1.0, 4), "data", "v1", "md5:0")
 
     a, b = training_data([f"s{i}" for i in range(20)], 6), training_data([f"s{i}" for i in range(39, 9, -1)], 8)
     images, same = equivariance.choose_images({"a": a, "b": b}, 4)

@@ -13,6 +13,7 @@ from radgal.evaluation import evaluate
 from radgal.figures import plots, poseplots
 from radgal.files.tables import column_name
 from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
+from tests.networks import classifier_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -65,9 +66,7 @@ def test_evaluation_figures(tmp_path, drawn):
     from sklearn.metrics import auc
 
     torch.manual_seed(0)
-    metrics, table = evaluate.evaluate_test(
-        SmallNet(), make_split(), None, 0.5, 0.3, CLASSES, rotations=1, mc_samples=2
-    )
+    metrics, table = evaluate.evaluate_test(classifier_of(SmallNet()), make_split(), None, rotations=1, mc_samples=2)
     plots.save_evaluation_figures(metrics, table, tmp_path)
     for name in ("confusion", "roc", "reliability"):
         assert is_png(tmp_path / f"{name}.png")
@@ -81,7 +80,7 @@ def test_evaluation_figures_with_a_class_missing(tmp_path, drawn):
     split = make_split(6)
     test = evaluate.Split(split.images, torch.zeros(6, dtype=torch.int64), split.names)
     classes = ("a", "b", "c")
-    metrics, table = evaluate.evaluate_test(SmallNet(3), test, None, 0.5, 0.3, classes, rotations=1, mc_samples=2)
+    metrics, table = evaluate.evaluate_test(classifier_of(SmallNet(3), classes), test, None, rotations=1, mc_samples=2)
     plots.save_evaluation_figures(metrics, table, tmp_path)
     assert "not defined" in drawn[1].axes[0].get_title()
     assert [text.get_text() for text in drawn[0].axes[0].texts][3:] == ["-"] * 6

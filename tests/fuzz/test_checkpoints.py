@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import models
 from radgal.config.config import Config
+from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from tests.fuzz.tokens import HOSTILE, PICKLE
 from tests.fuzz.tools import (
@@ -41,7 +42,7 @@ def network(name: str = "CNSteerableLeNet") -> bytes:
         }
     )
     torch.manual_seed(0)
-    model = models.build_from_config(config, ("FRI", "FRII"), 0.0, 1.0)
+    model = models.build_from_config(config, ("FRI", "FRII"), Preparation(0.0, 1.0, imsize=config.training.imsize))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": 0.003}
     content |= {"std": 0.03, "model": model.state_dict(), "epoch": 3, "seed": 42, "history": [{"epoch": 1}]}
     stream = io.BytesIO()
@@ -50,7 +51,7 @@ def network(name: str = "CNSteerableLeNet") -> bytes:
 
 
 def check_network(path: Path) -> None:
-    run = checkpoint.load_run(path, models.build_from_config, torch.device("cpu"))
+    run = checkpoint.load_run(path, torch.device("cpu"))
     side = run.config.training.imsize + run.config.data.pad
     with torch.no_grad():
         assert run.model(torch.zeros(1, 1, side, side)).shape == (1, len(run.classes))

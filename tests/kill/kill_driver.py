@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 
 import main
-import radgal.commands.train as command
-from radgal.data import datasets
-from radgal.data.datasets import Split, TrainingData
+from radgal import api
+from radgal.data import splits
+from radgal.data.splits import Split, TrainingData
 from radgal.figures import plots
+from radgal.images import preparation
 from radgal.runs import checkpoint, folder
-from radgal.training import loop
 
 SIDE, EPOCHS = 18, 24
 CONFIG = f"""
@@ -51,8 +51,8 @@ def toy_data(cfg) -> TrainingData:
     labels = torch.arange(31) % 2
     images = torch.randint(0, 256, (31, 1, SIDE, SIDE), generator=generator).to(torch.uint8)
     whole = Split(images, labels, tuple(map(str, range(31))))
-    return TrainingData(whole.take(list(range(22))), whole.take(list(range(22, 31))), ("FRI", "FRII"), 0.5, 0.3,
-                        "toy", "v1", "none")  # fmt: skip
+    parts = whole.take(list(range(22))), whole.take(list(range(22, 31)))
+    return TrainingData(*parts, ("FRI", "FRII"), preparation.Preparation(0.5, 0.3, SIDE), "toy", "v1", "none")
 
 
 def kill_at(kind: str, count: int) -> None:
@@ -65,13 +65,13 @@ def kill_at(kind: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if kind == "batch":
-        to_input = loop.to_input
+        to_input = preparation.to_input
 
-        def counted(*args):
+        def counted(*args, **options):
             tick()
-            return to_input(*args)
+            return to_input(*args, **options)
 
-        loop.to_input = counted
+        preparation.to_input = counted
     elif kind == "half a write":
         write = Path.write_bytes
 
@@ -188,7 +188,7 @@ def run_and_kill(folder: Path, n_kills: int, seed: int) -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    datasets.load_training_data = toy_data
+    splits.load_training_data = toy_data
     plots.save_training_curves = lambda *_: None
-    command.environment, command.make_report = dict, lambda *_: None
+    api.environment, api.make_report = dict, lambda *_: None
     print(json.dumps(run_and_kill(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

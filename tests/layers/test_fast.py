@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 import models
-from radgal.data.datasets import Split, TrainingData
+from radgal.data.splits import Split, TrainingData
+from radgal.images.preparation import Preparation
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
@@ -258,7 +259,9 @@ def galaxies(n: int = 8, n_val: int = 4) -> TrainingData:
         images.append((255 * sum(blobs)).to(torch.uint8)[None])
     whole = Split(torch.stack(images), torch.arange(n + n_val) % 2, tuple(map(str, range(n + n_val))))
     val = whole.take(list(range(n, n + n_val)))
-    return TrainingData(whole.take(list(range(n))), val, ("FRI", "FRII"), 0.02, 0.1, "blobs", "v1", "none")
+    return TrainingData(
+        whole.take(list(range(n))), val, ("FRI", "FRII"), Preparation(0.02, 0.1, 50), "blobs", "v1", "none"
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (1, 40, 91, 90), (0, 3, 8, 8)])

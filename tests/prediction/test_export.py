@@ -17,8 +17,9 @@ import torch
 import main
 import models
 from radgal.config.config import Config
-from radgal.data.datasets import crop_and_pad
+from radgal.data.datasets import preparation_of
 from radgal.data.firstgalaxy import FIRSTGalaxyData
+from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import to_input
 from radgal.prediction import export
 from radgal.runs.checkpoint import FORMAT, TrainedRun, save
@@ -63,7 +64,17 @@ def make_run(name: str, nrot: int | None = None, *, head="flatten", mask=True, e
                 module.running_var.uniform_(0.5, 2)
     content = {"config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": MEAN, "std": STD, "epoch": 7, "seed": 1}
     content |= {"format": FORMAT, "model": model.state_dict(), "history": [], "dataset": "FIRSTGalaxyData"}
-    return TrainedRun(model.eval(), config, ("FRI", "FRII"), MEAN, STD, 7, 1, [], Path("."), content)
+    return TrainedRun(
+        model=model.eval(),
+        classes=("FRI", "FRII"),
+        preparation=preparation_of(config, MEAN, STD),
+        config=config,
+        epoch=7,
+        seed=1,
+        history=[],
+        path=Path("best.pt"),
+        checkpoint=content,
+    )
 
 
 def check(run: TrainedRun, form: str, galaxies: torch.Tensor, folder: Path) -> None:

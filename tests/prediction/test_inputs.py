@@ -8,7 +8,8 @@ import torch
 
 import main
 from radgal.config.config import Config, load_config
-from radgal.prediction.inputs import Preparation, preparation_of
+from radgal.data.datasets import preparation_of
+from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from tests.images.test_fits import a_field
 from tests.images.test_fits import write as write_fits
@@ -71,7 +72,8 @@ def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
     own = load_config(make_run(tmp_path / "r") / "small.txt").to_dict()
     own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
     own["training"] |= {"imsize": 200}
-    assert preparation_of(Config.from_dict(own)) == Preparation("mirabest_v2", 200, 5.0, 200, 0)
+    how = Preparation(0.1, 0.2, imsize=200, recipe="mirabest_v2", native_size=200, pixel_scale_arcsec=5.0)
+    assert preparation_of(Config.from_dict(own), 0.1, 0.2) == how
 
 
 def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import main
-import models
 from radgal.prediction import chunk
 from radgal.prediction import job as predictjob
 from tests.conftest import ROOT
@@ -130,10 +129,10 @@ def test_parts_are_known_by_their_request_until_the_last_is_removed(tmp_path, mo
 
 def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, tmp_path) -> None:
     images = [str(path) for path in sorted(save_images(tmp_path / "images", 5).glob("*"))]
-    settings = chunk.open_settings([str(run_folder)], models.build_from_config, mc_samples=3, device="cpu")
+    settings = chunk.open_settings([str(run_folder)], mc_samples=3, device="cpu")
     job = predictjob.plan(settings, images, tmp_path / "c.csv", part_rows=2)
     predictjob.begin(job, resume=False)
-    tasks = [pickle.dumps((settings, chunk, models.build_from_config)) for chunk in job.chunks()]
+    tasks = [pickle.dumps((settings, chunk)) for chunk in job.chunks()]
     for task in [*reversed(tasks), tasks[0]]:
         chunk.predict_chunk(*pickle.loads(task))
     before = {path: path.stat().st_mtime_ns for path in job.folder.glob("part-*")}
@@ -143,9 +142,7 @@ def test_a_chunk_is_a_task_of_plain_arguments_that_may_be_run_twice(run_folder, 
     assert [row["path"] for row in rows_of(tmp_path / "c.csv")] == images
     changed = dataclasses.replace(settings.members[0], sha256="0")
     with pytest.raises(UserError, match="has changed"):
-        chunk.predict_chunk(
-            dataclasses.replace(settings, members=(changed,)), next(job.chunks()), models.build_from_config
-        )
+        chunk.predict_chunk(dataclasses.replace(settings, members=(changed,)), next(job.chunks()))
 
 
 @pytest.mark.slow

@@ -8,13 +8,13 @@ import torch
 from astropy.io import fits as pyfits
 
 import main
-import models
-from radgal.data.datasets import MiraBest_full, Split, crop_and_pad
-from radgal.evaluation.forward import predict_logits, sample_dropout
+from radgal.data.datasets import MiraBest_full
+from radgal.data.splits import Split
 from radgal.evaluation.metrics import log_softmax
 from radgal.evaluation.rotation import sample_rotations
+from radgal.images.preparation import crop_and_pad
 from radgal.runs import checkpoint
-from tests.prediction.tools import CLASSES, go, make_run, numbers, save_images, sky
+from tests.prediction.tools import go, make_run, numbers, save_images, sky
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def test_fits_cutouts_give_what_the_data_set_gives(mirabest, real_data, tmp_path
     run, paths, pixels = mirabest
     rows = go(run, real_data / "fits", "--mc-samples", 20, out=tmp_path / "c.csv")
     assert [row["path"] for row in rows] == [str(path) for path in paths]
-    trained = checkpoint.load_run(run, models.build_from_config, torch.device("cpu"))
-    logits = predict_logits(trained.model, crop_and_pad(pixels, 150), trained.mean, trained.std)
+    trained = checkpoint.load_run(run, torch.device("cpu"))
+    logits = trained.logits(crop_and_pad(pixels, 150))
     probs = np.exp(log_softmax(logits))
     np.testing.assert_allclose(numbers(rows, "prob_FRI", "prob_FRII"), probs, atol=1e-6, rtol=0)
     assert len(np.unique(probs.round(4), axis=0)) > 15
@@ -98,9 +98,9 @@ def test_numbers_do_not_depend_on_batches_parts_or_neighbors(run_folder, tmp_pat
 def test_dropout_passes_are_those_of_the_evaluation(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 3)
     rows = go(run_folder, images, "--mc-samples", 3000, out=tmp_path / "c.csv")
-    trained = checkpoint.load_run(run_folder, models.build_from_config, torch.device("cpu"))
+    trained = checkpoint.load_run(run_folder, torch.device("cpu"))
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
-    passes = sample_dropout(trained.model, crop_and_pad(pixels, 18), trained.mean, trained.std, 3000)
+    passes = trained.dropout_samples(crop_and_pad(pixels, 18), 3000)
     found = numbers(rows, "prob_mean_FRI", "prob_sd_FRI")
     standard_error = passes[..., 0].std(0) * (2 / 3000) ** 0.5
     assert (np.abs(found[:, 0] - passes[..., 0].mean(0)) < 5 * standard_error).all()
@@ -134,10 +134,10 @@ def test_runs_and_rotations_are_averaged(run_folder, tmp_path) -> None:
 def test_the_overlap_index_is_that_of_the_rotation_test(run_folder, tmp_path) -> None:
     images = save_images(tmp_path / "images", 2)
     rows = go(run_folder, images, "--mc-samples", 2000, "--overlap", out=tmp_path / "c.csv")
-    trained = checkpoint.load_run(run_folder, models.build_from_config, torch.device("cpu"))
+    trained = checkpoint.load_run(run_folder, torch.device("cpu"))
     pixels = torch.from_numpy(np.stack([np.load(path) for path in sorted(images.glob("*.npy"))]))
     split = Split(crop_and_pad(pixels, 18), torch.zeros(2, dtype=torch.int64), ("a", "b"))
-    test = sample_rotations(trained.model, split, trained.mean, trained.std, CLASSES, mc_samples=2000)
+    test = sample_rotations(trained, split, mc_samples=2000)
     np.testing.assert_allclose(numbers(rows, "overlap_index")[:, 0], test.overlap.mean(1), atol=0.03)
     np.testing.assert_allclose(
         numbers(rows, "overlap_index_reflected")[:, 0], test.overlap_reflected.mean(1), atol=0.05

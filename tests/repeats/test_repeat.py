@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from radgal.data import datasets
+from radgal.data import splits
 from radgal.repeats import comparison, tables
+from tests.networks import classifier_of
 from utils import UserError
 
 N = 60
@@ -189,15 +190,15 @@ def test_latex_special_characters():
 def test_folds_test_every_source_once_in_proportion():
     labels = np.array([0] * 30 + [1] * 20)
     tensor = torch.from_numpy(labels)
-    folds = datasets.fold_indices(tensor, 5, seed=1)
+    folds = splits.fold_indices(tensor, 5, seed=1)
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(50))
     for train, test in folds:
         assert set(train) | set(test) == set(range(50)) and not set(train) & set(test)
         assert np.bincount(labels[test]).tolist() == [6, 4]
-    assert datasets.fold_indices(tensor, 5, seed=1) == folds != datasets.fold_indices(tensor, 5, seed=2)
+    assert splits.fold_indices(tensor, 5, seed=1) == folds != splits.fold_indices(tensor, 5, seed=2)
     for bad in (1, 21):
         with pytest.raises(UserError, match="there can be 2 to 20"):
-            datasets.fold_indices(tensor, bad)
+            splits.fold_indices(tensor, bad)
 
 
 def test_folds_are_put_together(tmp_path):
@@ -237,10 +238,10 @@ def test_a_run_is_collected_from_its_evaluation(tmp_path):
 
     from radgal.evaluation import evaluate
     from radgal.files import tables
-    from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
+    from tests.evaluation.test_evaluate import SmallNet, make_split
 
     torch.manual_seed(0)
-    metrics, table = evaluate.evaluate_test(SmallNet(), make_split(30), None, 0.5, 0.3, CLASSES, rotations=4)
+    metrics, table = evaluate.evaluate_test(classifier_of(SmallNet()), make_split(30), None, rotations=4)
     tables.write_table(table, tmp_path / "sources.csv")
     history = [{"epoch": 1, "seconds": 3.0}, {"epoch": 2, "seconds": 5.0}, {"epoch": 3, "seconds": 4.0}]
     saved = json.loads(json.dumps(metrics))

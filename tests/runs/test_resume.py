@@ -12,21 +12,21 @@ import pytest
 import torch
 
 import main
-import radgal.commands.train as command
-from radgal.data import datasets
+from radgal import api
+from radgal.data import splits
 from radgal.figures import plots
+from radgal.images import preparation
 from radgal.runs import checkpoint
-from radgal.training import loop
 from tests.kill.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch) -> None:
-    monkeypatch.setattr(datasets, "load_training_data", toy_data)
+    monkeypatch.setattr(splits, "load_training_data", toy_data)
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: None)
-    monkeypatch.setattr(command, "environment", dict)
-    monkeypatch.setattr(command, "make_report", lambda *_: None)
+    monkeypatch.setattr(api, "environment", dict)
+    monkeypatch.setattr(api, "make_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> command.Run:
+def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> api.Run:
     """Trains in ``out`` beside the config."""
     options = ["--no-test", *[word for word in words if word.startswith("--")]]
     sets = [f"metrics.outputdir={config.parent / out}", f"training.epochs={epochs}"]
@@ -45,15 +45,15 @@ def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> command.
 
 def at_input(monkeypatch, count: int, happens) -> None:
     """Lets something happen before the ``count``-th batch, training (5 an epoch) and validation (2) alike."""
-    to_input, left = loop.to_input, [count]
+    to_input, left = preparation.to_input, [count]
 
-    def counted(*args):
+    def counted(*args, **options):
         left[0] -= 1
         if left[0] == 0:
             happens()
-        return to_input(*args)
+        return to_input(*args, **options)
 
-    monkeypatch.setattr(loop, "to_input", counted)
+    monkeypatch.setattr(preparation, "to_input", counted)
 
 
 def untouched(config: Path) -> tuple:
@@ -169,7 +169,7 @@ def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
     spoil(state, place, value)
     checkpoint.save(folder / name, state)
     before = (folder / name).read_bytes()
-    monkeypatch.setattr(loop, "to_input", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr(preparation, "to_input", lambda *_: pytest.fail("it trains"))
     with pytest.raises(UserError, match="cannot be resumed|this program did not write it|has 5 batches"):
         go(config, "--resume")
     assert (folder / name).read_bytes() == before
@@ -230,7 +230,7 @@ def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 
     go(config, epochs=1)
-    monkeypatch.setattr(datasets, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
+    monkeypatch.setattr(splits, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
     with pytest.raises(UserError, match="images: were v1"):
         go(config, "--resume")
 

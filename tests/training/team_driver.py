@@ -13,12 +13,13 @@ import sys
 import torch
 
 import main
-import radgal.commands.train as command
-from radgal.data import datasets
-from radgal.data.datasets import Split, TrainingData
+from radgal import api
+from radgal.data import splits
+from radgal.data.splits import Split, TrainingData
 from radgal.evaluation import results
 from radgal.figures import plots
-from radgal.training import loop
+from radgal.images import preparation
+from radgal.images.preparation import Preparation
 from utils import UserError
 
 SIDE = 18
@@ -35,27 +36,27 @@ def whole() -> Split:
 def toy_data(cfg) -> TrainingData:
     """Returns 25 + 11 images: with batches of 8 the last one has a single image."""
     train_, val = whole().take(list(range(25))), whole().take(list(range(25, 36)))
-    return TrainingData(train_, val, ("FRI", "FRII"), 0.5, 0.3, "toy", "v1", "none")
+    return TrainingData(train_, val, ("FRI", "FRII"), Preparation(0.5, 0.3, SIDE), "toy", "v1", "none")
 
 
 def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
     """Sends this process a signal before its ``batch``-th batch, if it is process ``rank``."""
-    to_input, left = loop.to_input, [batch]
+    to_input, left = preparation.to_input, [batch]
 
-    def counted(*args):
+    def counted(*args, **options):
         left[0] -= 1
         if left[0] == 0 and os.environ["RANK"] == str(rank):
             os.kill(os.getpid(), signal.Signals[name])
-        return to_input(*args)
+        return to_input(*args, **options)
 
-    loop.to_input = counted
+    preparation.to_input = counted
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    datasets.load_training_data, results.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
+    splits.load_training_data, results.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
     results.save_evaluation_figures = plots.save_training_curves = lambda *_: None
-    command.environment, command.make_report = dict, lambda *_: None
+    api.environment, api.make_report = dict, lambda *_: None
     if "RADGAL_TEST_KILL" in os.environ:
         rank_, batch_, *name_ = os.environ["RADGAL_TEST_KILL"].split(":")
         come_to_an_end(int(rank_), int(batch_), *name_)

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from radgal.data.datasets import Split, TrainingData
+from radgal.data.splits import Split, TrainingData
+from radgal.images.preparation import Preparation
 from radgal.training.loop import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
 
 SIDE = 12
@@ -22,7 +23,9 @@ def make_data(n: int = 16, n_val: int = 8, seed: int = 0) -> TrainingData:
     images = (images + 150 * labels[:, None, None, None]).to(torch.uint8)
     whole = Split(images, labels, tuple(f"s{i}" for i in range(n + n_val)))
     val = whole.take(list(range(n, n + n_val))) if n_val else None
-    return TrainingData(whole.take(list(range(n))), val, ("FRI", "FRII"), 0.3, 0.3, "toy", "v1", "none")
+    return TrainingData(
+        whole.take(list(range(n))), val, ("FRI", "FRII"), Preparation(0.3, 0.3, SIDE), "toy", "v1", "none"
+    )
 
 
 def make_model(seed: int = 0) -> nn.Module:
@@ -94,7 +97,7 @@ def test_shuffled_labels_stay_at_chance_in_validation() -> None:
         TrainingData(
             train,
             val,
-            *[getattr(data, k) for k in ("classes", "mean", "std", "dataset", "version", "checksum")],
+            *[getattr(data, k) for k in ("classes", "preparation", "dataset", "version", "checksum")],
         ),
         epochs=10,
     )
@@ -138,16 +141,15 @@ def test_non_finite_loss_names_epoch_and_batch() -> None:
             seed=0,
             batch_size=5,
             augment="none",
-            mean=0.3,
-            std=0.3,
+            preparation=Preparation(0.3, 0.3, SIDE),
         )
 
 
 def test_validation_ignores_dropout_and_batch_size() -> None:
     data, model = make_data(), make_model()
-    results = {validate(model, data.val, batch_size=b, mean=0.3, std=0.3) for b in (8, 8)}
+    results = {validate(model, data.val, batch_size=b, preparation=Preparation(0.3, 0.3, SIDE)) for b in (8, 8)}
     assert len(results) == 1
-    loss, _ = validate(model, data.val, batch_size=3, mean=0.3, std=0.3)
+    loss, _ = validate(model, data.val, batch_size=3, preparation=Preparation(0.3, 0.3, SIDE))
     assert loss == pytest.approx(results.pop()[0], rel=1e-6)
 
 
@@ -172,7 +174,6 @@ def test_every_source_is_trained_on_once_an_epoch() -> None:
         seed=0,
         batch_size=5,
         augment="none",
-        mean=0.3,
-        std=0.3,
+        preparation=Preparation(0.3, 0.3, SIDE),
     )
     assert len(seen) == 17 == len(set(seen))

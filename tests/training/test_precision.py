@@ -11,7 +11,8 @@ import torch
 
 import models
 from radgal.config.config import load_config
-from radgal.data.datasets import Split, TrainingData
+from radgal.data.splits import Split, TrainingData
+from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from radgal.runs.epochs import run_epochs
 from radgal.runs.folder import RunFolder
@@ -43,7 +44,7 @@ def images() -> TrainingData:
     pixels = torch.randint(0, 40, (16, 1, 50, 50), generator=generator) + 60 * labels[:, None, None, None]
     whole = Split(pixels.to(torch.uint8), labels, tuple(f"s{i}" for i in range(16)))
     parts = whole.take(list(range(12))), whole.take(list(range(12, 16)))
-    return TrainingData(*parts, ("FRI", "FRII"), 0.2, 0.2, "toy", "v1", "none")
+    return TrainingData(*parts, ("FRI", "FRII"), Preparation(0.2, 0.2, 50), "toy", "v1", "none")
 
 
 def train(tmp_path: Path, images: TrainingData, *overrides: str, resume=False, base="VanillaLeNet", nrot=None):
@@ -51,7 +52,7 @@ def train(tmp_path: Path, images: TrainingData, *overrides: str, resume=False, b
     path.write_text(CONFIG.format(base=base, nrot=nrot, folder=(tmp_path / "out").as_posix()))
     config = load_config(path, overrides)
     torch.manual_seed(0)
-    model = models.build_from_config(config, images.classes, images.mean, images.std)
+    model = models.build_from_config(config, images.classes, images.preparation)
     folder = RunFolder(config)
     progress = run_epochs(model, images, config, folder, resume=resume, say=lambda *_: None)
     return progress.history, checkpoint.read(folder.last)
@@ -95,7 +96,7 @@ def test_a_checkpoint_from_before_these_keys_is_used_and_gone_on_with(tmp_path: 
     del content["precision"], content["scaler"]
     for name in ("last.pt", "best.pt"):
         checkpoint.save(tmp_path / "out" / name, content)
-    run = checkpoint.load_run(tmp_path / "out", models.build_from_config, CPU)
+    run = checkpoint.load_run(tmp_path / "out", CPU)
     assert (run.config.model.engine, run.config.training.precision, run.config.training.compile) == (
         "fast",
         "auto",

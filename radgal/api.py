@@ -1,0 +1,396 @@
+"""What a script or a notebook calls, and what the commands call: train, open a run, predict, evaluate.
+
+Every function here is also a name of the package: ``radgal.train`` and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import models
+from radgal.classifier import Classifier
+from radgal.config.config import Config, describe, load_config, override_texts
+from radgal.data import splits
+from radgal.data.datasets import class_counts
+from radgal.evaluation import results
+from radgal.figures import plots
+from radgal.prediction import job as predict_job
+from radgal.prediction.catalog import join_parts
+from radgal.prediction.chunk import open_settings
+from radgal.runs import epochs, finetune, tensorboard
+from radgal.runs.checkpoint import TrainedRun, find, load_run, read
+from radgal.runs.folder import RunFolder
+from radgal.runs.resume import differences, is_finished
+from radgal.training import team as processes
+from radgal.training.precision import choose_precision
+from radgal.training.signals import leaving_on_sigterm
+from utils import UserError, environment, pick_device, sayer, set_seed, write_json
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+ConfigLike = str | os.PathLike | Mapping[str, Any] | Config
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedClassifier(TrainedRun):
+    """The network of a run folder or checkpoint, ready to classify images; see :func:`open_run`.
+
+    ``logits``, ``probabilities`` and ``dropout_samples`` take images as tensors, see
+    :class:`radgal.classifier.Classifier`.
+    """
+
+    def predict(self, images: Any, out: str | os.PathLike | None = None, **choices: Any) -> Table:
+        """Returns the catalog of new images; see :func:`predict`."""
+        return predict(self, images, out, **choices)
+
+    def evaluate(self, out: str | os.PathLike | None = None, **choices: Any) -> dict:
+        """Returns the scores on the test set; see :func:`evaluate`."""
+        return evaluate(self, out, **choices)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.config.name}, epoch {self.epoch}, of {', '.join(self.classes)}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What :func:`train` returns; after ``%run main.py ...`` a notebook has it as ``run``.
+
+    Args:
+        config: as it was used, every default filled in.
+        classifier: the kept network; after a dry run, the untrained one.
+        history: a row per epoch, as in history.csv.
+        metrics: of the test set, as in metrics.json; None if it was not tested.
+        folder: where everything was written.
+    """
+
+    config: Config
+    classifier: Classifier
+    history: list[dict]
+    metrics: dict | None
+    folder: Path
+
+    @property
+    def model(self):
+        """The kept network, in evaluation mode."""
+        return self.classifier.model
+
+    def __repr__(self) -> str:
+        tested = "not tested"
+        if self.metrics is not None:
+            tested = f"test error {100 * self.metrics['upright']['error']['value']:.2f} %"
+        return f"<Run {self.config.name}: {len(self.history)} epochs, {tested}, in {self.folder}>"
+
+
+def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> Config:
+    """Returns the checked config; where it leaves the seed open (None) one is drawn, and recorded with the run.
+
+    Args:
+        config: an INI file, a dict of sections ({"model": {...}, ...}), or a Config.
+        overrides: texts such as ``training.epochs=5``, which take the place of what it says; the last wins.
+
+    Raises:
+        UserError: with all mistakes, a line each.
+    """
+    known = dict(models=models.needs_nrot(), datasets=class_counts())
+    cfg = load_config(config, overrides, **known)
+    if cfg.training.seed is None:
+        cfg = load_config(config, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)
+    return cfg
+
+
+def train(
+    config: ConfigLike,
+    *,
+    overrides: Iterable[str] = (),
+    resume: bool = False,
+    force: bool = False,
+    test: bool = True,
+    dry_run: bool = False,
+    **keys: Any,
+) -> Run:
+    """Trains the network of a config, keeps its best epoch, and tests that once.
+
+    Everything is written to the config's output folder, as by ``python main.py --config``.
+
+    Args:
+        config: an INI file, a dict of sections, or a Config.
+        overrides: texts such as ``training.epochs=5``, as ``--set`` takes them.
+        resume: whether to go on with the run that is in the output folder.
+        force: with ``resume``, whether to go on even though the config has changed.
+        test: whether to test the kept epoch at the end.
+        dry_run: whether to check everything and build the network only.
+        keys: keys of the config that take the place of what it says, by their names, such as ``epochs=2``.
+
+    Raises:
+        UserError: if the config has mistakes, the data cannot be had, or the folder cannot be used.
+        Interrupted: on SIGTERM or SIGINT, after the batch, with everything on disk.
+
+    Example:
+        >>> import radgal
+        >>> small = dict(epochs=2, imsize=18, outputdir="runs/small", quiet=True)
+        >>> run = radgal.train("configs/config_first_lenet.txt", **small)
+        best epoch ... of 2, validation error ... written to runs/small; next: python main.py rotate runs/small
+        >>> len(run.history), run.metrics["n_test"], run.classifier.classes
+        (2, 100, ('FRI', 'FRII'))
+    """
+    with ExitStack() as held, leaving_on_sigterm():
+        with processes.join() as team:
+            cfg = team.from_first(lambda: read_config(config, [*overrides, *override_texts(keys)]))
+            training = _Training(cfg, team, RunFolder(cfg), test and not dry_run)
+            done = training.prepare(held, resume=resume, dry_run=dry_run)
+            try:
+                if done is None:
+                    training.fit(force=force)
+            except epochs.Interrupted as interrupted:
+                interrupted.is_told = team.is_first  # the others say nothing
+                raise
+        return done or training.finish()
+
+
+class _Training:
+    """A training run from its config to its last line; the methods are called in the order they stand."""
+
+    def __init__(self, cfg: Config, team: processes.Team, folder: RunFolder, test: bool):
+        self.cfg, self.team, self.folder, self.test = cfg, team, folder, test
+        self.say = sayer(cfg.model.quiet or not team.is_first)
+
+    def prepare(self, held: ExitStack, *, resume: bool, dry_run: bool) -> Run | None:
+        """Reads the data, builds the network and takes the folder; returns the run if nothing is left to train."""
+        cfg, say, team = self.cfg, self.say, self.team
+        say(describe(cfg))
+        tensorboard.require(cfg)
+        self.device = team.pick_device(cfg.training.device)
+        self.precision = choose_precision(cfg.training.precision, self.device)
+        set_seed(cfg.training.seed)
+        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg))
+        say(splits.describe(self.images))
+        self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
+        say(models.summary_text(self.model))
+        if warning := models.equivariance_warning(self.model, self.images.preparation.downsample):
+            say(warning)
+        if not dry_run:
+            team.from_first(lambda: self.folder.take(held, say))
+        goes_on = team.from_first(lambda: resume or self._finds_a_run())
+        self.started_from = None
+        if cfg.training.start_from and not goes_on:
+            self.started_from, said = finetune.begin(self.model, cfg, self.images)
+            say(said)
+        where = f"{self.device} in {self.precision.name}"
+        if dry_run:
+            say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
+            return self._run(self._untrained(), [], None)
+        self.test = self.test and self.images.has_test
+        if goes_on and not resume and team.from_first(self._is_done):
+            say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
+            return self._finished_run()
+        self.goes_on = goes_on
+        by = "" if team.size == 1 else f" and {team.size - 1} more"
+        say(f"training on {where.replace(' in ', f'{by} in ', 1)}, writing to {self.folder.path}")
+        return None
+
+    def fit(self, *, force: bool) -> None:
+        """Trains, with a row and a checkpoint as each epoch ends."""
+        self.images, self.model = self.images.to(self.device), self.model.to(self.device)
+        options = dict(say=self.say, team=self.team, started_from=self.started_from)
+        self.progress = epochs.run_epochs(
+            self.model, self.images, self.cfg, self.folder, resume=self.goes_on, force=force, **options
+        )
+
+    def finish(self) -> Run:
+        """Tests the kept epoch, and writes what the run came to."""
+        cfg, say, progress, folder = self.cfg, self.say, self.progress, self.folder
+        if not self.team.is_first:
+            return self._run(self._untrained(), progress.history, None)
+        kept = open_run(folder.best, device=str(self.device))
+        folder.write_config(cfg)
+        origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
+        result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
+        write_json(folder.path / "environment.json", environment() | origin | result)
+        plots.save_training_curves(progress.history, kept.epoch, folder.path)
+        metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
+        make_report(folder.path, say)
+        print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
+        return self._run(kept, progress.history, metrics)
+
+    def _run(self, classifier: Classifier, history: list[dict], metrics: dict | None) -> Run:
+        return Run(self.cfg, classifier, history, metrics, self.folder.path)
+
+    def _untrained(self) -> Classifier:
+        return Classifier(
+            model=self.model,
+            classes=self.images.classes,
+            preparation=self.images.preparation,
+            device=next(self.model.parameters()).device,
+        )
+
+    def _finds_a_run(self) -> bool:
+        """Returns whether [training] resume finds something to go on with."""
+        return self.cfg.training.resume == "auto" and self.folder.state() is not None
+
+    def _is_done(self) -> bool:
+        """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
+        state, last_written = self.folder.state(), "sources.fits" if self.test else "environment.json"
+        if not is_finished(state, self.cfg, self.images.val is not None):
+            return False
+        if differences(state, self.cfg, self.images, self.precision):
+            return False
+        return (self.folder.path / last_written).is_file()
+
+    def _finished_run(self) -> Run:
+        """Returns a run of before as if it had just ended."""
+        kept, path, metrics = open_run(self.folder.best, device=str(self.device)), self.folder.path, None
+        if self.test:
+            try:
+                metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise UserError(
+                    f"{path / 'metrics.json'} cannot be read ({error}); python main.py evaluate {path} makes it again"
+                ) from None
+        return self._run(kept, self.folder.state()["history"], metrics)
+
+
+def make_report(folder: Path, say: Callable[..., None]) -> None:
+    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
+    from radgal.report.page import write_report
+
+    try:
+        for problem in write_report([folder])[1]:
+            say(f"report: {problem}")
+    except UserError as error:
+        print(f"the report was not made: {error}")
+
+
+def fine_tune(
+    run: str | os.PathLike,
+    config: ConfigLike,
+    *,
+    freeze_epochs: int = 0,
+    overrides: Iterable[str] = (),
+    **choices: Any,
+) -> Run:
+    """Trains a config from the weights of a trained run, with that run's normalization unless the config has another.
+
+    Args:
+        run: run folder or checkpoint to start from; its [model] must be the config's.
+        config: what to train on.
+        freeze_epochs: how many epochs train the last layer only.
+        overrides, choices: as for :func:`train`.
+
+    Raises:
+        UserError: as :func:`train`, and if the run cannot be used or has another network.
+    """
+    keys = {key: value for key, value in choices.items() if key not in ("resume", "force", "test", "dry_run")}
+    given, start = read_config(config, [*overrides, *override_texts(keys)]), read(find(run))
+    own: dict[str, Any] = {"start_from": os.fspath(run), "freeze_epochs": freeze_epochs}
+    for key, value in (("datamean", start["mean"]), ("datastd", start["std"])):
+        if getattr(given.data, key) is None:
+            own[key] = float(value)
+    return train(config, overrides=overrides, **choices, **own)
+
+
+def open_run(
+    run: str | os.PathLike, *, device: str = "auto", datadir: str | os.PathLike | None = None
+) -> TrainedClassifier:
+    """Returns the network of a run folder or checkpoint, ready to use.
+
+    Args:
+        run: output folder of a training run (its kept epoch is taken), or a checkpoint in it.
+        device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
+        datadir: where its data set lies now, if it has moved.
+
+    Raises:
+        UserError: if it cannot be read, or the device is not there.
+
+    Example:
+        >>> import radgal
+        >>> radgal.open_run("runs/config_first_lenet")
+        <TrainedClassifier config_first_lenet, epoch ..., of FRI, FRII>
+    """
+    opened = load_run(find(run), pick_device(device))
+    opened = replace(opened, config=results.relocated(opened.config, datadir))
+    return TrainedClassifier(**{one.name: getattr(opened, one.name) for one in fields(opened)})
+
+
+def predict(
+    classifier: TrainedRun | Sequence[TrainedRun],
+    images: Any,
+    out: str | os.PathLike | None = None,
+    *,
+    mosaic: str | os.PathLike | None = None,
+    **choices: Any,
+) -> Table:
+    """Returns the catalog of new images, a row each, as an astropy Table; docs/predict.md has its columns.
+
+    The networks are read from their checkpoints again: what was changed in memory has no part in it.
+
+    Args:
+        classifier: from :func:`open_run` or :func:`train`; of several, the probabilities are averaged.
+        images: path, folder or pattern of images, or a list of them; with ``mosaic``, the table of positions.
+        out: file to write the catalog to, whose suffix says the format; None: none is written.
+        mosaic: FITS image to cut the positions out of.
+        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``batch_size``, ``threads``, as the
+            options of the command.
+
+    Raises:
+        UserError: if there are no images, a network cannot be used, or the catalog cannot be written.
+
+    Example:
+        >>> import radgal
+        >>> classifier = radgal.open_run("runs/config_first_lenet")
+        >>> catalog = classifier.predict("my_cutouts/", out="catalog.csv")
+        >>> catalog.colnames[:6]
+        ['id', 'path', 'ra_deg', 'dec_deg', 'pred_name', 'prob_FRI']
+        >>> certain = catalog[catalog["predictive_entropy"] < 0.1]
+    """
+    several = [classifier] if isinstance(classifier, TrainedRun) else list(classifier)
+    if not several:
+        raise UserError("there is no classifier to predict with")
+    mosaic = None if mosaic is None else os.fspath(mosaic)
+    choices |= {"mosaic": mosaic, "device": str(several[0].device)}
+    settings = open_settings([str(one.path) for one in several], **choices)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "catalog.csv") if out is None else Path(out)
+        sources = predict_job.list_sources(images, mosaic, file)
+        planned, parts = predict_job.plan(settings, sources, file), []
+        predict_job.run_job(planned, say=sayer(several[0].quiet), collect=parts)
+    return join_parts(planned.columns, parts)
+
+
+def evaluate(
+    classifier: TrainedRun,
+    out: str | os.PathLike | None = None,
+    *,
+    rotations: int = 20,
+    mc_samples: int = 100,
+    seed: int = 0,
+) -> dict:
+    """Returns what the test set says of a trained run: the content of metrics.json, see docs/results.md.
+
+    Args:
+        classifier: from :func:`open_run` or :func:`train`.
+        out: folder to write metrics.json, the table of sources and the figures to; None: nothing is written.
+        rotations: random rotations to average over.
+        mc_samples: dropout passes per image.
+        seed: of rotations, dropout and resampling.
+
+    Raises:
+        UserError: if the data are not those of the run, or there are no test sources.
+
+    Example:
+        >>> import radgal
+        >>> scores = radgal.evaluate(radgal.open_run("runs/config_first_lenet"), rotations=2)
+        >>> scores["n_test"], sorted(scores["upright"]["accuracy"])
+        (100, ['high', 'interval', 'low', 'value'])
+    """
+    say = sayer(classifier.quiet or out is None)
+    options = dict(rotations=rotations, mc_samples=mc_samples, seed=seed)
+    return results.test_run(classifier, None if out is None else Path(out), say=say, **options)
