@@ -24,6 +24,14 @@ def real_data() -> Path:
     return DATA
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The config of a small run that writes to ``out`` beside it."""
+    path = tmp_path / "small.txt"
+    path.write_text(CONFIG.format(folder=(tmp_path / "out").as_posix()))
+    return path
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
     """The folder of a small run with all that can follow it. Tests that change anything in it do so in a copy."""

@@ -55,7 +55,7 @@ def check_network(path: Path) -> None:
     side = run.config.training.imsize + run.config.data.pad
     with torch.no_grad():
         assert run.model(torch.zeros(1, 1, side, side)).shape == (1, len(run.classes))
-    assert run.std > 0 and all(name.isprintable() for name in run.classes)
+    assert run.preparation.std > 0 and all(name.isprintable() for name in run.classes)
 
 
 def rezip(name: str) -> tuple[Callable[[], bytes], Callable[[bytes], bytes]]:

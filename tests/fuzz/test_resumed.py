@@ -6,6 +6,7 @@ import copy
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +55,13 @@ def test_spoiled_states(n_cases: int, config: Path) -> None:  # noqa: F811
     with memory_limit():
         check()
     assert n_cases // 20 < refused < n_cases
+
+
+def test_the_state_of_another_parameter_is_refused(config: Path) -> None:  # noqa: F811
+    """torch would write past the memory of a smaller one."""
+    folder = go(config, epochs=1).folder
+    content = checkpoint.read(folder / "last.pt")
+    content["optimizer"]["param_groups"][0]["params"][5] = 1
+    checkpoint.save(folder / "last.pt", content)
+    with pytest.raises(UserError, match="numbers the parameters in another order"):
+        go(config, "--resume", epochs=2)

@@ -16,7 +16,7 @@ from radgal.runs import checkpoint
 from radgal.runs.finetune import find_overlap, freeze_trunk
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
-from tests.test_main import rows
+from tests.smallrun import rows
 from utils import UserError
 
 
