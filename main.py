@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from importlib import import_module
+from pathlib import Path
 
 from radgal.commands import train
 from utils import UserError
@@ -32,7 +33,7 @@ COMMANDS = (
 def build_parser() -> ArgumentParser:
     """Returns the command line: training by default, and the commands that use trained runs."""
     parser = ArgumentParser(
-        prog="main.py",
+        prog="radgal" if Path(sys.argv[0]).stem == "radgal" else "main.py",
         description="Train a conventional or E(2)-steerable LeNet to tell FR I from FR II radio galaxies.",
         epilog="example: python main.py --config configs/config_first_lenet.txt --set training.epochs=5; "
         "`python main.py COMMAND --help` explains a command",
@@ -64,14 +65,24 @@ def main(argv: list[str] | None = None):
     return args.run_command(args)
 
 
-if __name__ == "__main__":
+def run_as_program():
+    """Returns what ``main`` does; a mistake of the user's, or Ctrl-C, ends the program with one line and a code."""
     try:
-        run = main()
+        return main()
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(
-            "interrupted: what is finished is on disk; the same command, with --resume where it has that, goes on",
+            "interrupted: what is finished is on disk; give the same command again, with --resume where it has that",
             file=sys.stderr,
         )
         sys.exit(130)
+
+
+def console() -> None:
+    """The command ``radgal`` of an installed copy, whose exit code would be what is returned."""
+    run_as_program()
+
+
+if __name__ == "__main__":
+    run = run_as_program()

@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader
 from benchmarks import published
 from benchmarks.fresh import in_fresh_process
 from benchmarks.timing import compare, interleave, spread
+from radgal.config.keys import TrainingSection
 from radgal.data.base import GalaxyImages
 from radgal.data.splits import Split, split_indices
 from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.images.transforms import random_poses
-from radgal.training.loop import make_optimizer, train_epoch, validate
+from radgal.training.learner import Learner, make_optimizer
+from radgal.training.loop import Setup, train_epoch, validate
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 
 LR, DECAY = 1e-4, 1e-6
@@ -164,13 +166,10 @@ class Bench:
 
     def _epoch(self, trainer: Trainer) -> None:
         training, validation = (self.on_device.take(rows) for rows in (self.rows, self.val_rows))
-        common = dict(
-            batch_size=self.batch_size,
-            preparation=Preparation(self.images.mean, self.images.std, self.imsize, self.pad),
-            precision=trainer.precision,
-        )
-        train_epoch(trainer.model, training, trainer.optimizer, epoch=1, seed=0, augment="rotate", **common)
-        validate(trainer.model, validation, **common)
+        how = TrainingSection(batch_size=self.batch_size, seed=0)
+        setup = Setup(how, self.preparation, "rotate", trainer.precision)
+        train_epoch(Learner(trainer.model, trainer.optimizer), training, setup, epoch=1)
+        validate(trainer.model, validation, setup)
 
     def _fresh(self) -> list[dict]:
         """Construction and peak memory, in new processes; the first, which may fill a cache, does not count."""

@@ -28,7 +28,7 @@ from radgal.prediction.chunk import open_settings
 from radgal.runs import epochs, finetune, tensorboard
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
 from radgal.runs.folder import RunFolder
-from radgal.runs.resume import differences, is_finished
+from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
 from radgal.training.precision import choose_precision
 from radgal.training.signals import leaving_on_sigterm
@@ -119,7 +119,7 @@ def train(
 ) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once.
 
-    Everything is written to the config's output folder, as by ``python main.py --config``.
+    Everything is written to the config's output folder, as by ``python main.py --config FILE``.
 
     Args:
         config: an INI file, a dict of sections, or a Config.
@@ -200,9 +200,9 @@ class _Training:
     def fit(self, *, force: bool) -> None:
         """Trains, with a row and a checkpoint as each epoch ends."""
         self.images, self.model = self.images.to(self.device), self.model.to(self.device)
-        options = dict(say=self.say, team=self.team, started_from=self.started_from)
+        start = Start(self.goes_on, force, self.started_from)
         self.progress = epochs.run_epochs(
-            self.model, self.images, self.cfg, self.folder, resume=self.goes_on, force=force, **options
+            self.model, self.images, self.cfg, self.folder, start, say=self.say, team=self.team
         )
 
     def finish(self) -> Run:
@@ -373,7 +373,7 @@ def evaluate(
     mc_samples: int = 100,
     seed: int = 0,
 ) -> dict:
-    """Returns what the test set says of a trained run: the content of metrics.json, see docs/results.md.
+    """Returns what the test set says of a trained run: the content of metrics.json, see docs/evaluation.md.
 
     Args:
         classifier: from :func:`open_run` or :func:`train`.

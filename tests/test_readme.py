@@ -1,42 +1,33 @@
-"""The README against the code: commands, options, files, tables."""
+"""The README against the code: its two lines, its tables, the requirements. All pages are tested in test_docs.py."""
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
-import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
 import models
-from main import build_parser
-from radgal.config.keys import SECTIONS
+from main import COMMANDS
+from radgal.commands import export
 from radgal.data.datasets import DATASETS
 from radgal.layers.modelinfo import count_parameters
+from radgal.runs import lock
 from radgal.runs.folder import CSV_COLUMNS
 from tests.conftest import ROOT
 from tests.smallrun import WRITTEN
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", ROOT / "configs" / "README.md")}
 FIRST_RUN = "pip install -r requirements.txt && python main.py --config configs/config_first_lenet.txt"
 TEST_LINE = "pip install -r requirements-dev.txt && python -m pytest"
 
 
-def commands() -> list[str]:
-    """The main.py command lines that stand in code, in the order of the README."""
-    fence = re.compile(r"```\w*\n(.*?)```", re.DOTALL)
-    code = "\n".join(fence.findall(README) + re.findall(r"`([^`\n]+)`", fence.sub("", README)))
-    return re.findall(r"main\.py (.+)", code)
-
-
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, without its head."""
+def table(heading: str, n: int = 0) -> list[list[str]]:
+    """The cells of the n-th table under a heading, without its head."""
     section = README.split(f"# {heading}\n")[1].split("\n#")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
+    lines = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[n].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
@@ -53,50 +44,8 @@ def test_the_two_lines_stand_there_and_ci_runs_them() -> None:
             assert re.search(rf"^\s*(PYTHONPATH=\S+ )?{re.escape(command)}", ci, re.MULTILINE), command
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if "FILE" not in c])
-def test_commands_are_understood(command: str) -> None:
-    args = build_parser().parse_args(shlex.split(command, comments=True))
-    configs = args.config if isinstance(args.config, list) else [args.config]
-    for config in filter(None, configs):
-        assert (ROOT / config).is_file(), config
-
-
-def test_enough_commands_were_found() -> None:
-    assert len(commands()) >= 5
-
-
-def test_options_exist() -> None:
-    parser = build_parser()
-    known = set(parser._option_string_actions)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            known.update(*(sub._option_string_actions for sub in action.choices.values()))
-    others = r"```bash\n.*?```|pip install[^\n]*|torchrun[^\n]*?main\.py|python -m [^\n`]*|`--quick`"
-    for path, text in TEXTS.items():
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(others, "", text, flags=re.DOTALL)))
-        assert named and named <= known, f"{path}: {named - known}"
-
-
-def test_overridden_keys_exist() -> None:
-    for text in TEXTS.values():
-        named = re.findall(r"--set (\w+)\.(\w+)=", text)
-        assert named
-        for section, key in named:
-            assert key in SECTIONS[section].model_fields
-
-
-def test_config_keys_named_with_a_value_exist() -> None:
-    keys = {key for section in SECTIONS.values() for key in section.model_fields}
-    named = {key for text in TEXTS.values() for key in re.findall(r"`([a-z_0-9]+): [^`]+`", text)} - {"key"}
-    assert {"pad", "mask", "split", "seed", "frac_val"} <= named
-    assert named <= keys
-
-
-def test_links_lead_to_files() -> None:
-    for path, text in TEXTS.items():
-        links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-        assert links
-        assert [link for link in links if not (path.parent / link).exists()] == []
+def test_table_of_commands() -> None:
+    assert {name for row in table("Commands") for name in names_in(row[0])} == set(COMMANDS)
 
 
 def test_table_of_networks() -> None:
@@ -124,10 +73,11 @@ def test_parameter_counts(name: str, nrot: int | None, label: str) -> None:
 
 
 def test_table_of_data_sets() -> None:
-    rows = table("Data sets")
-    assert [names_in(row[0]) for row in rows] == [[name] for name in DATASETS]
+    rows = {name: row for row in table("Data sets") for name in names_in(row[0])}
+    assert rows.keys() == DATASETS.keys()
     citations = dict(re.findall(r"^(\d)\. [^:]+: (.+)$", README, re.MULTILINE))
-    for dataset, row in zip(DATASETS.values(), rows, strict=True):
+    for name, dataset in DATASETS.items():
+        row = rows[name]
         classes = {"ten": 10}.get(row[1]) or len(row[1].split(","))
         assert classes == len(dataset.classes), row
         cited = " ".join(citations[number] for number in row[4].split(", "))
@@ -147,23 +97,27 @@ def test_counts_of_the_package(tmp_path) -> None:
 
 
 def check_counts(name: str, **where) -> None:
-    (row,) = (row for row in table("Data sets") if names_in(row[0]) == [name])
+    (row,) = (row for row in table("Data sets") if name in names_in(row[0]))
     lengths = [len(DATASETS[name](where["root"], train=train, mirror=where.get("mirror"))) for train in (True, False)]
     assert row[2] == "{}, {}".format(*lengths)
 
 
 def test_files_of_a_run() -> None:
-    """Those named are those that a real run is checked for."""
+    """Those named are those that a real run is checked for, and those that come and go."""
     named = [name for row in table("What a run writes") for name in names_in(row[0])]
-    assert sorted(named) == sorted(WRITTEN.split())
+    assert len(named) == len(set(named))
+    assert set(named) - set(WRITTEN.split()) == {lock.NAME, "unfinished.pt", "earlier.1", "earlier.2"}
+    assert set(WRITTEN.split()) <= set(named)
     assert ", ".join(CSV_COLUMNS[:4]) in README and ", ".join(CSV_COLUMNS[4:]) in README
 
 
-def test_python_in_it_is_python() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        ast.parse(block)
+def test_files_of_the_other_commands() -> None:
+    """The program itself says these names: nothing is promised that nobody writes."""
+    rows = table("What a run writes", n=1)
+    said = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "radgal").rglob("*.py"))
+    said += "".join(f"exported{suffix} " for suffix in export.SUFFIXES.values())
+    assert {names_in(row[0])[0].split()[0] for row in rows} <= set(COMMANDS)
+    assert [name for row in rows for name in names_in(row[1]) if name not in said] == []
 
 
 def test_requirements_are_what_is_imported() -> None:

@@ -9,7 +9,7 @@ from radgal.commands.common import add_device, add_workers
 from utils import UserError, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
-EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalogue.csv"
+EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalog.csv"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

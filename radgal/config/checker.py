@@ -157,10 +157,31 @@ class Draft:
         if dataset not in (IMAGE_TABLE, None) and table is not None:
             self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
         self._check_downsample()
-        patience = self._get("training", "patience")
-        if self._get("training", "frac_val") == 0 and patience is not None:
-            problem = "frac_val = 0 leaves no validation images to judge by: write None, or a frac_val above 0"
-            self._note("training", "patience", problem, patience)
+        warmup = self._get("training", "warmup")
+        if warmup != SECTIONS["training"].model_fields["warmup"].default:
+            if self._get("training", "scheduler") != "onecycle":
+                self._note("training", "warmup", "only scheduler 'onecycle' warms up: remove it", warmup)
+        rotations = self._get("training", "val_rotations")
+        if rotations != 1 and self._get("training", "val_augment"):
+            problem = "val_augment = True turns the validation images at random: remove one of the two"
+            self._note("training", "val_rotations", problem, rotations)
+        self._check_choice_of_epoch()
+
+    def _check_choice_of_epoch(self) -> None:
+        """Checks what is to be kept, and when to stop, against what there is to judge by."""
+        patience, keep = self._get("training", "patience"), self._get("training", "keep")
+        if self._get("training", "frac_val") == 0:
+            problem = "frac_val = 0 leaves no validation images to judge by: write {}, or a frac_val above 0"
+            if patience is not None:
+                self._note("training", "patience", problem.format(None), patience)
+            if keep == "best":
+                self._note("training", "keep", problem.format("'last'"), keep)
+        if keep == "best" and self._get("model", "early_stopping") is False:
+            problem = "[model] early_stopping = False keeps the last epoch: remove one of the two"
+            self._note("training", "keep", problem, keep)
+        if keep == "last" and patience is not None:
+            problem = "the epoch that patience stops at is none to keep: write keep: 'best', or patience: None"
+            self._note("training", "keep", problem, keep)
 
     def _check_downsample(self) -> None:
         if not {("training", "imsize"), ("data", "pad"), ("data", "downsample")}.isdisjoint(self.bad):

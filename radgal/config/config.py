@@ -40,6 +40,12 @@ class Config:
         return Path(self.metrics.outputdir or Path("runs", self.name))
 
     @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is kept, whatever validation says."""
+        keep = self.training.keep or ("best" if self.model.early_stopping else "last")
+        return keep == "last"
+
+    @property
     def csv_path(self) -> Path:
         """The csv with one row per epoch."""
         return Path(self.output.csvfile or self.output_dir / "history.csv")
@@ -162,5 +168,5 @@ def describe(config: Config) -> str:
             mark = "" if key in values.model_fields_set else "  (default)"
             if f"{section}.{key}" in config.overridden:
                 mark = f"  ({COMMAND_LINE})"
-            lines.append(f"  {key:<14} {getattr(values, key)!r}{mark}")
+            lines.append(f"  {key:<15} {getattr(values, key)!r}{mark}")
     return "\n".join(lines)

@@ -28,6 +28,16 @@ def _fold(text: str) -> str:
 Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
 
 
+AUGMENTATIONS = ("rotate", "flip", "scale", "shift", "brightness", "noise")
+
+
+def _augment(text: str) -> str:
+    parts = text.split("+")
+    if text != "none" and (set(parts) - set(AUGMENTATIONS) or len(set(parts)) < len(parts)):
+        raise ValueError(f"not made of {', '.join(AUGMENTATIONS)}, each at most once")
+    return text
+
+
 class Section(BaseModel):
     """One section of the INI file: no unknown keys, no silent conversions, no infinity, no later change."""
 
@@ -60,8 +70,10 @@ class DataSection(Section):
     datamean: float | None = Field(None, description="mean of pixel/255 to normalize with; None: the data set's own")
     datastd: float | None = Field(None, gt=0, description="standard deviation of pixel/255; None: the data set's own")
     pad: int = Field(0, ge=0, le=1024, description="rows and columns of background added at the bottom and right")
-    augment: Literal["rotate", "rotate+flip", "none"] = Field(
-        "rotate", description="random change of each training image in each epoch"
+    augment: Annotated[Text, AfterValidator(_augment)] = Field(
+        "rotate",
+        description="random changes of each training image in each epoch",
+        json_schema_extra={"allowed": f"'none', or, joined with '+', some of {', '.join(map(repr, AUGMENTATIONS))}"},
     )
     split: Literal["stratified", "first"] = Field(
         "stratified",
@@ -97,17 +109,36 @@ class TrainingSection(Section):
     epochs: int = Field(600, ge=1, le=1_000_000, description="passes over the training images")
     imsize: int = Field(150, ge=10, le=4096, description="side in pixels of the central part that is used, before pad")
     num_classes: int = Field(2, ge=2, le=10_000, description="number of classes of the data set")
-    lr0: float = Field(1e-4, gt=0, description="initial learning rate of Adam")
-    decay: float = Field(1e-6, ge=0, description="L2 weight decay of Adam")
+    lr0: float = Field(1e-4, gt=0, description="learning rate: the first, with 'onecycle' the highest")
+    decay: float = Field(1e-6, ge=0, description="weight decay of Adam")
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adam", description="'adam' adds decay to the gradient (L2), as published; 'adamw' to the step (decoupled)"
+    )
+    ema: float | None = Field(
+        None, gt=0, lt=1, description="decay per batch of a moving average of the weights, which is kept; None: none"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each training label that is spread over all classes"
+    )
     seed: int | None = Field(
         42, ge=0, lt=2**32, description="seed of split, weights, augmentation; None: drawn, recorded"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one; None: never")
     monitor: Literal["val_accuracy", "val_loss"] = Field("val_accuracy", description="what makes an epoch the best")
+    keep: Literal["best", "last"] | None = Field(
+        None, description="which epoch is kept; None: what [model] early_stopping says"
+    )
     val_augment: bool = Field(False, description="augment the validation images too (True as published)")
-    scheduler: Literal["plateau", "cosine", "none"] = Field(
+    val_rotations: int = Field(
+        1, ge=1, le=360, description="rotations, evenly spaced from upright, that validation is averaged over"
+    )
+    scheduler: Literal["plateau", "cosine", "onecycle", "none"] = Field(
         "plateau",
-        description="learning rate: times 0.9 when validation loss stalls, half a cosine, or constant",
+        description="learning rate: times 0.9 when validation loss stalls, half a cosine, up and down once batch by "
+        "batch, or constant",
+    )
+    warmup: float = Field(
+        0.15, ge=0, lt=1, description="for scheduler 'onecycle': share of the run in which the rate rises to lr0"
     )
     resume: Literal["auto", "never"] = Field(
         "never",

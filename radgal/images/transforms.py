@@ -19,7 +19,15 @@ NEIGHBORS = (-1, 0, 1, 2)
 MARGIN = 4
 
 
-def rotate(images: Tensor, angles_deg: Tensor, flip: Tensor | None = None, fill: float = 0.0) -> Tensor:
+def rotate(
+    images: Tensor,
+    angles_deg: Tensor,
+    flip: Tensor | None = None,
+    fill: float = 0.0,
+    *,
+    scale: Tensor | None = None,
+    shift_px: Tensor | None = None,
+) -> Tensor:
     """Returns every image rotated by its own angle about the image center, by bilinear interpolation.
 
     Differs from the published program: all images of a batch are turned in one call on the device, in floating
@@ -33,6 +41,8 @@ def rotate(images: Tensor, angles_deg: Tensor, flip: Tensor | None = None, fill:
         angles_deg: (N,) degrees, counter-clockwise as displayed with row 0 at the top.
         flip: (N,) bool, which images are mirrored left to right before the rotation; None for none.
         fill: value of everything outside the original image.
+        scale: (N,) how many times larger each image is shown, about its center; None for as large as it is.
+        shift_px: (N, 2) how far to the right and down each image is moved after that; None for not at all.
 
     Returns:
         (N, C, H, W), same type and device as ``images``.
@@ -44,8 +54,11 @@ def rotate(images: Tensor, angles_deg: Tensor, flip: Tensor | None = None, fill:
     # From a position in the output to the one in the input that it shows (x right, y down, from the center).
     inverse = torch.stack([mirror * cos, -mirror * sin, sin, cos])
     above = images if fill == 0.0 else images - fill
-    occupied = _few_pixels(above)
-    turned = _sample(above, inverse) if occupied is None else _scatter(above, occupied, inverse)
+    if scale is not None:
+        inverse = inverse / scale.to(where, torch.float64)
+    shift = None if shift_px is None else shift_px.to(where, torch.float64).T
+    occupied = _few_pixels(above) if scale is None else None  # the short way is for orthogonal maps
+    turned = _sample(above, inverse, shift) if occupied is None else _scatter(above, occupied, inverse, shift)
     return turned if fill == 0.0 else turned + fill
 
 
@@ -60,7 +73,7 @@ def _few_pixels(images: Tensor) -> Tensor | None:
     return places if len(places) < SPARSE_BELOW * images.numel() else None
 
 
-def _sample(images: Tensor, inverse: Tensor) -> Tensor:
+def _sample(images: Tensor, inverse: Tensor, shift: Tensor | None) -> Tensor:
     """Returns the turned images; each pixel of the output is interpolated between four of the input."""
     n, _, height, width = images.shape
     a, b, c, d = inverse.to(images.dtype).to(images.device)
@@ -70,10 +83,14 @@ def _sample(images: Tensor, inverse: Tensor) -> Tensor:
     # grid_sample (align_corners=False) wants -1..1 across the image's outer edges: 2 / side a pixel.
     _fill_plane(grid[..., 0], x * (2 / width), y * (2 / width), a, b)
     _fill_plane(grid[..., 1], x * (2 / height), y * (2 / height), c, d)
+    if shift is not None:
+        right, down = shift.to(images.dtype).to(images.device)
+        along_x, along_y = (a * right + b * down) * (2 / width), (c * right + d * down) * (2 / height)
+        grid -= torch.stack([along_x, along_y], 1)[:, None, None]
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _scatter(images: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
+def _scatter(images: Tensor, places: Tensor, inverse: Tensor, shift: Tensor | None) -> Tensor:
     """Returns the same as :func:`_sample`, from the pixels that are not 0: each is added to the output around it.
 
     About 2 % of the pixels of a radio image are not 0, so this takes half the time (docs/benchmarks.md).
@@ -85,6 +102,9 @@ def _scatter(images: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
     # The inverse is orthogonal: its transpose leads from the input to the output. The pixels that show this one lie
     # less than 1 px away along either axis of the input, so less than 1.5 px along an axis of the output.
     out_x, out_y = a * x + c * y + (width - 1) / 2, b * x + d * y + (height - 1) / 2
+    if shift is not None:
+        right, down = shift.index_select(1, image // channels)
+        out_x, out_y = out_x + right, out_y + down
     left, top = out_x.floor(), out_y.floor()
     steps = torch.tensor(NEIGHBORS, dtype=torch.float64)[:, None]
     to_x, to_y = left - out_x + steps, top - out_y + steps  # (4, number of places), for the columns and the rows
@@ -117,14 +137,13 @@ def random_poses(n: int, augment: str, generator: torch.Generator) -> tuple[Tens
     Drawn on the CPU, so that a seed gives the same poses on every device.
 
     Args:
-        augment: 'rotate' (uniform over [0, 360) degrees), 'rotate+flip' (and a reflection with probability
-            one half), or 'none'.
+        augment: parts joined with '+'; 'rotate' (uniform over [0, 360) degrees) and 'flip' (a reflection with
+            probability one half) are looked for.
         generator: CPU random generator.
     """
-    if augment == "none":
-        return None, None
-    angles = torch.rand(n, generator=generator) * 360.0
-    flip = torch.rand(n, generator=generator) < 0.5 if augment == "rotate+flip" else None
+    parts = augment.split("+")
+    angles = torch.rand(n, generator=generator) * 360.0 if "rotate" in parts else None
+    flip = torch.rand(n, generator=generator) < 0.5 if "flip" in parts else None
     return angles, flip
 
 
@@ -143,7 +162,7 @@ def to_input(
     the image has its detail.
 
     Args:
-        images: (N, 1, H, W) uint8, 0-255.
+        images: (N, 1, H, W) 0-255, uint8; or float32 that is of no use any more: it is changed in place.
         mean, std: of pixel / 255 over the training data.
         angles_deg, flip: as in :func:`rotate`; None leaves the pixels where they are.
         downsample: side of the squares of pixels that are averaged to one; it must divide H and W.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import models
 from radgal.classifier import Classifier
@@ -18,6 +17,7 @@ from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
+from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
 from utils import UserError, atomic_write, random_states
@@ -44,13 +44,7 @@ class TrainedRun(Classifier):
 
 
 def pack(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    progress: Progress,
-    config: Config,
-    data: TrainingData,
-    precision: Precision,
+    learner: Learner, progress: Progress, config: Config, data: TrainingData, precision: Precision
 ) -> dict[str, Any]:
     """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
     return {
@@ -68,9 +62,7 @@ def pack(
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": None if scheduler is None else scheduler.state_dict(),
+        **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
         "scaler": None if precision.scaler is None else precision.scaler.state_dict(),

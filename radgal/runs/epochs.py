@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -19,8 +20,9 @@ from radgal.layers.modelinfo import count_parameters
 from radgal.runs import checkpoint, tensorboard
 from radgal.runs.finetune import freeze_trunk
 from radgal.runs.folder import RunFolder
-from radgal.runs.resume import begin, restore
-from radgal.training.loop import Part, Progress, Stopped, fit, make_optimizer, make_scheduler
+from radgal.runs.resume import Start, begin, restore
+from radgal.training.learner import Learner, make_learner
+from radgal.training.loop import Part, Progress, Setup, Stopped, fit
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 from radgal.training.signals import StopSignals
 from radgal.training.team import Team
@@ -32,20 +34,16 @@ def run_epochs(
     data: TrainingData,
     config: Config,
     folder: RunFolder,
+    start: Start,
     *,
-    resume: bool,
     say: Callable[..., None],
-    force: bool = False,
     team: Team | None = None,
-    started_from: dict | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
     Args:
-        resume: whether to go on with the run in the folder; or else what is there is put aside.
-        force: whether to go on with a changed config, too.
+        start: anew or where the run in the folder stands.
         team: the processes that share the work; None: this one alone.
-        started_from: facts of the run that the first weights are from.
 
     Raises:
         UserError: with the checkpoint that is still good in its message.
@@ -53,61 +51,77 @@ def run_epochs(
     """
     team = team or Team()
     precision = choose_precision(config.training.precision, data.train.images.device)
-    optimizer = make_optimizer(model, config.training.lr0, config.training.decay)
-    scheduler = make_scheduler(optimizer, config.training.scheduler, config.training.epochs)
-    state = team.from_first(lambda: begin(folder, config, data, precision, resume=resume, force=force, say=say))
-    progress, part = Progress(started_from=started_from), None
+    learner = make_learner(model, config.training)
+    state = team.from_first(lambda: begin(folder, config, data, precision, start, say))
+    progress, part = Progress(started_from=start.started_from), None
     if state is not None:
-        progress, part = restore(state, config, model, optimizer, scheduler, precision)
+        progress, part = restore(state, config, learner, precision)
         inside = f", {len(part.losses)} batches into the next" if part else ""
         say(f"resumed after epoch {progress.epoch}{inside}")
-    team.share_model(model, compiled=config.training.compile)
-    freeze_trunk(model, optimizer, progress, config.training.freeze_epochs)
-    if config.training.compile:
-        say("compiling the network: a minute or two before the first batch")
-        images = data.train.images[: config.training.batch_size]
-        compile_for_training(model, data.preparation.to_input(images), precision)
+    _make_ready(learner, data, config, progress, precision, team, say)
     bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
-
-    def content(**more: Any) -> dict:
-        return checkpoint.pack(model, optimizer, scheduler, progress, config, data, precision) | more
-
-    def record(is_kept: bool) -> None:
-        folder.save_epoch(content(), is_kept)
-        curves.add(progress.history[-1])
-
     with StopSignals() as signals, bar, ExitStack() as stack:
-        if team.is_first:
-            curves = stack.enter_context(closing(tensorboard.Curves(config, progress.epoch)))
+        files = _Files(learner, data, config, folder, progress, precision)
+        curves = team.is_first and stack.enter_context(closing(tensorboard.Curves(config, progress.epoch)))
+        how = Setup(config.training, data.preparation, config.data.augment, precision, team)
+        how = replace(how, on_batch=bar.update, stop=lambda: team.any(signals.asked))
         try:
-            for _, is_best in fit(
-                model,
-                data,
-                config.training,
-                augment=config.data.augment,
-                seed=config.training.seed,
-                optimizer=optimizer,
-                scheduler=scheduler,
-                progress=progress,
-                precision=precision,
-                on_batch=bar.update,
-                team=team,
-                part=part,
-                stop=lambda: team.any(signals.asked),
-            ):
-                is_kept = is_best or not config.model.early_stopping
-                team.from_first(partial(record, is_kept))
+            for _, is_best in fit(learner, data, how, progress=progress, part=part):
+                team.from_first(partial(files.save_epoch, is_best, curves))
                 _report_epoch(progress, config.training.epochs, bar, say)
             if team.any(signals.asked):  # since the last batch of all
                 raise Interrupted(signals.name, signals.exit_code, progress.epoch, 0)
         except Stopped as stopped:
             part = stopped.part
             if len(part.losses):
-                team.from_first(lambda: folder.save_unfinished(content(unfinished=vars(part))))
+                team.from_first(lambda: files.save_part(part))
             raise Interrupted(signals.name, signals.exit_code, progress.epoch, len(part.losses)) from None
         except UserError as error:
             raise UserError(f"{error}; {_what_is_left(folder)}") from None
     return progress
+
+
+def _make_ready(
+    learner: Learner,
+    data: TrainingData,
+    config: Config,
+    progress: Progress,
+    precision: Precision,
+    team: Team,
+    say: Callable[..., None],
+) -> None:
+    """Shares the network with the team, freezes and compiles it, as the config asks for."""
+    team.share_model(learner.model, compiled=config.training.compile)
+    freeze_trunk(learner.model, learner.optimizer, progress, config.training.freeze_epochs)
+    if config.training.compile:
+        say("compiling the network: a minute or two before the first batch")
+        images = data.train.images[: config.training.batch_size]
+        compile_for_training(learner.model, data.preparation.to_input(images), precision)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Writes where a run stands, in full."""
+
+    learner: Learner
+    data: TrainingData
+    config: Config
+    folder: RunFolder
+    progress: Progress
+    precision: Precision
+
+    def save_epoch(self, is_best: bool, curves: tensorboard.Curves) -> None:
+        """Writes all files of an epoch that has just ended."""
+        is_kept = is_best or self.config.keeps_last
+        self.folder.save_epoch(self._content(), is_kept)
+        curves.add(self.progress.history[-1])
+
+    def save_part(self, part: Part) -> None:
+        """Writes the state within an epoch."""
+        self.folder.save_unfinished(self._content() | {"unfinished": vars(part)})
+
+    def _content(self) -> dict[str, Any]:
+        return checkpoint.pack(self.learner, self.progress, self.config, self.data, self.precision)
 
 
 class Interrupted(Exception):

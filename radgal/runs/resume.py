@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from radgal.config.config import Config
+from radgal.config.keys import TrainingSection
 from radgal.data.splits import TrainingData
 from radgal.runs.folder import RunFolder
-from radgal.runs.statecheck import check_optimizer, known_part
+from radgal.runs.statecheck import check_like, check_optimizer, known_part
+from radgal.training.learner import Learner
 from radgal.training.loop import Part, Progress
 from radgal.training.precision import Precision
 from utils import UserError, set_random_states
@@ -35,29 +37,37 @@ MAY_CHANGE = {
 }
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a run begins.
+
+    Args:
+        resume: whether to go on with the run in the folder; or else what is there is put aside.
+        force: whether to go on with a changed config, too.
+        started_from: facts of the run that the first weights are from, if any.
+    """
+
+    resume: bool = False
+    force: bool = False
+    started_from: dict[str, Any] | None = None
+
+
 def begin(
-    folder: RunFolder,
-    config: Config,
-    data: TrainingData,
-    precision: Precision,
-    *,
-    resume: bool,
-    force: bool,
-    say: Callable[..., None],
+    folder: RunFolder, config: Config, data: TrainingData, precision: Precision, start: Start, say: Callable[..., None]
 ) -> dict[str, Any] | None:
     """Makes the folder ready; returns the state to go on from, or None for a new run, which puts the old one aside.
 
     Raises:
         UserError: if there is nothing to go on with, or the config has changed in a way that matters.
     """
-    state = folder.state() if resume else None
-    if not resume:
+    state = folder.state() if start.resume else None
+    if not start.resume:
         for moved in folder.keep_earlier():
             say(moved)
     elif state is None:
         raise UserError(f"there is no checkpoint {folder.last} to go on from; start without --resume")
     elif changed := differences(state, config, data, precision):
-        if not force:
+        if not start.force:
             anew = "with --set training.resume=never" if config.training.resume == "auto" else "without --resume"
             raise UserError(
                 f"{folder.last} cannot be resumed with a changed config:\n  "
@@ -75,7 +85,7 @@ def begin(
         n_batches = -(-len(data.train) // config.training.batch_size)
         if "unfinished" in state and len(state["unfinished"]["losses"]) > n_batches:
             raise UserError(f"{folder.unfinished} is refused: an epoch of this run has {n_batches} batches; delete it")
-        is_kept = state["best_epoch"] == state["epoch"] or not config.model.early_stopping
+        is_kept = state["best_epoch"] == state["epoch"] or config.keeps_last
         folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
     return state
@@ -84,8 +94,8 @@ def begin(
 def differences(state: dict[str, Any], config: Config, data: TrainingData, precision: Precision) -> list[str]:
     """Returns what differs between a stored run and now, of what may not, a line each."""
     before, now = Config.from_dict(state["config"]).to_dict(), config.to_dict()
-    # Half a cosine ends with the last epoch, so with another number of epochs every one would be another.
-    fixed = {"training.epochs"} if config.training.scheduler == "cosine" else set()
+    # Both end with the last epoch, so with another number of epochs every one would be another.
+    fixed = {"training.epochs"} if config.training.scheduler in ("cosine", "onecycle") else set()
     changed = [
         f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
         for section in before
@@ -107,12 +117,7 @@ def differences(state: dict[str, Any], config: Config, data: TrainingData, preci
 
 
 def restore(
-    state: dict[str, Any],
-    config: Config,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: Any,
-    precision: Precision,
+    state: dict[str, Any], config: Config, learner: Learner, precision: Precision
 ) -> tuple[Progress, Part | None]:
     """Puts everything back to how it was; returns where the run stands, and the part of an epoch that is done.
 
@@ -120,8 +125,9 @@ def restore(
         UserError: if the state does not fit the network of the config.
     """
     before = Config.from_dict(state["config"]).training
+    model, optimizer, scheduler = learner.model, learner.optimizer, learner.scheduler
     try:
-        model.load_state_dict(state["model"])
+        _restore_weights(state, learner)
         check_optimizer(state["optimizer"], optimizer)
         optimizer.load_state_dict(state["optimizer"])
         if scheduler is not None and before.scheduler == config.training.scheduler:
@@ -143,24 +149,38 @@ def restore(
         raise UserError(
             f"the run of {config.output_dir} cannot be resumed: {reason}; start anew without --resume"
         ) from None
-    _apply_changes(before, config, optimizer, scheduler, progress.epoch)
+    _apply_changes(before, config, learner, progress.epoch)
     return progress, part
 
 
-def _apply_changes(before: Any, config: Config, optimizer: torch.optim.Optimizer, scheduler: Any, epoch: int) -> None:
+def _restore_weights(state: dict[str, Any], learner: Learner) -> None:
+    """Puts back the weights in training, and their average if there is to be one; a run may have begun without."""
+    stored = state.get("average")  # of which checkpoints that are older than the choice have none
+    learner.model.load_state_dict(state["model"] if stored is None else stored["trained"])
+    if learner.average is None:
+        return
+    if stored is None:
+        learner.average.restart()
+    else:
+        check_like({**state["model"]}, learner.average.values, "averaged weights")
+        check_like(stored["n_batches"], 0, "number of averaged batches")
+        learner.average.restore(state["model"], stored["n_batches"])
+
+
+def _apply_changes(before: TrainingSection, config: Config, learner: Learner, epoch: int) -> None:
     """Lets a changed learning rate, decay or schedule count from now on; stored states would undo it."""
-    now = config.training
+    now, scheduler = config.training, learner.scheduler
     if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR):
         scheduler.T_max, scheduler.base_lrs, scheduler.last_epoch = now.epochs, [now.lr0], epoch
-    for group in optimizer.param_groups:
-        group["weight_decay"] = now.decay
+    for group in learner.optimizer.param_groups:
+        group["weight_decay"], group["decoupled_weight_decay"] = now.decay, now.optimizer == "adamw"
         if before.lr0 != now.lr0:
             group["lr"] *= now.lr0 / before.lr0
         if isinstance(scheduler, torch.optim.lr_scheduler.CosineAnnealingLR) and (
             (before.scheduler, before.epochs, before.lr0) != (now.scheduler, now.epochs, now.lr0)
         ):
             group["lr"] = now.lr0 * (1 + math.cos(math.pi * min(epoch / now.epochs, 1))) / 2
-        if scheduler is None:
+        if now.scheduler == "none":
             group["lr"] = now.lr0
 
 

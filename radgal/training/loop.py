@@ -5,7 +5,7 @@ numbers as each epoch ends; what is written where is the caller's business.
 
 All that is random in an epoch (order, poses, dropout) is a function of (seed, epoch) alone, so a run that is
 resumed after any epoch is the same run; one that was stopped inside an epoch goes on from the batch it came to.
-Where several processes train one network (``parallel``), each takes its share of every batch.
+Where several processes train one network (``team``), each takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -19,14 +19,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from radgal.config.keys import TrainingSection
 from radgal.data.splits import Split, TrainingData
+from radgal.images.augment import UNCHANGED, Changes, random_changes, rotation
 from radgal.images.preparation import Preparation
-from radgal.images.transforms import random_poses
+from radgal.training.learner import Learner
 from radgal.training.precision import Precision
 from radgal.training.team import Team
 from utils import UserError, random_states, set_random_states
 
 LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every epoch of a run is made with.
+
+    Args:
+        training: the [training] section of the config; its seed must be a number.
+        preparation: how images become the network's input.
+        augment: [data] augment.
+        precision: of forward passes and losses.
+        team: the processes that share the work.
+        on_batch: called after every batch of training.
+        stop: asked before every batch whether to stop.
+    """
+
+    training: TrainingSection
+    preparation: Preparation
+    augment: str = "none"
+    precision: Precision = field(default_factory=Precision)
+    team: Team = field(default_factory=Team)
+    on_batch: Callable[[], object] = lambda: None
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -57,6 +82,11 @@ class Part:
     seconds: float = 0.0
     random: dict | None = None  # of all generators, after the last batch
 
+    def add(self, losses: Tensor, n_correct: int) -> None:
+        """Counts more batches as done."""
+        self.losses = torch.cat([self.losses, losses])
+        self.n_correct += n_correct
+
 
 class Stopped(Exception):
     """Training was asked to stop, and did so between two batches; ``part`` is what was done of the epoch."""
@@ -81,136 +111,110 @@ def epoch_generator(seed: int, epoch: int, stream: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(mixed % LARGEST_SEED)
 
 
-def make_optimizer(model: nn.Module, lr: float, decay: float) -> torch.optim.Optimizer:
-    """Returns Adam with L2 weight decay (not decoupled), as published."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
-
-
-def make_scheduler(optimizer: torch.optim.Optimizer, name: str, epochs: int):
-    """Returns the learning-rate scheduler: 'plateau' (as published), 'cosine' to zero, or None for 'none'."""
-    if name == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min", patience=2, factor=0.9)
-    if name == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    return None
-
-
 def train_epoch(
-    model: nn.Module,
-    split: Split,
-    optimizer: torch.optim.Optimizer,
-    *,
-    epoch: int,
-    seed: int,
-    batch_size: int,
-    augment: str,
-    preparation: Preparation,
-    precision: Precision | None = None,
-    on_batch: Callable[[], None] = lambda: None,
-    team: Team | None = None,
-    part: Part | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    learner: Learner, split: Split, setup: Setup, *, epoch: int, part: Part | None = None
 ) -> tuple[float, float]:
-    """Trains on every image once, in random order and pose; in float32 unless ``precision`` says otherwise.
+    """Trains on every image once, in random order and pose.
 
     Nothing is read back from the device before the epoch ends, so a GPU is never made to wait.
 
     Args:
-        team: the processes that share the work; None: this one alone.
         part: of the epoch that is done already; changed in place.
-        stop: asked before every batch whether to stop.
 
     Returns:
-        (loss, accuracy): means over the epoch, of the network as it was at each batch and with dropout on.
+        (loss, accuracy): means over the epoch, of the network as it was at each batch, with dropout on, and of the
+        loss against smoothed labels, if they are.
 
     Raises:
         NonFiniteLoss: names the first batch whose loss is NaN or infinite.
         Stopped: with ``part`` brought up to date.
     """
-    model.train()
-    precision, team, part = precision or Precision(), team or Team(), part or Part()
-    generator = epoch_generator(seed, epoch)
-    torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
-    device = split.images.device
-    order = torch.randperm(len(split), generator=generator)
-    poses = (_rows(values, order) for values in random_poses(len(split), augment, generator))
-    batches = _batches(batch_size, device, order, *poses)
-    done = len(part.losses)
+    learner.model.train()
+    part, device = part or Part(), split.images.device
+    batches = _shuffled_batches(split, setup, epoch)
     if part.random is not None:
         set_random_states(part.random, device)
+    first = done = len(part.losses)
     losses = torch.zeros(len(batches), device=device)
     n_correct = torch.zeros((), dtype=torch.int64, device=device)
     stopped = False
-    for rows, angles, flip in batches[done:]:
-        if stopped := stop():
+    for rows, changes in batches[first:]:
+        if stopped := setup.stop():
             break
-        own, weight = team.share(len(rows))
-        labels = split.labels[rows[own]]
-        x = preparation.to_input(split.images[rows[own]], (_rows(angles, own), _rows(flip, own)))
-        with precision.autocast():
-            logits = team.forward(model, x)
-            loss = F.cross_entropy(logits.float(), labels) * weight
-        precision.step(loss, optimizer)
-        losses[done] = loss.detach() / team.size
-        n_correct += (logits.detach().argmax(1) == labels).sum() * (weight > 0)
+        learner.start_batch(epoch - 1 + done / len(batches))
+        loss, correct = _step(learner, split, setup, rows, changes)
+        losses[done] = loss
+        n_correct += correct
         done += 1
-        on_batch()
-    new = team.sum(losses[len(part.losses) : done].cpu().double())
-    part.losses = losses = torch.cat([part.losses, new])
-    part.n_correct += int(team.sum(n_correct.cpu()))
+        setup.on_batch()
+    part.add(setup.team.sum(losses[first:done].cpu().double()), int(setup.team.sum(n_correct.cpu())))
     if stopped:
         raise Stopped
-    if not torch.isfinite(losses).all():
-        first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
-        raise NonFiniteLoss(epoch, first, optimizer.param_groups[0]["lr"])
-    sizes = torch.tensor([len(rows) for rows, _, _ in batches], dtype=torch.float64)
-    return float((losses * sizes).sum() / sizes.sum()), part.n_correct / len(split)
+    finite = torch.isfinite(part.losses)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        raise NonFiniteLoss(epoch, first + 1, learner.rate(epoch - 1 + first / len(batches)))
+    sizes = torch.tensor([len(rows) for rows, _ in batches], dtype=torch.float64)
+    return float((part.losses * sizes).sum() / sizes.sum()), part.n_correct / len(split)
 
 
-def _rows(values: Tensor | None, rows: Tensor | slice) -> Tensor | None:
-    return None if values is None else values[rows]
+def _shuffled_batches(split: Split, setup: Setup, epoch: int) -> list[tuple[Tensor, Changes]]:
+    """Returns the rows and changes of every batch of an epoch, and seeds dropout for it."""
+    seed, n = setup.training.seed, len(split)
+    generator = epoch_generator(seed, epoch)
+    torch.manual_seed(epoch_generator(seed, epoch, stream=1).initial_seed())  # dropout
+    order = torch.randperm(n, generator=generator)
+    changes = random_changes(n, setup.augment, generator)[order].to(split.images.device)
+    order = order.to(split.images.device)
+    return [(order[rows], changes[rows]) for rows in _batches(n, setup)]
 
 
-def _batches(batch_size: int, device: torch.device, *columns: Tensor | None) -> list[tuple[Tensor | None, ...]]:
-    """Returns the columns cut into batches; each is moved to the device as a whole, not batch by batch."""
-    n_batches = -(-len(columns[0]) // batch_size)
-    parts = [[None] * n_batches if c is None else c.to(device).split(batch_size) for c in columns]
-    return list(zip(*parts, strict=True))
+def _step(learner: Learner, split: Split, setup: Setup, rows: Tensor, changes: Changes) -> tuple[Tensor, Tensor]:
+    """Trains on one batch, of which this process takes its share.
+
+    Returns:
+        (loss, number of right answers) of the share; the sum over the processes is that of the batch.
+    """
+    team = setup.team
+    own, weight = team.share(len(rows))
+    labels = split.labels[rows[own]]
+    x = setup.preparation.to_input(changes[own].apply(split.images[rows[own]]))
+    with setup.precision.autocast():
+        logits = team.forward(learner.model, x)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=setup.training.label_smoothing) * weight
+    setup.precision.step(loss, learner.optimizer)
+    learner.end_batch()
+    return loss.detach() / team.size, (logits.detach().argmax(1) == labels).sum() * (weight > 0)
+
+
+def _batches(n: int, setup: Setup) -> list[slice]:
+    """Returns the places of each batch among ``n``."""
+    size = setup.training.batch_size
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 @torch.no_grad()
-def validate(
-    model: nn.Module,
-    split: Split,
-    *,
-    batch_size: int,
-    preparation: Preparation,
-    poses: tuple[Tensor | None, Tensor | None] = (None, None),
-    precision: Precision | None = None,
-    team: Team | None = None,
-    stop: Callable[[], bool] = lambda: False,
-) -> tuple[float, float]:
-    """Returns (loss, accuracy) in evaluation mode; upright images unless ``poses`` (angles_deg, flip) turns them.
+def validate(model: nn.Module, split: Split, setup: Setup, changes: Changes = UNCHANGED) -> tuple[float, float]:
+    """Returns (loss, accuracy) in evaluation mode, of images with ``changes``.
 
-    In float32 unless ``precision`` says otherwise. As in training, the device is read once, at the end.
+    As in training, the device is read once, at the end.
 
     Differs from the published program, which turns the validation images at random in every epoch.
 
     Raises:
-        Stopped: if ``stop``, asked before every batch, says so.
+        Stopped: if ``setup.stop``, asked before every batch, says so.
     """
     model.eval()
-    precision, team = precision or Precision(), team or Team()
-    device = split.images.device
+    team, device = setup.team, split.images.device
     losses, n_correct = [], torch.zeros((), dtype=torch.int64, device=device)
-    for images, labels, angles, flip in _batches(batch_size, device, split.images, split.labels, *poses):
-        if stop():
+    changes = changes.to(device)
+    for rows in _batches(len(split), setup):
+        if setup.stop():
             raise Stopped
+        labels = split.labels[rows]
         own, weight = team.share(len(labels))
-        x = preparation.to_input(images[own], (_rows(angles, own), _rows(flip, own)))
-        with precision.autocast():
+        x = setup.preparation.to_input(changes[rows][own].apply(split.images[rows][own]))
+        with setup.precision.autocast():
             logits = model(x).float()
         losses.append(F.cross_entropy(logits, labels[own], reduction="sum") * (weight > 0))
         n_correct += (logits.argmax(1) == labels[own]).sum() * (weight > 0)
@@ -219,31 +223,14 @@ def validate(
 
 
 def fit(
-    model: nn.Module,
-    data: TrainingData,
-    training,
-    *,
-    augment: str,
-    seed: int,
-    optimizer: torch.optim.Optimizer,
-    scheduler=None,
-    progress: Progress,
-    precision: Precision | None = None,
-    on_batch: Callable[[], None] = lambda: None,
-    team: Team | None = None,
-    part: Part | None = None,
-    stop: Callable[[], bool] = lambda: False,
+    learner: Learner, data: TrainingData, setup: Setup, *, progress: Progress, part: Part | None = None
 ) -> Iterator[tuple[Progress, bool]]:
-    """Trains to the last epoch, or until ``training.patience`` epochs brought nothing better.
+    """Trains to the last epoch, or until [training] patience epochs brought nothing better.
 
     Args:
         data: training and validation images; the test set has no way in here.
-        training: the [training] section of the config.
         progress: of a run to go on with, or a new one; changed in place.
-        precision: of forward passes and losses; None: float32.
-        team: the processes that share the work; None: this one alone.
         part: of the next epoch that an earlier run has done.
-        stop: asked before every batch whether to stop.
 
     Yields:
         (progress, is_best) after every epoch, to be saved by the caller. Without validation images the last
@@ -252,30 +239,20 @@ def fit(
     Raises:
         Stopped: with the part of the epoch that is done, to be saved by the caller.
     """
-    common = dict(batch_size=training.batch_size, preparation=data.preparation, precision=precision)
-    common |= dict(team=team, stop=stop)
+    training = setup.training
     while progress.epoch < training.epochs and not _out_of_patience(progress, training.patience, data.val):
         part = part or Part()
         started, epoch = time.perf_counter() - part.seconds, progress.epoch + 1
-        lr = optimizer.param_groups[0]["lr"]
-        val_loss = val_accuracy = None
+        lr = learner.rate(epoch - 1)
         try:
-            train_loss, train_accuracy = train_epoch(
-                model, data.train, optimizer, epoch=epoch, seed=seed, augment=augment, on_batch=on_batch, part=part,
-                **common,
-            )  # fmt: skip
-            if data.val is not None:
-                pose_source = augment if training.val_augment else "none"
-                poses = random_poses(len(data.val), pose_source, epoch_generator(seed, epoch, stream=2))
-                val_loss, val_accuracy = validate(model, data.val, poses=poses, **common)
+            train_loss, train_accuracy = train_epoch(learner, data.train, setup, epoch=epoch, part=part)
+            val_loss, val_accuracy = _validate_epoch(learner, data.val, setup, epoch)
         except Stopped as stopped:
             part.seconds, part.random = time.perf_counter() - started, random_states(data.train.images.device)
             stopped.part = part
             raise
         part = None
-        if scheduler is not None:
-            by_loss = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
-            scheduler.step(*([train_loss if val_loss is None else val_loss] if by_loss else []))
+        learner.end_epoch(train_loss if val_loss is None else val_loss)
         progress.history.append(
             {
                 "epoch": epoch,
@@ -292,6 +269,26 @@ def fit(
         if is_best:
             progress.best_epoch, progress.best_score = epoch, score
         yield progress, is_best
+
+
+def _validate_epoch(
+    learner: Learner, split: Split | None, setup: Setup, epoch: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Returns the validation (loss, accuracy) of an epoch, (None, None) without validation images."""
+    if split is None:
+        return None, None
+    with learner.as_kept():
+        results = [validate(learner.model, split, setup, changes) for changes in _views(len(split), setup, epoch)]
+    losses, accuracies = zip(*results, strict=True)
+    return sum(losses) / len(results), sum(accuracies) / len(results)
+
+
+def _views(n: int, setup: Setup, epoch: int) -> list[Changes]:
+    """Returns how ``n`` validation images are shown, time after time."""
+    training = setup.training
+    if training.val_augment:
+        return [random_changes(n, setup.augment, epoch_generator(training.seed, epoch, stream=2))]
+    return [rotation(n, 360 * k / training.val_rotations) for k in range(training.val_rotations)]
 
 
 def _score(monitor: str, epoch: int, val_loss: float | None, val_accuracy: float | None) -> tuple[float, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import models
+from radgal.config.keys import TrainingSection
 from radgal.data.splits import Split, TrainingData
 from radgal.images.preparation import Preparation
 from radgal.layers import steerable
@@ -17,7 +17,8 @@ from radgal.layers.basis import Symmetry
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.layers.e2cnn_compat import quick_einsum
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
-from radgal.training.loop import Progress, fit, make_optimizer, make_scheduler
+from radgal.training.learner import make_learner
+from radgal.training.loop import Progress, Setup, fit
 from tests.published import PublishedSteerable
 
 USUAL = [Symmetry("C", n) for n in (1, 3, 4, 6, 16)] + [Symmetry("D", n) for n in (1, 3, 4, 5, 8)]
@@ -239,11 +240,9 @@ def test_training_with_either_engine_gives_the_same_curves(nrot: int) -> None:
     for engine in models.ENGINES:
         torch.manual_seed(3)
         model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=nrot, engine=engine)
-        optimizer, progress = make_optimizer(model, 1e-3, 1e-6), Progress()
-        training = SimpleNamespace(batch_size=4, epochs=2, patience=None, monitor="val_accuracy", val_augment=False)
-        scheduler = make_scheduler(optimizer, "plateau", 2)
-        state = dict(optimizer=optimizer, scheduler=scheduler, progress=progress)
-        list(fit(model, galaxies(), training, augment="rotate", seed=1, **state))
+        training, progress = TrainingSection(batch_size=4, epochs=2, lr0=1e-3, seed=1), Progress()
+        setup = Setup(training, Preparation(0.02, 0.1, 50), "rotate")
+        list(fit(make_learner(model, training), galaxies(), setup, progress=progress))
         curves[engine] = [row[key] for row in progress.history for key in ("train_loss", "test_loss")]
     assert curves["fast"] == pytest.approx(curves["e2cnn"], rel=1e-3)
     assert len(set(curves["fast"])) == 4

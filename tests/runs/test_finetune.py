@@ -16,6 +16,7 @@ from radgal.runs import checkpoint
 from radgal.runs.finetune import find_overlap, freeze_trunk
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
+from tests.runs.test_resume import RECIPE
 from tests.smallrun import rows
 from utils import UserError
 
@@ -102,6 +103,18 @@ def test_a_resumed_run_is_the_same_run_though_it_thaws_on_the_way(trained, tmp_p
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "new")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     assert checkpoint.read(tmp_path / "new" / "last.pt")["started_from"] == record is not None
+
+
+def test_every_way_of_training_leaves_a_frozen_trunk_alone(trained, tmp_path) -> None:
+    """The averaged weights, too; and one's own images, and bfloat16."""
+    config = write_config(tmp_path, "new", two_classes())
+    words = ["fine-tune", str(trained), "--config", str(config), "--freeze-epochs", "2", "--set"]
+    main.main([*words, *RECIPE, "training.epochs=2", "training.precision=bf16"])
+    before, after = weights(trained, "best.pt"), weights(tmp_path / "new", "best.pt")
+    heads = [key for key in before if key.startswith("fc3")]
+    assert heads and all(torch.equal(before[key], after[key]) for key in before.keys() - set(heads))
+    start = weights(tmp_path / "new", "best.pt")["fc3.bias"]
+    assert not torch.equal(start, checkpoint.read(tmp_path / "new" / "best.pt")["average"]["trained"]["fc3.bias"])
 
 
 def test_test_sources_that_were_trained_on_are_warned_about(trained, tmp_path, capsys) -> None:

@@ -17,6 +17,7 @@ from radgal.data import splits
 from radgal.figures import plots
 from radgal.images import preparation
 from radgal.runs import checkpoint
+from tests.kill import kill_driver
 from tests.kill.kill_driver import CONFIG, differing, outcome, toy_data
 from utils import UserError
 
@@ -80,6 +81,60 @@ def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+RECIPE = [  # every way of training that is not the default
+    "training.optimizer=adamw",
+    "training.decay=0.05",
+    "training.scheduler=onecycle",
+    "training.ema=0.9",
+    "training.label_smoothing=0.1",
+    "training.val_rotations=2",
+    "training.keep=last",
+    "data.augment=rotate+flip+scale+shift+brightness+noise",
+]
+
+
+@pytest.mark.parametrize("batch", [3, 6, 9, 18, 19], ids=["within", "validating", "one", "two", "two and a batch"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["model.base=VanillaLeNet"],
+        ["model.base=HMTNet", "training.imsize=34"],  # has batch normalization
+        ["model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"],  # keeps filters while it validates
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_way_of_training_goes_on_bit_for_bit(network: list, batch: int, config: Path, monkeypatch) -> None:
+    """Stopped in a run of 4 epochs; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
+    monkeypatch.setattr(kill_driver, "SIDE", 34 if "HMTNet" in network[0] else 18)
+    go(config, *RECIPE, *network, epochs=4, out="untouched")
+    with monkeypatch.context() as patch:
+        at_input(patch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(SystemExit):
+            go(config, *RECIPE, *network, epochs=4)
+    go(config, "--resume", *RECIPE, *network, epochs=4)
+    assert differing(outcome(config.parent / "untouched"), outcome(config.parent / "out")) == []
+
+
+def test_what_is_kept_is_the_averaged_weights(config: Path) -> None:
+    run = go(config, *RECIPE)
+    content, plain = checkpoint.read(run.folder / "last.pt"), torch.load(run.folder / "model.pt", weights_only=True)
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, plain[name]) and torch.equal(value, content["model"][name])
+        assert not torch.equal(value, content["average"]["trained"][name])
+
+
+@pytest.mark.parametrize("before, after", [(None, 0.9), (0.9, None), (0.9, 0.5)])
+def test_another_average_may_be_forced(before: float | None, after: float | None, config: Path) -> None:
+    go(config, f"training.ema={before}", epochs=1)
+    with pytest.raises(UserError, match=f"ema: was {before}, is {after}"):
+        go(config, "--resume", f"training.ema={after}")
+    run = go(config, "--resume", "--force", f"training.ema={after}", epochs=2)
+    content = checkpoint.read(run.folder / "last.pt")
+    assert len(run.history) == 2 and (content["average"] is None) == (after is None)
+    if content["average"] is not None:
+        assert content["average"]["n_batches"] == (5 if before is None else 10)
+
+
 def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, monkeypatch, capsys) -> None:
     expected = untouched(config)
     with monkeypatch.context() as patch:
@@ -109,7 +164,16 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
         go(config, "--resume")
 
 
-@pytest.mark.parametrize("before, after", [("plateau", "cosine"), ("cosine", "plateau"), ("plateau", "none")])
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("plateau", "cosine"),
+        ("cosine", "plateau"),
+        ("plateau", "none"),
+        ("plateau", "onecycle"),
+        ("onecycle", "plateau"),
+    ],
+)
 def test_another_schedule_may_be_forced(before: str, after: str, config: Path) -> None:
     go(config, f"training.scheduler={before}", epochs=1)
     run = go(config, "--resume", "--force", f"training.scheduler={after}", epochs=3)
@@ -155,6 +219,7 @@ def spoil(state: dict, place: tuple, value) -> None:
         (("scheduler", "last_epoch"), []),
         (("scheduler", "best"), None),
         (("random", "python"), 1),
+        (("average",), {"trained": {}, "n_batches": 1}),
     ],
     ids=str,
 )
@@ -226,6 +291,26 @@ def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None
     assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["weight_decay"] == 0.1
 
 
+def test_another_optimizer_may_be_forced(config: Path) -> None:
+    go(config, epochs=1)
+    with pytest.raises(UserError, match="optimizer: was 'adam', is 'adamw'"):
+        go(config, "--resume", "training.optimizer=adamw")
+    run = go(config, "--resume", "--force", "training.optimizer=adamw")
+    assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["decoupled_weight_decay"] is True
+
+
+def kept(run: api.Run) -> int:
+    return checkpoint.read(run.folder / "best.pt")["epoch"]
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(config: Path) -> None:
+    """The toy's labels are noise, so its best epoch by validation accuracy is an early one."""
+    assert kept(go(config, epochs=6)) < 6
+    run = go(config, "training.keep=last", out="last", epochs=6)
+    assert kept(run) == 6 and run.history[-1]["test_accuracy"] is not None
+    assert kept(go(config, "training.keep=last", "--resume", out="last", epochs=8)) == 8
+
+
 def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 
@@ -235,12 +320,14 @@ def test_other_images_are_refused(config: Path, monkeypatch) -> None:
         go(config, "--resume")
 
 
-def test_half_a_cosine_has_a_fixed_number_of_epochs(config: Path) -> None:
-    whole = go(config, "training.scheduler=cosine", epochs=4, out="whole")
-    go(config, "training.scheduler=cosine", epochs=2)
+@pytest.mark.parametrize("scheduler", ["cosine", "onecycle"])
+def test_a_schedule_with_an_end_has_a_fixed_number_of_epochs(scheduler: str, config: Path) -> None:
+    scheduler = f"training.scheduler={scheduler}"
+    whole = go(config, scheduler, epochs=4, out="whole")
+    go(config, scheduler, epochs=2)
     with pytest.raises(UserError, match="epochs: was 2, is 4"):
-        go(config, "training.scheduler=cosine", "--resume", epochs=4)
-    run = go(config, "training.scheduler=cosine", "--resume", "--force", epochs=4)
+        go(config, scheduler, "--resume", epochs=4)
+    run = go(config, scheduler, "--resume", "--force", epochs=4)
     assert [row["lr"] for row in run.history[2:]] == pytest.approx([row["lr"] for row in whole.history[2:]])
 
 

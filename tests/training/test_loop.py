@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
+from radgal.config.keys import TrainingSection
 from radgal.data.splits import Split, TrainingData
 from radgal.images.preparation import Preparation
-from radgal.training.loop import NonFiniteLoss, Progress, fit, make_optimizer, make_scheduler, train_epoch, validate
+from radgal.training.learner import make_learner
+from radgal.training.loop import NonFiniteLoss, Progress, Setup, fit, train_epoch, validate
 
 SIDE = 12
+HOW = Preparation(0.3, 0.3, SIDE)
+ONE_PASS = Setup(TrainingSection(batch_size=5, seed=0), HOW)
 
 
 def make_data(n: int = 16, n_val: int = 8, seed: int = 0) -> TrainingData:
@@ -23,9 +25,7 @@ def make_data(n: int = 16, n_val: int = 8, seed: int = 0) -> TrainingData:
     images = (images + 150 * labels[:, None, None, None]).to(torch.uint8)
     whole = Split(images, labels, tuple(f"s{i}" for i in range(n + n_val)))
     val = whole.take(list(range(n, n + n_val))) if n_val else None
-    return TrainingData(
-        whole.take(list(range(n))), val, ("FRI", "FRII"), Preparation(0.3, 0.3, SIDE), "toy", "v1", "none"
-    )
+    return TrainingData(whole.take(list(range(n))), val, ("FRI", "FRII"), HOW, "toy", "v1", "none")
 
 
 def make_model(seed: int = 0) -> nn.Module:
@@ -33,28 +33,12 @@ def make_model(seed: int = 0) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 2))
 
 
-def settings(**changes) -> SimpleNamespace:
-    values = dict(batch_size=5, epochs=4, patience=None, monitor="val_accuracy", val_augment=False)
-    return SimpleNamespace(**(values | changes))
-
-
-def run(data: TrainingData, seed: int = 1, model: nn.Module | None = None, lr: float = 1e-2, **changes):
-    model = model or make_model()
-    optimizer = make_optimizer(model, lr, 1e-6)
-    scheduler = make_scheduler(optimizer, "plateau", 4)
-    progress = Progress()
-    for _ in fit(
-        model,
-        data,
-        settings(**changes),
-        augment="rotate",
-        seed=seed,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        progress=progress,
-    ):
+def run(data: TrainingData, seed: int = 1, lr: float = 1e-2, **changes) -> tuple[nn.Module, Progress]:
+    training = TrainingSection(**(dict(batch_size=5, epochs=4, seed=seed, lr0=lr) | changes))
+    learner, progress = make_learner(make_model(), training), Progress()
+    for _ in fit(learner, data, Setup(training, HOW, "rotate"), progress=progress):
         pass
-    return model, progress
+    return learner.model, progress
 
 
 def numbers(progress: Progress) -> list[tuple]:
@@ -70,15 +54,13 @@ def test_same_seed_same_run_other_seed_another() -> None:
 def test_resuming_after_two_epochs_is_the_same_run() -> None:
     model, whole = run(make_data(), epochs=4)
 
-    half = make_model()
-    optimizer = make_optimizer(half, 1e-2, 1e-6)
-    scheduler = make_scheduler(optimizer, "plateau", 4)
-    options = dict(augment="rotate", seed=1, optimizer=optimizer, scheduler=scheduler)
-    *_, (progress, _) = fit(half, make_data(), settings(epochs=2), progress=Progress(), **options)
+    setups = [Setup(TrainingSection(batch_size=5, epochs=n, seed=1, lr0=1e-2), HOW, "rotate") for n in (2, 4)]
+    learner = make_learner(make_model(), setups[0].training)
+    *_, (progress, _) = fit(learner, make_data(), setups[0], progress=Progress())
     torch.rand(17)  # whatever happens in between
-    *_, (progress, _) = fit(half, make_data(), settings(epochs=4), progress=progress, **options)
+    *_, (progress, _) = fit(learner, make_data(), setups[1], progress=progress)
     assert numbers(progress) == numbers(whole)
-    for a, b in zip(model.parameters(), half.parameters(), strict=True):
+    for a, b in zip(model.parameters(), learner.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
@@ -128,29 +110,75 @@ def test_without_validation_the_last_epoch_is_the_best() -> None:
     assert progress.history[-1]["test_loss"] is None and progress.history[-1]["test_accuracy"] is None
 
 
+def test_adamw_shrinks_weights_that_have_no_gradient_and_adam_does_not() -> None:
+    """With L2 the gradient of the decay is scaled to a step of lr like any other; decoupled it is lr * decay."""
+    for name, left in (("adamw", 1 - 0.1 * 0.5), ("adam", 1 - 0.1)):
+        model = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(model.weight)
+        learner = make_learner(model, TrainingSection(lr0=0.1, decay=0.5, optimizer=name))
+        model.weight.grad = torch.zeros(1, 1)
+        learner.optimizer.step()
+        assert float(model.weight.detach()) == pytest.approx(left, rel=1e-5)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_onecycle_is_set_batch_by_batch_up_to_lr0_and_down_to_zero(warmup: float) -> None:
+    training = TrainingSection(batch_size=4, epochs=4, seed=1, lr0=0.1, scheduler="onecycle", warmup=warmup)
+    learner, rates = make_learner(make_model(), training), []
+    learner.optimizer.register_step_pre_hook(lambda *_: rates.append(learner.optimizer.param_groups[0]["lr"]))
+    *_, (progress, _) = fit(learner, make_data(), Setup(training, HOW), progress=Progress())
+    n, top = 16, int(16 * warmup)
+    assert rates[:top] == pytest.approx([0.1 * (1 + 24 * i / top) / 25 for i in range(top)])
+    assert rates[top:] == pytest.approx([0.1 * (n - i) / (n - top) for i in range(top, n)])
+    assert [row["lr"] for row in progress.history] == rates[::4]
+
+
+def test_labels_are_smoothed_in_training_only() -> None:
+    setups = [Setup(TrainingSection(batch_size=16, seed=0, label_smoothing=s), HOW) for s in (0.0, 0.2)]
+    data, models = make_data(), [make_model(), make_model()]
+    plain, smoothed = (
+        train_epoch(make_learner(model, setup.training), data.train, setup, epoch=1)[0]
+        for model, setup in zip(models, setups, strict=True)
+    )
+    assert plain != smoothed
+    assert validate(models[0], data.val, setups[0]) == validate(models[0], data.val, setups[1])
+
+
 def test_non_finite_loss_names_epoch_and_batch() -> None:
     data, model = make_data(), make_model()
     with torch.no_grad():
         model[1].bias[0] = float("nan")
     with pytest.raises(NonFiniteLoss, match=r"epoch 7, batch 1 .*lr0"):
-        train_epoch(
-            model,
-            data.train,
-            make_optimizer(model, 1e-2, 0),
-            epoch=7,
-            seed=0,
-            batch_size=5,
-            augment="none",
-            preparation=Preparation(0.3, 0.3, SIDE),
-        )
+        train_epoch(make_learner(model, ONE_PASS.training), data.train, ONE_PASS, epoch=7)
 
 
 def test_validation_ignores_dropout_and_batch_size() -> None:
     data, model = make_data(), make_model()
-    results = {validate(model, data.val, batch_size=b, preparation=Preparation(0.3, 0.3, SIDE)) for b in (8, 8)}
-    assert len(results) == 1
-    loss, _ = validate(model, data.val, batch_size=3, preparation=Preparation(0.3, 0.3, SIDE))
-    assert loss == pytest.approx(results.pop()[0], rel=1e-6)
+    (one, again), (smaller, _) = (
+        [validate(model, data.val, Setup(TrainingSection(batch_size=b), HOW))[0] for _ in range(2)] for b in (8, 3)
+    )
+    assert one == again
+    assert smaller == pytest.approx(one, rel=1e-6)
+
+
+def test_validation_is_the_mean_over_the_rotations() -> None:
+    training = TrainingSection(batch_size=5, epochs=1, seed=1)
+    rows, data = {}, make_data()
+    for n in (1, 2, 4):
+        setup = Setup(training.model_copy(update={"val_rotations": n}), HOW)
+        learner = make_learner(make_model(), training)
+        *_, (progress, _) = fit(learner, data, setup, progress=Progress())
+        rows[n] = progress.history[-1]
+    quarters = [data.val.images.rot90(k, (2, 3)) for k in range(4)]
+    losses, accuracies = zip(
+        *(validate(learner.model, Split(turned, data.val.labels, data.val.names), setup) for turned in quarters),
+        strict=True,
+    )
+    for n in rows:
+        assert rows[n]["test_loss"] == pytest.approx(sum(losses[:: 4 // n]) / n, rel=1e-5)
+        assert rows[n]["test_accuracy"] == pytest.approx(sum(accuracies[:: 4 // n]) / n)
+        assert rows[n]["train_loss"] == rows[1]["train_loss"]
+    assert rows[1]["test_loss"] == losses[0] != losses[1]
 
 
 def test_every_source_is_trained_on_once_an_epoch() -> None:
@@ -166,14 +194,5 @@ def test_every_source_is_trained_on_once_an_epoch() -> None:
             return self.bias.expand(len(x), 2)
 
     data, model = make_data(17, 0), Spy()
-    train_epoch(
-        model,
-        data.train,
-        make_optimizer(model, 1e-2, 0),
-        epoch=1,
-        seed=0,
-        batch_size=5,
-        augment="none",
-        preparation=Preparation(0.3, 0.3, SIDE),
-    )
+    train_epoch(make_learner(model, ONE_PASS.training), data.train, ONE_PASS, epoch=1)
     assert len(seen) == 17 == len(set(seen))

@@ -14,6 +14,7 @@ import torch
 
 from radgal.training.team import Team
 from tests.conftest import ROOT
+from tests.runs.test_resume import RECIPE
 from utils import UserError
 
 CONFIG = """
@@ -70,6 +71,18 @@ def test_the_curve_of_several_processes_is_that_of_one(n: int, tmp_path: Path, a
     one, several = (json.loads((path / "metrics.json").read_text())["upright"] for path in (alone, tmp_path / "out"))
     assert several["accuracy"] == one["accuracy"]
     assert several["nll"]["value"] == pytest.approx(one["nll"]["value"], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_every_way_of_training_can_be_shared(tmp_path: Path) -> None:
+    for n in (1, 2):
+        done = start(tmp_path, f"out_{n}", n, *RECIPE)
+        assert done.returncode == 0, done.stderr
+    for one, several in zip(rows(tmp_path / "out_1"), rows(tmp_path / "out_2"), strict=True):
+        assert several == pytest.approx(one, rel=1e-5, abs=1e-7)
+    one, several = (torch.load(tmp_path / f"out_{n}" / "model.pt", weights_only=True) for n in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(several[name], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
