@@ -16,14 +16,7 @@ from radgal.data.base import read_batch
 from radgal.data.frdeep import FRDEEPF
 from radgal.files import archives
 from tests.fuzz.tokens import PICKLE
-from tests.fuzz.tools import (
-    Reader,
-    cases,
-    each,
-    fuzz,
-    memory_limit,
-    real_folder,
-)
+from tests.fuzz.tools import Reader, cases, each, fuzz, memory_limit, real_folder
 from utils import UserError
 
 

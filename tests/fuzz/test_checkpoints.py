@@ -19,15 +19,7 @@ from radgal.config.config import Config
 from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from tests.fuzz.tokens import HOSTILE, PICKLE
-from tests.fuzz.tools import (
-    Reader,
-    cases,
-    derandomized,
-    each,
-    fuzz,
-    memory_limit,
-    time_limit,
-)
+from tests.fuzz.tools import Reader, cases, derandomized, each, fuzz, memory_limit, time_limit
 from utils import UserError
 
 

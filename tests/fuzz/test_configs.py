@@ -9,12 +9,7 @@ from radgal.config.config import Config, load_config
 from radgal.data.datasets import DATASETS
 from tests.conftest import ROOT
 from tests.fuzz.tokens import INI, NUMBERS
-from tests.fuzz.tools import (
-    Reader,
-    cases,
-    each,
-    fuzz,
-)
+from tests.fuzz.tools import Reader, cases, each, fuzz
 
 
 def config() -> bytes:

@@ -17,17 +17,7 @@ from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
 from tests.fuzz.tokens import CARDS, NPY, NUMBERS
-from tests.fuzz.tools import (
-    PIXELS,
-    Reader,
-    cases,
-    check_refusal,
-    each,
-    fits_bytes,
-    fuzz,
-    memory_limit,
-    real_folder,
-)
+from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fits_bytes, fuzz, memory_limit, real_folder
 from utils import UserError
 
 

@@ -12,13 +12,7 @@ import pytest
 
 from radgal.prediction import catalog
 from tests.fuzz.tokens import NPY, NUMBERS
-from tests.fuzz.tools import (
-    Reader,
-    cases,
-    each,
-    fuzz,
-    memory_limit,
-)
+from tests.fuzz.tools import Reader, cases, each, fuzz, memory_limit
 from utils import UserError
 
 COLUMNS = (catalog.Column("id", "text", None, "name"), catalog.Column("p", "number", None, "probability"))

@@ -13,16 +13,7 @@ from PIL import Image as PillowImage
 from radgal.data.imagetable import ImageTable
 from radgal.images import mosaic
 from tests.fuzz.tokens import CARDS, NUMBERS, TABLE
-from tests.fuzz.tools import (
-    PIXELS,
-    Reader,
-    cases,
-    check_refusal,
-    each,
-    fuzz,
-    memory_limit,
-    time_limit,
-)
+from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fuzz, memory_limit, time_limit
 from utils import UserError
 
 
