@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,30 @@ class UserError(Exception):
     """An expected mistake of input or surroundings: its text is all the user needs, no traceback."""
 
 
+def reason_of(error: BaseException, longest: int = 200) -> str:
+    """Returns what an exception of another program says, as one short line for a message of this one.
+
+    That is what the system says of a file, else the first line that says something, else the exception's type.
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    lines = [" ".join(line.split()) for line in said.splitlines()]
+    line = next(filter(None, lines), type(error).__name__)
+    return line if len(line) <= longest else line[: longest - 3] + "..."
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Returns the known name most like ``word`` (case ignored), or None if none is like it."""
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[close[0]] if close else None
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps warnings away, such as those of readers about headers (units, dates, comments) that are not needed here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

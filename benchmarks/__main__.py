@@ -14,7 +14,7 @@ from benchmarks import gpu, growth, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.images.preparation import crop_and_pad
 from radgal.images.transforms import background_value, to_input
 from radgal.training.precision import choose_precision, runnable
@@ -30,15 +30,15 @@ def main(argv: list[str]) -> dict:
     if args.threads:
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
-    if args.dataset not in DATASETS:
-        raise UserError(f"--dataset {args.dataset}: use one of {', '.join(DATASETS)}")
+    if args.dataset not in PUBLISHED:
+        raise UserError(f"--dataset {args.dataset}: use one of {', '.join(PUBLISHED)}")
     if args.full_run and device.type != "cuda":
         raise UserError("--full-run takes days on a CPU: it needs a CUDA device")
     if args.precision is None:
         args.precision = ["fp32", "bf16"] if device.type == "cuda" and "bf16" in runnable(device) else ["fp32"]
     for name in args.precision:
         choose_precision(name, device)
-    images = DATASETS[args.dataset](args.datadir, train=True, download=True, mirror=args.mirror)
+    images = PUBLISHED[args.dataset](args.datadir, train=True, download=True, mirror=args.mirror)
     result = {
         "command": command_text(argv),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
@@ -64,7 +64,7 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
     side, n = args.imsize + args.pad, 4
     step = max(1, len(images) // n)
     x = to_input(crop_and_pad(images.data[::step][:n], args.imsize, args.pad), images.mean, images.std).to(device)
-    labels = images.targets[::step][:n].to(device)
+    labels = images.labels[::step][:n].to(device)
     equality = {}
     for name in args.models:
         equality[name] = check_equality(name, side, x, labels, background_value(images.mean, images.std))

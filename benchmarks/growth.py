@@ -36,7 +36,7 @@ def _step(name: str, side: int, images, args, device: torch.device, say: Callabl
     native = images.data.shape[-1]
     pixels = crop_and_pad(images.data[:batch], min(side, native), max(0, side - native))
     x = (pixels.to(device).float() / 255 - images.mean) / images.std
-    labels, background = images.targets[:batch].to(device), background_value(images.mean, images.std)
+    labels, background = images.labels[:batch].to(device), background_value(images.mean, images.std)
     paths = {}
     for path in ("stock", "ours"):
         model = build(name, side, stock=path == "stock", background=background).to(device)

@@ -84,8 +84,8 @@ class Bench:
         self.preparation = Preparation(self.images.mean, self.images.std, self.imsize, self.pad)
         self.side, self.background = self.preparation.side, self.preparation.background
         pixels = crop_and_pad(self.images.data, self.imsize, self.pad)
-        rows, val_rows = split_indices(self.images.targets, 0.2)
-        self.all = Split(pixels, self.images.targets, self.images.names)
+        rows, val_rows = split_indices(self.images.labels, 0.2)
+        self.all = Split(pixels, self.images.labels, self.images.names)
         self.loaded_rows = _every(rows, LOADED_IMAGES)
         n_val = max(1, self.epoch_images // 5)
         self.rows, self.val_rows = _every(rows, self.epoch_images - n_val), _every(val_rows, n_val)

@@ -48,6 +48,7 @@ def test_imports_point_down_the_list(path: Path) -> None:
         return
     assert place in ORDER, f"say in {Path(__file__).name} where {place} stands"
     assert imported(path) - set(ORDER[ORDER.index(place) :]) == set()
+    assert place != "data" or "figures" not in imported(path)  # commands draw what data sets hold
 
 
 @pytest.mark.parametrize("package", sorted(path.parent for path in (ROOT / "radgal").rglob("__init__.py")), ids=str)

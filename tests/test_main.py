@@ -145,6 +145,7 @@ def test_steerable_nets_train_on_the_published_archives(
     assert run.history[0]["train_loss"] < 5.0 and 0.2 < run.history[0]["test_accuracy"] <= 1.0
 
 
+@pytest.mark.slow
 def test_percent_run_twice_in_one_kernel(config: Path, tmp_path: Path) -> None:
     """As on Kaggle: the project is a folder below the notebook's, and ``run`` is there afterwards."""
     manager = pytest.importorskip("jupyter_client.manager")

@@ -15,7 +15,7 @@ import torch
 import main
 import models
 from radgal.config.config import load_config
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import class_counts
 from radgal.runs import checkpoint
 from tests.conftest import ROOT
 
@@ -144,8 +144,7 @@ def test_a_finished_catalog_is_known(capsys) -> None:
     ],
 )
 def test_configs_mean_what_they_meant(name: str, network: tuple, data: tuple, training: tuple) -> None:
-    known = {name: len(dataset.classes) for name, dataset in DATASETS.items()}
-    config = load_config(OLD / "configs" / f"{name}.txt", models=models.needs_nrot(), datasets=known)
+    config = load_config(OLD / "configs" / f"{name}.txt", models=models.needs_nrot(), datasets=class_counts())
     assert (config.model.base, config.model.nrot, config.model.mask) == network
     assert (config.data.dataset, config.data.pad, config.data.split, config.data.datamean) == data
     assert (config.training.epochs, config.training.lr0) == training

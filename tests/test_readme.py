@@ -12,7 +12,7 @@ import pytest
 import models
 from main import COMMANDS
 from radgal.commands import export
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.layers.modelinfo import count_parameters
 from radgal.runs import lock
 from radgal.runs.folder import CSV_COLUMNS
@@ -74,9 +74,9 @@ def test_parameter_counts(name: str, nrot: int | None, label: str) -> None:
 
 def test_table_of_data_sets() -> None:
     rows = {name: row for row in table("Data sets") for name in names_in(row[0])}
-    assert rows.keys() == DATASETS.keys()
+    assert rows.keys() == PUBLISHED.keys()
     citations = dict(re.findall(r"^(\d)\. [^:]+: (.+)$", README, re.MULTILINE))
-    for name, dataset in DATASETS.items():
+    for name, dataset in PUBLISHED.items():
         row = rows[name]
         classes = {"ten": 10}.get(row[1]) or len(row[1].split(","))
         assert classes == len(dataset.classes), row
@@ -86,7 +86,7 @@ def test_table_of_data_sets() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "FIRSTGalaxyData"])
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FIRSTGalaxyData"])
 def test_counts_of_archives(name: str, real_data, tmp_path) -> None:
     folder = real_data / ("frdeep" if name.startswith("FR") else "mirabest")
     check_counts(name, root=tmp_path, mirror=str(folder))
@@ -98,7 +98,7 @@ def test_counts_of_the_package(tmp_path) -> None:
 
 def check_counts(name: str, **where) -> None:
     (row,) = (row for row in table("Data sets") if name in names_in(row[0]))
-    lengths = [len(DATASETS[name](where["root"], train=train, mirror=where.get("mirror"))) for train in (True, False)]
+    lengths = [len(PUBLISHED[name](where["root"], train=train, mirror=where.get("mirror"))) for train in (True, False)]
     assert row[2] == "{}, {}".format(*lengths)
 
 

@@ -55,9 +55,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args) -> None:
     """Classifies images with one run or several, and writes the catalog."""
-    from radgal.images.mosaic import COLUMNS
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
+    from radgal.prediction.positions import COLUMNS
 
     check(args)
     settings = open_settings(

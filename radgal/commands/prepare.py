@@ -28,6 +28,7 @@ def run(args) -> None:
 
     from radgal.data import prepare
     from radgal.data.datasets import DATASETS
+    from radgal.figures.contactsheet import save_contact_sheet
     from utils import UserError, show_bars
 
     if not 10 <= args.side <= 4096:
@@ -41,6 +42,7 @@ def run(args) -> None:
         image_format=args.format,
         side=args.side,
         rescale=args.rescale,
+        draw_sheet=save_contact_sheet,
         show_bar=show_bars(quiet=False),
     )
     table = Path(args.out, "table.csv").as_posix()

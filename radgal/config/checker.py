@@ -13,7 +13,6 @@ from radgal.config.keys import SECTIONS, Section, allowed_values
 from utils import UserError, nearest
 
 COMMAND_LINE = "command line"
-IMAGE_TABLE = "ImageTable"  # the one data set that is not published but the user's own
 MAX_MISTAKES_SHOWN = 40
 
 
@@ -92,7 +91,7 @@ class Draft:
             self.bad[section, key] = problem
         return f"{section}.{key}"
 
-    def finish(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int] | None) -> dict[str, Any]:
+    def finish(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int | None] | None) -> dict[str, Any]:
         """Returns the checked sections by name, or raises one UserError with all mistakes."""
         for (section, key), problem in self.bad.items():
             self._note(section, key, problem)
@@ -130,7 +129,7 @@ class Draft:
         """The value of a key, its default if it was not given or is known to be mistaken."""
         return self.values[section].get(key, SECTIONS[section].model_fields[key].default)
 
-    def _check_names(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int] | None) -> None:
+    def _check_names(self, models: Mapping[str, bool] | None, datasets: Mapping[str, int | None] | None) -> None:
         """Checks what depends on more than one key, or on the tables of networks and data sets."""
         for section, key, known in (("model", "base", models), ("data", "dataset", datasets)):
             name = self.values[section].get(key)
@@ -152,10 +151,11 @@ class Draft:
             problem = "without start_from there are no trained layers to freeze: write 0, or a run to start from"
             self._note("training", "freeze_epochs", problem, self._get("training", "freeze_epochs"))
         table = self._get("data", "table")
-        if dataset == IMAGE_TABLE and table is None:
-            self._note("data", "table", f"{IMAGE_TABLE} needs it: a csv with the columns path and label", table)
-        if dataset not in (IMAGE_TABLE, None) and table is not None:
-            self._note("data", "table", f"only '{IMAGE_TABLE}' reads a table: remove it, or change dataset", table)
+        own = [name for name, count in (datasets or {}).items() if count is None]  # those that read a table
+        if dataset in own and table is None:
+            self._note("data", "table", f"{dataset} needs it: a csv with the columns path and label", table)
+        if own and dataset not in (*own, None) and table is not None:
+            self._note("data", "table", f"only {own[0]!r} reads a table: remove it, or change dataset", table)
         self._check_downsample()
         warmup = self._get("training", "warmup")
         if warmup != SECTIONS["training"].model_fields["warmup"].default:

@@ -1,12 +1,12 @@
-"""What all image data sets here have in common, and the safe reader of CIFAR-style batch files.
+"""What all image data sets here have in common, and the reader of CIFAR-style batch files.
 
 Legend: N images, H and W pixels.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,24 @@ import torch
 from PIL import Image
 from torchvision.datasets import VisionDataset
 
+from radgal.data.sourcenames import Source, named_position
 from radgal.files.archives import Archive, read_files
-from radgal.files.pickles import check_pickle
-from utils import UserError
+from radgal.files.pickles import read_arrays
+from utils import UserError, reason_of
+
+NATIVE_SIZE = 150  # pixels along each side, of every published data set
 
 
 class GalaxyImages(VisionDataset):
     """One split of a data set of radio galaxy images, in the manner of torchvision.
 
-    ``data`` is uint8 (N, H, W), ``targets`` int64 (N,), ``names`` the N names of the sources, ``checksum``
-    tells which published file they come from. An item is (8-bit gray PIL image, label), each transformed.
+    ``data`` is uint8 (N, H, W), ``targets`` a list of N labels (ints), ``labels`` the same as a tensor, ``names`` the N
+    names of the sources; ``checksum`` tells which published file they come from. An item is (8-bit gray PIL image,
+    label), each transformed. Other labels may be put into ``targets``.
 
-    Subclasses give the class attributes and ``read``.
+    Subclasses give the class attributes and ``read``. One whose facts are known only once it is opened, or that takes
+    other arguments, gives ``open``, ``reading``, ``n_classes`` and ``sources`` in place of them: these are what the
+    program asks a data set for.
 
     Args:
         root: data folder.
@@ -42,10 +48,10 @@ class GalaxyImages(VisionDataset):
     archive: Archive
     version: str
     classes: tuple[str, ...]  # class k has label k
-    mean: float  # of pixel / 255
-    std: float
+    mean: float | None  # of pixel / 255; None: to be measured on the training images
+    std: float | None
     native_size: int  # H = W, pixels
-    recipe: str  # how FITS cutouts become such images, a key of fits.RECIPES
+    recipe: str  # how FITS cutouts become such images, a key of recipes.RECIPES
     pixel_scale_arcsec: float | None  # None: not known
     citation: str
     validation_rows: list[int] | None = None  # of the training part, where the data set says which; None: drawn
@@ -58,12 +64,61 @@ class GalaxyImages(VisionDataset):
         self.checksum = f"md5:{self.archive.md5}"
         images, labels, names = self.read(download, mirror)
         self.data = torch.from_numpy(images)
-        self.targets = torch.from_numpy(labels)
+        self.targets: Sequence[int] = labels.tolist()
         self.names = tuple(names)
+
+    @classmethod
+    def n_classes(cls) -> int | None:
+        """Returns the number of classes; None if a table says them, which the config then names."""
+        return len(cls.classes)
+
+    @classmethod
+    def open(cls, cfg: Any, train: bool) -> GalaxyImages:
+        """Returns the training or test part that a config asks for.
+
+        Raises:
+            UserError: if the data cannot be had or do not fit the config.
+        """
+        name, n_classes, imsize = cfg.data.dataset, cfg.training.num_classes, cfg.training.imsize
+        if n_classes != len(cls.classes):
+            raise UserError(
+                f"[training] num_classes = {n_classes}, but {name} has {len(cls.classes)} classes "
+                f"({', '.join(cls.classes)}); set num_classes: {len(cls.classes)}"
+            )
+        if not 1 <= imsize <= cls.native_size:
+            raise UserError(
+                f"[training] imsize = {imsize}, but the images of {name} are {cls.native_size} px "
+                f"wide; set imsize to at most {cls.native_size} ([data] pad adds rows and columns)"
+            )
+        return cls(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+
+    @classmethod
+    def reading(cls, cfg: Any) -> dict[str, Any]:
+        """Returns the arguments of ``images.read_image`` that prepare new images as these were prepared."""
+        return dict(recipe=cls.recipe, native_size=cls.native_size, expected_arcsec=cls.pixel_scale_arcsec)
+
+    @classmethod
+    def sources(cls, cfg: Any, train: bool) -> list[Source]:
+        """Returns the sources of the part that a config asks for.
+
+        Raises:
+            UserError: if the data cannot be had or do not fit the config.
+        """
+        return [(name, named_position(name)) for name in cls.open(cfg, train).names]
 
     def read(self, download: bool, mirror: str | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Returns images uint8 (N, H, W), labels int64 (N,) and names of this split."""
         raise NotImplementedError
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        """The label of each class."""
+        return {name: label for label, name in enumerate(self.classes)}
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """``targets`` as int64 (N,)."""
+        return torch.tensor([int(label) for label in self.targets], dtype=torch.int64)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         image: Any = Image.fromarray(self.data[index].numpy())
@@ -78,16 +133,24 @@ class GalaxyImages(VisionDataset):
         return len(self.data)
 
     def extra_repr(self) -> str:
-        counts = torch.bincount(self.targets, minlength=len(self.classes)).tolist()
-        per_class = [f"{name} {count}" for name, count in zip(self.classes, counts, strict=True)]
         return "\n".join(
             [
                 f"Split: {'train' if self.train else 'test'}",
                 f"Version: {self.version} ({self.checksum})",
-                "Classes: " + ", ".join(per_class),
+                f"Classes: {self._describe_classes()}",
                 f"Image size: {self.native_size} x {self.native_size} px",
             ]
         )
+
+    def _describe_classes(self) -> str:
+        """Returns the classes, each with its number of sources where ``targets`` tells."""
+        try:
+            counts = Counter(self.labels.tolist())
+        except (TypeError, ValueError, RuntimeError):  # the user has put something else there
+            return ", ".join(self.classes)
+        others = len(self.targets) - sum(counts[label] for label in self.class_to_idx.values())
+        said = [f"{name} {counts[label]}" for name, label in self.class_to_idx.items()]
+        return ", ".join(said + ([f"others {others}"] if others else []))
 
 
 class BatchedImages(GalaxyImages):
@@ -99,7 +162,7 @@ class BatchedImages(GalaxyImages):
 
     file_labels: tuple[tuple[int, ...], ...]
     n_file_labels: int  # labels in the files are below this
-    native_size = 150
+    native_size = NATIVE_SIZE
 
     @classmethod
     def source_name(cls, filename: str, file_label: int) -> str:
@@ -142,8 +205,7 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         UserError: if it is not such a batch.
     """
     try:
-        check_pickle(content)
-        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        batch = read_arrays(content)
         arrays, labels, names = (batch[key] for key in ("data", "labels", "filenames"))
         if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):
             raise ValueError("data, labels and filenames are not three lists")
@@ -155,62 +217,5 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
             raise ValueError("a file name is not text")
         images = np.stack([array.to_image(side) for array in arrays])
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = str(error) or type(error).__name__
-        raise UserError(f"{source} is not a batch of images: {reason}; delete it and run again") from None
+        raise UserError(f"{source} is not a batch of images: {reason_of(error)}; delete it and run again") from None
     return images, np.array(labels, dtype=np.int64), names
-
-
-class _Dtype:
-    """Stands for numpy.dtype: its code and byte order as written."""
-
-    def __init__(self, code: str, *_: object):
-        self.code, self.order = code, "|"
-
-    def __setstate__(self, state: tuple) -> None:
-        self.order = state[1]
-
-
-class _Array:
-    """Stands for numpy.ndarray: its parts as written."""
-
-    def __setstate__(self, state: tuple) -> None:
-        _, self.shape, self.dtype, self.is_fortran, self.raw = state
-
-    def to_image(self, side: int) -> np.ndarray:
-        """Returns the array (side, side); ValueError if it is not that many uint8."""
-        shape_fits = self.shape in ((side, side), (side * side,)) and not self.is_fortran
-        if self.dtype.code != "u1" or not shape_fits or not isinstance(self.raw, bytes):
-            raise ValueError(f"an image is not {side} x {side} uint8")
-        return np.frombuffer(self.raw, dtype=np.uint8).reshape(side, side)
-
-
-def _reconstruct(*_: object) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: _Dtype, raw: bytes) -> str:
-    if not dtype.code.startswith("U"):
-        raise ValueError(f"a NumPy scalar of type {dtype.code}")
-    return raw.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays and text, and knows no other name.
-
-    Even NumPy's own functions are not called with what the file says: a forged dtype can make them read
-    past their memory. Plain stand-ins note the parts, which are checked before an array is made.
-    """
-
-    known = {
-        ("numpy", "ndarray"): _Array,
-        ("numpy", "dtype"): _Dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy.core.multiarray", "scalar"): _scalar,
-        ("numpy._core.multiarray", "scalar"): _scalar,
-    }
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in self.known:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return self.known[module, name]

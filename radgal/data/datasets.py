@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from radgal.config.checker import IMAGE_TABLE
 from radgal.data.base import GalaxyImages
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.frdeep import FRDEEPF, FRDEEPN
@@ -38,14 +37,25 @@ DATASETS: dict[str, type[GalaxyImages]] = {
     "FRDEEPF": FRDEEPF,
     "FRDEEPN": FRDEEPN,
     "FIRSTGalaxyData": FIRSTGalaxyData,
+    "ImageTable": ImageTable,
 }
-
-NATIVE_SIZE = 150  # of every published data set; the recipes for FITS images see at least so many pixels
+PUBLISHED = {name: kind for name, kind in DATASETS.items() if kind.n_classes() is not None}
+"""Those that are not the user's own."""
 
 
 def class_counts() -> dict[str, int | None]:
     """Returns for each name that a config may give as data set its number of classes; None: any number."""
-    return {name: len(dataset.classes) for name, dataset in DATASETS.items()} | {IMAGE_TABLE: None}
+    return {name: kind.n_classes() for name, kind in DATASETS.items()}
+
+
+def kind_of(cfg: Any) -> type[GalaxyImages]:
+    """Returns the data set that a config names, not opened; a UserError if there is none of that name."""
+    name = cfg.data.dataset
+    if name not in DATASETS:
+        like = nearest(name, DATASETS)
+        hint = f"; did you mean {like!r}?" if like else ""
+        raise UserError(f"[data] dataset = {name!r} is not known{hint} (known: {', '.join(DATASETS)})")
+    return DATASETS[name]
 
 
 def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
@@ -54,12 +64,12 @@ def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
     Raises:
         UserError: if this version of the program does not know the data set.
     """
-    if cfg.data.dataset not in class_counts():
+    if cfg.data.dataset not in DATASETS:
         raise UserError(
             f"the run was trained on {cfg.data.dataset!r}, which this program does not know, so neither how new "
             "images must be prepared; use the version of the program that trained it"
         )
-    facts = preprocessing(cfg)
+    facts = DATASETS[cfg.data.dataset].reading(cfg)
     return Preparation(
         mean=mean,
         std=std,
@@ -74,11 +84,7 @@ def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
 
 def preprocessing(cfg: Any) -> dict[str, Any]:
     """Returns the arguments of ``images.read_image`` that prepare new images as those of a run were prepared."""
-    if cfg.data.dataset == IMAGE_TABLE:
-        size = max(NATIVE_SIZE, cfg.training.imsize)
-        return dict(recipe=cfg.data.recipe, native_size=size, expected_arcsec=cfg.data.pixel_scale)
-    kind = DATASETS[cfg.data.dataset]
-    return dict(recipe=kind.recipe, native_size=kind.native_size, expected_arcsec=kind.pixel_scale_arcsec)
+    return kind_of(cfg).reading(cfg)
 
 
 def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
@@ -87,32 +93,4 @@ def open_dataset(cfg: Any, train: bool) -> GalaxyImages:
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
-    name, n_classes = cfg.data.dataset, cfg.training.num_classes
-    if name == IMAGE_TABLE:
-        return ImageTable(
-            cfg.data.table,
-            train,
-            recipe=cfg.data.recipe,
-            native_size=max(NATIVE_SIZE, cfg.training.imsize),
-            imsize=cfg.training.imsize,
-            pixel_scale=cfg.data.pixel_scale,
-            num_classes=n_classes,
-            drawn_validation=cfg.training.frac_val > 0 and cfg.data.split == "stratified",
-            quiet=cfg.model.quiet,
-        )
-    if name not in DATASETS:
-        like = nearest(name, class_counts())
-        hint = f"; did you mean {like!r}?" if like else ""
-        raise UserError(f"[data] dataset = {name!r} is not known{hint} (known: {', '.join(class_counts())})")
-    kind = DATASETS[name]
-    if n_classes != len(kind.classes):
-        raise UserError(
-            f"[training] num_classes = {n_classes}, but {name} has {len(kind.classes)} classes "
-            f"({', '.join(kind.classes)}); set num_classes: {len(kind.classes)}"
-        )
-    if not 1 <= cfg.training.imsize <= kind.native_size:
-        raise UserError(
-            f"[training] imsize = {cfg.training.imsize}, but the images of {name} are {kind.native_size} px "
-            f"wide; set imsize to at most {kind.native_size} ([data] pad adds rows and columns)"
-        )
-    return kind(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+    return kind_of(cfg).open(cfg, train)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radgal.data.base import GalaxyImages
+from radgal.data.base import NATIVE_SIZE, GalaxyImages
 from radgal.files.archives import Archive, fetch, find_problem
 from utils import UserError
 
@@ -47,7 +47,7 @@ class FIRSTGalaxyData(GalaxyImages):
     version = "0.2.1"
     classes = ("FRI", "FRII")
     mean, std = 0.0019, 0.0281
-    native_size = 150
+    native_size = NATIVE_SIZE
     recipe = "mirabest_v1"
     pixel_scale_arcsec = 1.8
     citation = (

@@ -13,7 +13,7 @@ from torchvision.datasets import VisionDataset
 from tqdm.auto import tqdm
 
 from radgal.data import crossmatch
-from radgal.data.base import GalaxyImages
+from radgal.data.base import NATIVE_SIZE, GalaxyImages
 from radgal.data.labeltable import Findings, Row, read_labels, some
 from radgal.images.reading import read_image, scales_differ
 from utils import UserError, show_bars
@@ -32,7 +32,7 @@ class ImageTable(GalaxyImages):
     Args:
         table: see :func:`radgal.data.labeltable.read_labels`.
         train: the training part, or the test part.
-        recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.fits`.
+        recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.recipes`.
         native_size: pixels along each side that are kept of every image.
         imsize: pixels along each side that will be used; smaller images are noted.
         pixel_scale: of the images, arcsec, as the config gives it; None: not given.
@@ -45,9 +45,10 @@ class ImageTable(GalaxyImages):
             than one split, classes that cannot be learned.
     """
 
-    version: str
-    mean = None
-    std = None
+    classes = ()
+    mean = std = None
+    pixel_scale_arcsec = None
+    citation = ""
 
     def __init__(
         self,
@@ -57,8 +58,8 @@ class ImageTable(GalaxyImages):
         target_transform=None,
         *,
         recipe: str = "mirabest_v1",
-        native_size: int = 150,
-        imsize: int = 150,
+        native_size: int = NATIVE_SIZE,
+        imsize: int = NATIVE_SIZE,
         pixel_scale: float | None = None,
         num_classes: int | None = None,
         drawn_validation: bool = False,
@@ -87,12 +88,47 @@ class ImageTable(GalaxyImages):
             part = "training" if train else "test"
             raise UserError(f"{table} has no {part} rows: write {part.removesuffix('ing')} into its column split")
         self.data = torch.from_numpy(np.stack(pixels))
-        self.targets = torch.tensor([self.classes.index(row.label) for row in kept])
+        self.targets = [self.class_to_idx[row.label] for row in kept]
         self.names = tuple(row.name for row in kept)
         given = [i for i, row in enumerate(kept) if row.split == "val"]
         self.validation_rows = given or None
         self.notes = tuple(findings.notes)
         self.checksum = _checksum(rows, seen)
+
+    @classmethod
+    def n_classes(cls):
+        return None
+
+    @classmethod
+    def open(cls, cfg, train):
+        return cls(
+            cls._table_of(cfg),
+            train,
+            recipe=cfg.data.recipe,
+            native_size=cls.reading(cfg)["native_size"],
+            imsize=cfg.training.imsize,
+            pixel_scale=cfg.data.pixel_scale,
+            num_classes=cfg.training.num_classes,
+            drawn_validation=cfg.training.frac_val > 0 and cfg.data.split == "stratified",
+            quiet=cfg.model.quiet,
+        )
+
+    @classmethod
+    def reading(cls, cfg):
+        size = max(NATIVE_SIZE, cfg.training.imsize)  # a recipe sees at least so many pixels as a published one did
+        return dict(recipe=cfg.data.recipe, native_size=size, expected_arcsec=cfg.data.pixel_scale)
+
+    @classmethod
+    def sources(cls, cfg, train):
+        """As the table lists them: the images need not be there."""
+        rows = read_labels(cls._table_of(cfg))[0]
+        return [(row.name, row.position) for row in rows if (row.split == "test") != train]
+
+    @classmethod
+    def _table_of(cls, cfg) -> str:
+        if cfg.data.table is None:
+            raise UserError(f"[data] table = None: {cfg.data.dataset} needs a csv with the columns path and label")
+        return cfg.data.table
 
 
 @dataclass(frozen=True)

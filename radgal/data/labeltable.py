@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from radgal.images.fits import check_packing, quiet
+from radgal.data.crossmatch import Position
+from radgal.data.sourcenames import named_position
+from radgal.files.tables import read_table, texts, unit_factor
 from radgal.images.reading import without_suffix
 from utils import UserError, nearest
 
+if TYPE_CHECKING:
+    from astropy.table import Column
+
+NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "error")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-FORMATS = {".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable", ".xml": "votable", ".votable": "votable"}
 MAX_BYTES = 256 << 20
 MAX_LABEL = 400
 SHOWN = 5
@@ -30,7 +34,7 @@ class Row:
     label: str
     split: str  # 'train', 'val' or 'test'
     name: str
-    position: tuple[float, float] | None  # ICRS right ascension and declination, degrees
+    position: Position | None  # ICRS, from ra and dec or else from the name
 
 
 @dataclass
@@ -61,21 +65,14 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     column ``error`` are left out, as ``prepare`` writes them for files that it could not read.
 
     Args:
-        table: csv, ECSV, FITS or VOTable, whichever the suffix says.
+        table: see :func:`radgal.files.tables.read_table`.
 
     Raises:
         UserError: if it is no such table, or has no rows.
     """
     table, findings = Path(table).expanduser(), Findings()
-    columns = _read_columns(table)
-    for needed in ("path", "label"):
-        if needed not in columns:
-            like = nearest(needed, columns)
-            hint = f"; is it {like!r}?" if like else ""
-            raise UserError(f"{table} has no column {needed!r}{hint} (its columns: {', '.join(columns) or 'none'})")
+    columns = _read_columns(table, findings)
     n_rows = len(columns["path"])
-    for name in ("split", "id", "ra", "dec", "error"):
-        columns.setdefault(name, [""] * n_rows)
     if failed := sum(map(bool, columns["error"])):
         findings.notes.append(f"{failed} of {n_rows} rows are left out because their column error says something")
         good = [i for i, error in enumerate(columns["error"]) if not error]
@@ -84,7 +81,8 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
         raise UserError(f"{table} has no rows to train on")
     splits = _read_splits(columns["split"], findings)
     names = _read_names(columns, findings)
-    positions = _read_positions(columns["ra"], columns["dec"], findings)
+    given = _read_positions(columns["ra"], columns["dec"], findings)
+    positions = [one or named_position(name) for one, name in zip(given, names, strict=True)]
     if unlabeled := [path for path, label in zip(columns["path"], columns["label"], strict=True) if not label]:
         findings.problems.append(f"  - {len(unlabeled)} rows have no label: {some(unlabeled)}: fill in or delete them")
     paths = [table.parent / _expanded(path) for path in columns["path"]]
@@ -92,34 +90,41 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     return rows, _class_names(columns["label"], findings), findings
 
 
-def _read_columns(table: Path) -> dict[str, list[str]]:
-    """Returns column name (lower case) -> texts; nothing that is masked, empty or NaN has a text."""
-    try:
-        if table.stat().st_size > MAX_BYTES:
-            raise UserError(f"{table} has more than {MAX_BYTES:,} bytes; that is no list of images")
-        if table.suffix.lower() in FORMATS:
-            from astropy.table import Table
+def _read_columns(table: Path, findings: Findings) -> dict[str, list[str]]:
+    """Returns name -> texts of the columns that are used, their names in any case; ``ra`` and ``dec`` in degrees.
 
-            check_packing(table)
-            with quiet():
-                content = Table.read(table, format=FORMATS[table.suffix.lower()])
-            columns = {str(name).lower(): [_text(value) for value in content[name]] for name in content.colnames}
-        else:
-            lines = csv.reader(io.StringIO(table.read_text(encoding="utf-8-sig")), strict=True)
-            head = [name.strip().lower() for name in next(lines, [])]
-            cells = [[cell.strip() for cell in line] for line in lines if any(cell.strip() for cell in line)]
-            if wrong := [i for i, line in enumerate(cells) if len(line) != len(head)]:
-                raise ValueError(f"row {wrong[0] + 1} has {len(cells[wrong[0]])} cells, its head {len(head)}")
-            columns = {name: [line[i] for line in cells] for i, name in enumerate(head)}
-            if len(columns) != len(head):
-                twice = next(name for name, count in Counter(head).items() if count > 1)
-                raise ValueError(f"it has two columns {twice!r}")
-    except UserError:
-        raise
-    except Exception as error:  # readers of tables raise many kinds on files that are none
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:150]
-        raise UserError(f"[data] table: {table} cannot be read: {reason}") from None
+    Raises:
+        UserError: if it is no table, or lacks a column.
+    """
+    try:
+        content = read_table(table, "table of images", MAX_BYTES)
+    except UserError as error:
+        raise UserError(f"[data] table: {error}") from None
+    found: dict[str, list[str]] = {name: [] for name in (*NEEDED, *OPTIONAL)}
+    for name in content.colnames:
+        found.get(name.lower(), []).append(name)
+    for name in NEEDED:
+        if not found[name]:
+            like = nearest(name, content.colnames)
+            hint = f"; is it {like!r}?" if like else ""
+            raise UserError(f"{table} has no column {name!r}{hint} (its columns: {', '.join(content.colnames)})")
+    if twice := [name for name, names in found.items() if len(names) > 1]:
+        raise UserError(f"[data] table: {table} cannot be used: it has two columns {twice[0]!r}")
+    blank = [""] * len(content)
+    columns = {name: texts(content[names[0]]) if names else blank for name, names in found.items()}
+    for name in ("ra", "dec"):
+        if found[name]:
+            columns[name] = _in_degrees(content[found[name][0]], columns[name], findings)
     return columns
+
+
+def _in_degrees(column: Column, values: list[str], findings: Findings) -> list[str]:
+    try:
+        factor = unit_factor(column, "deg")
+        return values if factor == 1 else [value and repr(float(value) * factor) for value in values]
+    except ValueError as error:
+        findings.problems.append(f"  - column {column.name!r} cannot be read as degrees: {error}")
+        return [""] * len(values)
 
 
 def _expanded(path: str) -> Path:
@@ -127,11 +132,6 @@ def _expanded(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # ~name of someone who is not known here: then it is a file's name
         return Path(path)
-
-
-def _text(value: object) -> str:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return "" if text in ("--", "nan", "None") else text.strip()
 
 
 def _read_splits(texts: list[str], findings: Findings) -> list[str]:

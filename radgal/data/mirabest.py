@@ -10,10 +10,8 @@ from the center blanked.
 
 from __future__ import annotations
 
-import math
-import re
-
 from radgal.data.base import BatchedImages
+from radgal.data.sourcenames import parse_source_name as parse_source_name  # users may import it from here
 from radgal.files.archives import Archive
 
 ARCHIVE_V1 = Archive(
@@ -69,7 +67,7 @@ class MiraBest_full(BatchedImages):
 
     Class codes, one digit each: 1 FRI, 2 FRII, 3 hybrid; 0 confident, 1 uncertain; 0 standard, 1
     double-double, 2 wide-angle tail, 4 head-tail. Sources are named class_RA+Dec_redshift_size, see
-    ``parse_source_name``.
+    :mod:`radgal.data.sourcenames`.
 
     The normalization is the published one; measured on the training part of the confident FRI and FRII:
     0.00309 / 0.03499 (v1), 0.00309 / 0.03508 (v2).
@@ -141,32 +139,3 @@ class MBFRFull_v2(_Version2, MBFRFull):
 
 class MBHybrid_v2(_Version2, MBHybrid):
     """As MBHybrid, version 2."""
-
-
-def parse_source_name(name: str) -> dict[str, str | float]:
-    """Returns what a MiraBest name such as 100_162.947+055.386_0.0739_0250.34 says of the source.
-
-    Args:
-        name: class_RA+Dec_redshift_size; a folder before it and suffixes (.png, .fits.gz) after it are
-            allowed.
-
-    Returns:
-        ``class_code`` (text, '' if malformed), ``ra_deg``, ``dec_deg``, ``redshift`` and ``las_arcsec``, the
-        largest angular size (each NaN if missing, malformed or out of range).
-    """
-    stem = re.sub(r"(\.(png|jpe?g|npy|fits?|gz))+$", "", re.split(r"[/\\]", name)[-1], flags=re.IGNORECASE)
-    code, position, redshift, size, *_ = (*stem.split("_"), "", "", "", "")
-    both = re.fullmatch(r"([\d.]+)([+-][\d.]+)", position)
-    ra, dec = both.groups() if both else ("", "")
-    return {
-        "class_code": code if re.fullmatch(r"\d{3}", code) else "",
-        "ra_deg": _number(ra, 0, 360),
-        "dec_deg": _number(dec, -90, 90),
-        "redshift": _number(redshift, 0, math.inf),
-        "las_arcsec": _number(size, 0, math.inf),
-    }
-
-
-def _number(text: str, low: float, high: float) -> float:
-    value = float(text) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text, flags=re.ASCII) else math.nan
-    return value if low <= value <= high else math.nan

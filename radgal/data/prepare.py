@@ -7,21 +7,23 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
 from tqdm.auto import tqdm
 
-from radgal.data.mirabest import MiraBest_full, parse_source_name
-from radgal.figures.plots import new_figure, save_figure
+from radgal.data.mirabest import MiraBest_full
+from radgal.data.sourcenames import parse_source_name
 from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
 from utils import UserError
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
 MAX_ON_SHEET = 100
+DrawSheet = Callable[[Path, list[dict], dict[str, np.ndarray], int], None]
 
 
 def prepare(
@@ -33,20 +35,23 @@ def prepare(
     image_format: str = "png",
     side: int = 150,
     rescale: bool = False,
+    draw_sheet: DrawSheet | None = None,
     show_bar: bool = False,
 ) -> list[dict]:
-    """Writes table.csv, contact.png and the images (images/ID.png, images.npz or images.h5) to a new folder.
+    """Writes table.csv and the images (images/ID.png, images.npz or images.h5) to a new folder.
 
     The folder appears when everything in it is written, or not at all.
 
     Args:
         place: folder, file or pattern of the images.
         out: the folder; it must not exist, or be empty.
-        recipe: a key of ``fits.RECIPES``.
+        recipe: a key of ``recipes.RECIPES``.
         pixel_scale_arcsec: of the data set that has this recipe; other scales are flagged.
         image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
         side: pixels along each side.
         rescale: whether images of another scale are resampled to ``pixel_scale_arcsec``.
+        draw_sheet: draws contact.png: (path, rows to show, pixels by id, how many there are), see
+            ``figures.contactsheet``; None: no sheet.
         show_bar: whether to show a progress bar.
 
     Returns:
@@ -57,6 +62,38 @@ def prepare(
     """
     out = Path(out)
     paths = find_images(place)
+    options = dict(recipe=recipe, native_size=side, expected_arcsec=pixel_scale_arcsec)
+    options["rescale_to_arcsec"] = pixel_scale_arcsec if rescale else None
+    sheet_step = -(-len(paths) // MAX_ON_SHEET)
+    rows, images = [], {}
+    with _new_folder(out) as part:
+        names = _names(paths)
+        for i, path in enumerate(tqdm(paths, "preparing", disable=not show_bar)):
+            row, pixels = _prepare_one(path, names[i], out, options)
+            if pixels is not None and image_format == "png":
+                row["path"] = f"images/{names[i]}.png"
+                (part / "images").mkdir(exist_ok=True)
+                PillowImage.fromarray(pixels).save(part / row["path"])
+            if pixels is not None and (image_format != "png" or i % sheet_step == 0):
+                images[names[i]] = pixels
+            rows.append(row)
+        if all(row["error"] for row in rows):
+            raise UserError(f"no file of {place} can be read; the first: {rows[0]['error']}")
+        if image_format != "png":
+            _save_arrays(part, image_format, rows, images)
+        _save_table(part / "table.csv", rows)
+        if draw_sheet is not None:
+            draw_sheet(part / "contact.png", rows[::sheet_step], images, len(rows))
+    return rows
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """Yields an empty folder, which becomes ``out`` if the block succeeds; if it fails nothing is left.
+
+    Raises:
+        UserError: if there is something in ``out`` already, or it cannot be written.
+    """
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
@@ -65,27 +102,7 @@ def prepare(
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; choose another folder") from None
     try:
-        rows, images = [], {}
-        options = dict(recipe=recipe, native_size=side, expected_arcsec=pixel_scale_arcsec)
-        options["rescale_to_arcsec"] = pixel_scale_arcsec if rescale else None
-        sheet_step = -(-len(paths) // MAX_ON_SHEET)
-        for i, (path, name) in enumerate(
-            zip(tqdm(paths, "preparing", disable=not show_bar), _names(paths), strict=True)
-        ):
-            row, pixels = _prepare_one(path, name, out, options)
-            if pixels is not None and image_format == "png":
-                row["path"] = f"images/{name}.png"
-                (part / "images").mkdir(exist_ok=True)
-                PillowImage.fromarray(pixels).save(part / row["path"])
-            if pixels is not None and (image_format != "png" or i % sheet_step == 0):
-                images[name] = pixels
-            rows.append(row)
-        if all(row["error"] for row in rows):
-            raise UserError(f"no file of {place} can be read; the first: {rows[0]['error']}")
-        if image_format != "png":
-            _save_arrays(part, image_format, rows, images)
-        _save_table(part / "table.csv", rows)
-        save_contact_sheet(part / "contact.png", rows[::sheet_step], images, len(rows))
+        yield part
         os.chmod(part, 0o755)
         if out.exists():
             out.rmdir()
@@ -94,7 +111,6 @@ def prepare(
         raise UserError(f"cannot write {out}: {error.strerror or error}; nothing is left there") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return rows
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -169,44 +185,10 @@ def _save_arrays(folder: Path, image_format: str, rows: list[dict], images: dict
             file.create_dataset(key, data=values, dtype=h5py.string_dtype())
 
 
-def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.ndarray], n_all: int) -> None:
-    """Draws images side by side with their names and flags; those that could not be read are crossed out.
-
-    Brightness is the square root of the pixel, so that faint lobes are seen. Row 0 is at the top, as in the PNGs: on
-    the sky of most FITS files that is upside down.
-
-    Args:
-        path: PNG file.
-        rows: those to show, with ``id``, ``flags`` and ``error``.
-        images: id -> uint8 (side, side).
-        n_all: how many there are, for the title.
-    """
-    n_columns = min(len(rows), 10)
-    n_rows = -(-len(rows) // n_columns)
-    figure = new_figure(max(4.0, 1.7 * n_columns), 0.5 + 2.0 * n_rows)
-    axes = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
-    for axis in axes:
-        axis.set_axis_off()
-    for axis, row in zip(axes, rows, strict=False):
-        note = "cannot be read" if row["error"] else row["flags"].replace(" ", ", ")
-        axis.set_title(f"{_shortened(row['id'])}\n{note}", fontsize=6, color="firebrick" if note else "black")
-        if row["error"]:
-            axis.plot([0, 1, 0.5, 0, 1], [0, 1, 0.5, 1, 0], color="firebrick", linewidth=0.8)
-        else:
-            axis.imshow(np.sqrt(images[row["id"]] / 255.0), cmap="inferno", vmin=0, vmax=1)
-    count = f"{len(rows)} of {n_all} images" if len(rows) < n_all else f"{n_all} images"
-    figure.suptitle(f"{count}, square root of the pixels", fontsize=9)
-    save_figure(figure, path)
-
-
 def common_scale(rows: list[dict]) -> float | None:
     """Returns the pixel scale of the images of a table, arcsec; None if it is not known, or they differ in it."""
     scales = sorted(float(row["pixel_scale_arcsec"]) for row in rows if row["pixel_scale_arcsec"])
     return None if not scales or scales_differ(scales[0], scales[-1]) else scales[0]
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:19]}...{name[-4:]}"
 
 
 def describe(rows: list[dict]) -> str:

@@ -134,7 +134,7 @@ def _rows(cfg: Any, train: bool) -> tuple[Split, GalaxyImages]:
 
 def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
     images = crop_and_pad(dataset.data, cfg.training.imsize, cfg.data.pad)
-    return Split(images, dataset.targets, dataset.names)
+    return Split(images, dataset.labels, dataset.names)
 
 
 def split_indices(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from radgal.classifier import Classifier
+from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split
 from radgal.evaluation.metrics import (
     binomial_error,
@@ -185,13 +186,3 @@ def evaluate_test(
     }
     table = make_table(test.names, labels, classes, probs, mc_probs, entropies, hits.mean(axis=0))
     return metrics, table
-
-
-def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
-    """Raises a UserError if a test source is also in ``other``, the training or validation set, as ``role`` says."""
-    shared = set(test.names) & set(other.names) if other is not None else set()
-    if shared:
-        raise UserError(
-            f"{len(shared)} sources are in both the {role} and the test set, such as {min(shared)}; "
-            "a test set must have no part in any choice: use a data set whose parts are disjoint"
-        )

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from radgal.config.config import Config
+from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
-from radgal.evaluation.evaluate import evaluate_test, forbid_overlap
+from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.figures.plots import save_evaluation_figures
-from radgal.files.tables import FORMATS, column_name, write_table
+from radgal.files.tables import column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
 from utils import UserError, nearest, write_json
 
@@ -48,7 +49,7 @@ def test_run(
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     if folder is not None:
         write_json(folder / "metrics.json", metrics)
-        for suffix in FORMATS:
+        for suffix in (".csv", ".ecsv", ".fits"):
             write_table(table, folder / f"sources{suffix}")
         confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
         save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.data.mirabest import parse_source_name
+from radgal.data.sourcenames import parse_source_name
 from radgal.files.tables import column_name
 
 if TYPE_CHECKING:
@@ -20,21 +19,6 @@ CATALOG_COLUMNS = {  # from the source's name: unit and description
     "redshift": ("", "from the name"),
     "las_arcsec": ("arcsec", "largest angular size, from the name"),
 }
-
-
-def parse_name(name: str) -> dict[str, str | float]:
-    """Returns what a source's name says of it, as ``mirabest.parse_source_name`` does.
-
-    Names of FIRSTGalaxyData, RA_Dec_label_catalog in degrees, say the position only.
-    """
-    parsed = parse_source_name(name)
-    if parsed["class_code"]:
-        return parsed
-    parts = re.fullmatch(r"(\d+(?:\.\d*)?)_([+-]?\d+(?:\.\d*)?)_\d+_[^_]+", name)
-    ra, dec = map(float, parts.groups()) if parts else (np.nan, np.nan)
-    if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        ra, dec = np.nan, np.nan
-    return {"class_code": "", "ra_deg": ra, "dec_deg": dec, "redshift": np.nan, "las_arcsec": np.nan}
 
 
 def make_table(
@@ -61,7 +45,7 @@ def make_table(
     """
     from astropy.table import Column, MaskedColumn, Table
 
-    parsed = [parse_name(name) for name in names]
+    parsed = [parse_source_name(name) for name in names]
     preds, mc_preds = probs.argmax(axis=1), mc_probs.argmax(axis=1)
     table = Table(masked=False)
     table["name"] = np.asarray(names, dtype=str)

@@ -1,4 +1,4 @@
-"""A look through pickles and checkpoints before anything else reads them: nothing in them is run or unpacked.
+"""Pickles and checkpoints are looked through before anything else reads them: nothing in them is run or unpacked.
 
 ``torch.load(weights_only=True)`` alone does not keep what it promises in every torch that is allowed here: up to 2.5 it
 can be made to run code (CVE-2025-32434), and up to 2.9 to read and write past its memory (CVE-2026-24747). What those
@@ -13,6 +13,9 @@ import pickletools
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 MAX_PICKLE_BYTES = 16 << 20  # that of a run of ten thousand epochs has two million
 MAX_DEPTH = 32
@@ -133,3 +136,71 @@ def _count(value: object, depth: int, known: dict[int, int]) -> int:
     if known[id(value)] > MAX_VALUES:
         raise ValueError(f"it holds itself, or more than {MAX_VALUES:,} values")
     return known[id(value)]
+
+
+def read_arrays(content: bytes) -> Any:
+    """Returns what a pickle of plain values, texts and NumPy arrays holds; nothing in it is run.
+
+    Each array is a :class:`StoredArray`, of which nothing is known yet.
+
+    Raises:
+        ValueError, pickle.UnpicklingError or what else a damaged or hostile pickle raises.
+    """
+    check_pickle(content)
+    return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+
+
+class _Dtype:
+    """Stands for numpy.dtype: its code and byte order as written."""
+
+    def __init__(self, code: str, *_: object):
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+
+class StoredArray:
+    """Stands for numpy.ndarray: its parts as written."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.shape, self.dtype, self.is_fortran, self.raw = state
+
+    def to_image(self, side: int) -> np.ndarray:
+        """Returns the array (side, side); ValueError if it is not that many uint8."""
+        shape_fits = self.shape in ((side, side), (side * side,)) and not self.is_fortran
+        if self.dtype.code != "u1" or not shape_fits or not isinstance(self.raw, bytes):
+            raise ValueError(f"an image is not {side} x {side} uint8")
+        return np.frombuffer(self.raw, dtype=np.uint8).reshape(side, side)
+
+
+def _reconstruct(*_: object) -> StoredArray:
+    return StoredArray()
+
+
+def _scalar(dtype: _Dtype, raw: bytes) -> str:
+    if not dtype.code.startswith("U"):
+        raise ValueError(f"a NumPy scalar of type {dtype.code}")
+    return raw.decode("utf-32-be" if dtype.order == ">" else "utf-32-le").rstrip("\0")
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads NumPy arrays and text, and knows no other name.
+
+    Even NumPy's own functions are not called with what the file says: a forged dtype can make them read
+    past their memory. Plain stand-ins note the parts, which are checked before an array is made.
+    """
+
+    known = {
+        ("numpy", "ndarray"): StoredArray,
+        ("numpy", "dtype"): _Dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy.core.multiarray", "scalar"): _scalar,
+        ("numpy._core.multiarray", "scalar"): _scalar,
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in self.known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
+        return self.known[module, name]

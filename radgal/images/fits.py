@@ -1,4 +1,4 @@
-"""FITS images, and the published recipes that turn them into what the networks were trained on.
+"""FITS images, read within bounds, with where they are on the sky.
 
 Legend: H rows, W columns (pixels); arrays keep the order of the file, row 0 first.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,35 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils import UserError
+from radgal.files.packing import is_gzip
+from utils import UserError, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 MAX_PIXELS = 8192**2
 MAX_HDUS = 1000
-MAX_UNPACKED_BYTES = 1 << 30  # of files that are not bounded in pixels, or
-MAX_RATIO = 200  # so many times their size; a FITS image that is mostly zeros has less
-OTHER_PACKINGS = (b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d")  # bzip2, xz, zip, compress
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the images of a data set were made from FITS cutouts; see :func:`to_uint8`."""
-
-    n_sigma: float = 3.0  # what is not above so many standard deviations of the noise becomes 0
-    max_iterations: int = 5  # of the clipping that measures the noise
-    disc: bool = False  # whether pixels outside the inscribed circle become 0
-
-
-RECIPES: dict[str, Recipe] = {
-    "mirabest_v1": Recipe(),
-    "mirabest_v2": Recipe(disc=True),
-    "frdeep": Recipe(),
-}
-"""Measured, not only published: the first two give 22 of 22 MiraBest cutouts to the pixel (tests/images/test_fits.py).
-That FR-DEEP's recipe is that of MiraBest v1 is seen from 39 sources whose FIRST images in both are the same in every
-pixel; its NVSS images are taken to be made alike."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +39,7 @@ class FitsImage:
         if self.wcs is None:
             return None
         height, width = self.data.shape
-        with quiet():
+        with without_warnings():
             try:
                 sky = self.wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
                 position = float(sky.ra.deg), float(sky.dec.deg)
@@ -104,14 +82,10 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
     from astropy.io import fits
 
     limit = 8 * max_pixels + (64 << 20)
-    with quiet(), ExitStack() as stack:
+    with without_warnings(), ExitStack() as stack:
         try:
+            packed = is_gzip(path)
             file = stack.enter_context(path.open("rb"))
-            start = file.read(6)
-            packed = start.startswith(b"\x1f\x8b")
-            if start.startswith(OTHER_PACKINGS):
-                check_packing(path)
-            file.seek(0)
             if packed:
                 with gzip.open(file) as unpacked:
                     file = io.BytesIO(unpacked.read(limit + 1))
@@ -126,30 +100,6 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from None
             raise _damaged(path, error) from None
         yield hdus
-
-
-def check_packing(path: Path) -> None:
-    """Refuses files that would unpack to far more than they are, before a reader unpacks them by itself.
-
-    astropy opens whatever looks packed, whatever its name. Only gzip is let through, up to ``MAX_RATIO`` times the
-    file's size (or 1 GiB).
-
-    Raises:
-        UserError: for other packings, and beyond that.
-        OSError: if the file cannot be read, or is no whole gzip file.
-    """
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(OTHER_PACKINGS):
-        raise UserError(f"{path} is packed, and not by gzip; unpack it first")
-    if not start.startswith(b"\x1f\x8b"):
-        return
-    limit, size = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size), 0
-    with gzip.open(path) as file:
-        while chunk := file.read(1 << 20):
-            size += len(chunk)
-            if size > limit:
-                raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
@@ -184,124 +134,17 @@ def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:
     raise UserError(f"{path} holds no image")
 
 
-def noise_threshold(data: np.ndarray, recipe: str) -> float:
-    """Returns the value that pixels must exceed to count as the source's: n standard deviations of the noise.
-
-    Args:
-        data: (H, W) floating point; pixels that are not finite count for nothing.
-        recipe: a key of ``RECIPES``.
-
-    Returns:
-        In the units of ``data``; infinity if there is no finite pixel.
-    """
-    from astropy.stats import sigma_clipped_stats
-
-    steps, finite = RECIPES[recipe], np.isfinite(data)
-    if not finite.any():
-        return float("inf")
-    with quiet(), np.errstate(all="ignore"):
-        # All-finite data stay as they are: the last bit of a sum depends on the shape of what is summed.
-        good = data if finite.all() else data[finite]
-        _, _, std = sigma_clipped_stats(good, sigma=3.0, maxiters=steps.max_iterations)
-    threshold = steps.n_sigma * float(std)
-    return threshold if np.isfinite(threshold) else float("inf")
-
-
-def to_uint8(data: np.ndarray, recipe: str, side: int = 150) -> np.ndarray:
-    """Returns what a network trained on a published data set reads, made from a cutout by that data set's recipe.
-
-    The noise is measured on the whole cutout (clipped at 3 standard deviations, five times). Every pixel that is
-    not above 3 standard deviations becomes 0; of the central part, the smallest value left (mostly 0) goes to 0 and
-    the largest to 255, fractions cut off. Version 2 of MiraBest blanks what is outside the inscribed circle before.
-
-    In double precision and for 300 x 300 px from FIRST these are the published images, in every pixel; with
-    single precision some pixels differ by one.
-
-    Args:
-        data: (H, W); pixels that are not finite do not count for the noise, and become 0.
-        recipe: a key of ``RECIPES``.
-        side: pixels of the result along each side. Smaller cutouts are surrounded by 0.
-
-    Returns:
-        uint8 (side, side); all 0 if nothing is above the noise.
-
-    Raises:
-        UserError: if there is no such recipe.
-    """
-    if recipe not in RECIPES:
-        raise UserError(f"{recipe!r} is no recipe for FITS images; known: {', '.join(RECIPES)}")
-    data = np.asarray(data, dtype=np.float64)
-    threshold = noise_threshold(data, recipe)
-    with np.errstate(invalid="ignore"):
-        source = np.where(np.isfinite(data) & (data > threshold), data, 0.0)
-    source = fit_to_side(source, side)
-    if RECIPES[recipe].disc:
-        y, x = np.mgrid[:side, :side]
-        source[np.hypot(x - side / 2, y - side / 2) > side / 2] = 0.0
-    low, high = source.min(), source.max()
-    if high == low:
-        return np.zeros((side, side), dtype=np.uint8)
-    # Divided before it is multiplied: so were the published images, and the truncation sees the last bit.
-    return ((source - low) / (high - low) * 255).astype(np.uint8)
-
-
-def fit_to_side(image: np.ndarray, side: int) -> np.ndarray:
-    """Returns the central side x side pixels, a new array; where the image is smaller there is 0 around it."""
-    for axis, length in enumerate(image.shape):
-        start = abs(length - side) // 2
-        if length >= side:
-            image = image.take(range(start, start + side), axis=axis)
-        else:
-            widths = [(0, 0), (0, 0)]
-            widths[axis] = (start, side - length - start)
-            image = np.pad(image, widths)
-    return image.copy()
-
-
-def resample(data: np.ndarray, factor: float) -> np.ndarray:
-    """Returns the image with ``factor`` times as many pixels along each side, interpolated linearly.
-
-    When pixels become larger, the image is smoothed first, so that no source falls between them. The beam stays
-    what it was: a survey's resolution is not changed by its pixels.
-
-    Args:
-        data: (H, W); pixels that are not finite are taken as 0.
-        factor: old pixel scale over new.
-
-    Raises:
-        UserError: if the result would be empty or too large.
-    """
-    from scipy import ndimage
-
-    shape = [round(side * factor) for side in data.shape] if np.isfinite(factor) else [0]
-    if min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
-        sides = " x ".join(map(str, data.shape))
-        raise UserError(f"an image of {sides} pixels cannot be resampled by a factor of {factor:g}")
-    data = np.where(np.isfinite(data), data, 0.0)
-    if factor < 1:
-        data = ndimage.gaussian_filter(data, (1 / factor - 1) / 2)
-    zoom = [new / old for new, old in zip(shape, data.shape, strict=True)]
-    return ndimage.zoom(data, zoom, order=1, mode="nearest", grid_mode=True)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps away astropy's warnings about headers (units, dates, unprintable comments), which pixels do not need."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
-    return UserError(f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason})")
+    return UserError(
+        f"{path} cannot be read as a FITS image: it is damaged, cut off or something else ({reason_of(error)})"
+    )
 
 
 def sky_of(header: Any) -> WCS | None:
     """Returns the celestial coordinate system of the two axes of the image, or None."""
     from astropy.wcs import WCS
 
-    with quiet():
+    with without_warnings():
         try:
             wcs = WCS(header)
             long_axes = {i for i in range(wcs.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
@@ -318,6 +161,6 @@ def pixel_scale(wcs: WCS | None) -> float | None:
 
     if wcs is None:
         return None
-    with quiet(), np.errstate(all="ignore"):
+    with without_warnings(), np.errstate(all="ignore"):
         scale = 3600 * float(np.sqrt(proj_plane_pixel_area(wcs)))
     return scale if np.isfinite(scale) and scale > 0 else None

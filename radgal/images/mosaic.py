@@ -1,4 +1,4 @@
-"""Sources by their positions: the catalog that lists them, and the mosaic they are cut out of."""
+"""Sources by their positions, cut out of a mosaic."""
 
 from __future__ import annotations
 
@@ -6,35 +6,23 @@ import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from radgal.files.packing import check_packing
 from radgal.images import fits
 from radgal.images.reading import Image, as_image
-from utils import UserError, nearest
-
-if TYPE_CHECKING:
-    from astropy.table import Table
+from radgal.images.recipes import resample
+from utils import UserError, reason_of, without_warnings
 
 CUTOUT_SIDES = 2
 """The noise is measured on cutouts so many times as wide as the images: 300 px for the published 150."""
 
-FORMATS = {
-    ".csv": "ascii.csv",
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-}
-COLUMNS = {"ra": "deg", "dec": "deg", "id": None, "las": "arcsec"}
-
 
 @dataclass(frozen=True)
 class Position:
-    """A source to cut out. What the catalog does not say is NaN."""
+    """A source to cut out. What is not known of it is NaN."""
 
     id: str
     ra_deg: float  # ICRS
@@ -56,18 +44,15 @@ class Mosaic:
 
         self.path, self._lock = Path(path), threading.Lock()
         try:
-            fits.check_packing(self.path)
-            with self.path.open("rb") as file:
-                packed = file.read(2) == b"\x1f\x8b"
-            with fits.quiet():
+            packed = check_packing(self.path)
+            with without_warnings():
                 self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
                 hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
                 self._pixels = hdu.data if packed else hdu.section
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UserError(f"{self.path} cannot be read as a mosaic: {reason[:150]}") from None
+            raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
         self._shape = tuple(hdu.shape)
         self.height, self.width = (side for side in self._shape if side > 1)
         if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
@@ -90,7 +75,7 @@ class Mosaic:
         """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; NaN if not mapped."""
         from astropy.coordinates import SkyCoord
 
-        with fits.quiet(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
+        with without_warnings(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
             try:
                 x, y = self.wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"))
             except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
@@ -114,8 +99,7 @@ class Mosaic:
                 with self._lock:
                     inside = np.array(self._pixels[index], dtype=np.float64)
             except Exception as error:  # as above: the pixels are read here for the first time
-                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                raise UserError(f"{self.path} is damaged: {reason[:150]}") from None
+                raise UserError(f"{self.path} is damaged: {reason_of(error)}") from None
             cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
         return cutout
 
@@ -154,7 +138,7 @@ def read_cutout(
     data = mosaic.cut(x, y, side)
     nan_fraction = float((~np.isfinite(data)).mean())
     if rescale_to_arcsec is not None:
-        data = fits.resample(data, factor)
+        data = resample(data, factor)
     image = as_image(
         data,
         recipe=recipe,
@@ -170,93 +154,3 @@ def read_cutout(
 
 class OffEdge(UserError):
     """A position outside the mosaic."""
-
-
-def read_positions(path: str | Path, columns: dict[str, str | None]) -> list[Position]:
-    """Returns the positions that a catalog lists, in its order.
-
-    Units that the catalog gives are converted; without them ``ra`` and ``dec`` are degrees, ``las`` arcseconds.
-
-    Args:
-        path: csv, ECSV, FITS or VOTable, by its suffix.
-        columns: 'ra', 'dec', 'id', 'las' -> the name of the column; None for the name itself (in any case),
-            which may be missing for 'id' (rows are numbered from 1 then) and 'las'.
-
-    Raises:
-        UserError: if it cannot be read, is empty, or lacks a column; the text names the nearest one.
-    """
-    path = Path(path)
-    table = _read_table(path)
-    if len(table) == 0:
-        raise UserError(f"{path} is an empty catalog: it has columns ({', '.join(table.colnames)}) but no rows")
-    found = {what: _find_column(table, path, what, name) for what, name in columns.items()}
-    numbers = {
-        what: np.full(len(table), np.nan) if found[what] is None else _numbers(table, path, what, found[what])
-        for what in ("ra", "dec", "las")
-    }
-    if found["id"] is None:
-        ids = [str(i + 1) for i in range(len(table))]
-    else:
-        ids = ["" if value is np.ma.masked else str(value) for value in table[found["id"]]]
-    return [Position(*row) for row in zip(ids, *(numbers[what].tolist() for what in ("ra", "dec", "las")), strict=True)]
-
-
-def _read_table(path: Path) -> Table:
-    from astropy.io import ascii
-    from astropy.table import Table
-
-    kind = FORMATS.get(Path(path.name.removesuffix(".gz")).suffix.lower())
-    if kind is None:
-        raise UserError(f"{path}: catalogs of positions are read from {', '.join(FORMATS)}")
-    options: dict[str, Any] = {}
-    if kind == "ascii.csv":
-        # ids such as 00012 must stay as they are: numbers are made of the columns that must be numbers
-        options = {"converters": {"*": [ascii.convert_numpy(str)]}}
-    try:
-        fits.check_packing(path)
-        with fits.quiet():
-            return Table.read(path, format=kind, **options)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as a catalog: {error.strerror or error}") from None
-    except Exception as error:  # every format's reader raises its own kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path} cannot be read as a catalog in the format of its suffix: {reason}") from None
-
-
-def _find_column(table: Table, path: Path, what: str, name: str | None) -> str | None:
-    there, wanted = ", ".join(table.colnames), name or what
-    if wanted in table.colnames:
-        return wanted
-    if name is None:
-        same = [column for column in table.colnames if column.lower() == what]
-        if len(same) == 1:
-            return same[0]
-        if what in ("id", "las") and not same:
-            return None
-    begins = [column for column in table.colnames if column.lower().startswith(wanted.lower())]
-    like = begins[0] if begins else nearest(wanted, table.colnames)
-    hint = f"; did you mean {like!r}?" if like else ""
-    raise UserError(f"{path} has no column {wanted!r}{hint} (it has {there}); name the column with --{what}-column")
-
-
-def _numbers(table: Table, path: Path, what: str, name: str) -> np.ndarray:
-    """Returns the column ``name`` as floats in the unit of ``what``, a key of ``COLUMNS``; NaN where it is blank."""
-    from astropy import units
-
-    column, unit = table[name], COLUMNS[what]
-    values = np.ma.asarray(column)
-    try:
-        if values.ndim != 1:
-            raise ValueError("it holds several values per row")
-        if values.dtype.kind in "US":
-            texts = np.ma.filled(values.astype(str), "").tolist()
-            numbers = np.array([float(text) if text.strip() else np.nan for text in texts])
-        else:
-            numbers = np.ma.filled(values.astype(np.float64), np.nan)
-        if column.unit is not None:
-            numbers = (numbers * units.Unit(column.unit)).to_value(unit)
-    except (TypeError, ValueError, units.UnitsError) as error:
-        raise UserError(
-            f"{path}: column {name!r} cannot be read as numbers in {unit} ({error}); name another with --{what}-column"
-        ) from None
-    return np.asarray(numbers, dtype=np.float64)

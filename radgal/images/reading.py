@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import re
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from radgal.images import fits
-from radgal.images.fits import MAX_PIXELS, fit_to_side, read_fits, to_uint8
-from utils import UserError
+from radgal.images.fits import MAX_PIXELS, read_fits
+from radgal.images.recipes import fit_to_side, resample, to_uint8
+from utils import UserError, reason_of, without_warnings
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)
 PIXEL_NAME = re.compile(r"\.(png|jpe?g)$", re.IGNORECASE)
@@ -68,7 +67,7 @@ def read_image(
 
     Args:
         path: the file.
-        recipe: a key of ``fits.RECIPES``.
+        recipe: a key of ``recipes.RECIPES``.
         native_size: pixels along each side of the result.
         rescale_to_arcsec: pixel scale to resample FITS images to; None leaves them as they are.
         expected_arcsec: pixel scale of the training images; images that differ are flagged 'pixel_scale'.
@@ -78,25 +77,19 @@ def read_image(
     """
     path = Path(path)
     position = scale = None
-    nan_fraction = 0.0
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
     if FITS_NAME.search(path.name):
         image = read_fits(path)
-        array, position = image.data, image.center_deg()
-        scale, nan_fraction = image.pixel_scale_arcsec, image.nan_fraction
+        array, position, scale = image.data, image.center_deg(), image.pixel_scale_arcsec
+        nan_fraction = image.nan_fraction
         if rescale_to_arcsec is not None:
             if scale is None:
                 raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
-            array = fits.resample(array, scale / rescale_to_arcsec)
-    elif PIXEL_NAME.search(path.name):
-        array = _read_pixels(path)
-    elif ARRAY_NAME.search(path.name):
-        array = _read_array(path)
-        if array.dtype.kind == "f":
-            nan_fraction = float((~np.isfinite(array)).mean())
+            array = resample(array, scale / rescale_to_arcsec)
     else:
-        raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
+        array = _read_plain(path)
+        nan_fraction = float((~np.isfinite(array)).mean())
     return as_image(
         array,
         recipe=recipe,
@@ -136,11 +129,19 @@ def scales_differ(scale: float | None, expected: float | None) -> bool:
     return scale is not None and expected is not None and abs(scale / expected - 1) > SCALE_TOLERANCE
 
 
+def _read_plain(path: Path) -> np.ndarray:
+    """Returns an image that does not say where on the sky it is: pixels uint8 or fluxes float64, (H, W)."""
+    if PIXEL_NAME.search(path.name):
+        return _read_pixels(path)
+    if ARRAY_NAME.search(path.name):
+        return _read_array(path)
+    raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
+
+
 def _read_pixels(path: Path) -> np.ndarray:
     """Returns a PNG or JPEG as uint8 (H, W), its size checked before it is decoded."""
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with without_warnings(), path.open("rb") as file:
             image = PillowImage.open(file, formats=("PNG", "JPEG"))
             width, height = image.size
             if width * height > MAX_PIXELS:
@@ -174,8 +175,7 @@ def _read_array(path: Path) -> np.ndarray:
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.strerror:
         return UserError(f"{path} cannot be read: {error.strerror}")
-    reason = (str(error).splitlines() or [""])[0][:150] or type(error).__name__
-    return UserError(f"{path} cannot be read as an image: {reason}")
+    return UserError(f"{path} cannot be read as an image: {reason_of(error)}")
 
 
 def find_images(places: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from utils import UserError
+from utils import UserError, reason_of
 
 
 class _Numpy(types.ModuleType):
@@ -105,9 +105,8 @@ def check_torch_pair() -> None:
             missing = error.name
             raise UserError(f"{missing} is not installed: run  pip install -r requirements.txt") from None
         versions = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{versions} do not match ({reason}): install both from the same package index in one go, "
+            f"{versions} do not match ({reason_of(error)}): install both from the same package index in one go, "
             "pip install --force-reinstall torch torchvision"
         ) from error
 

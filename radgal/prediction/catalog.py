@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.files.tables import to_ascii
-from utils import UserError, atomic_write
+from radgal.files.tables import FORMATS, to_ascii
+from utils import UserError, atomic_write, reason_of
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -43,8 +43,8 @@ class Column:
 
 def check_suffix(path: Path) -> None:
     """Raises a UserError if a catalog cannot be written under this name here."""
-    if path.suffix.lower() not in WRITERS:
-        raise UserError(f"--out {path}: a catalog can be written as {', '.join(WRITERS)}; end its name in one of these")
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--out {path}: a catalog can be written as {', '.join(FORMATS)}; end its name in one of these")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
@@ -84,8 +84,9 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{path} is damaged ({reason}); remove it and use --resume to make it again") from None
+        raise UserError(
+            f"{path} is damaged ({reason_of(error)}); remove it and use --resume to make it again"
+        ) from None
 
 
 def _check_part(columns: Sequence[Column], part: Part) -> None:
@@ -111,7 +112,7 @@ def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Ite
         n_rows: of all parts together.
     """
     with atomic_write(path) as temporary:
-        WRITERS[path.suffix.lower()](temporary, columns, parts, n_rows)
+        WRITERS[FORMATS[path.suffix.lower()]](temporary, columns, parts, n_rows)
 
 
 def _write_csv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -229,13 +230,11 @@ def _pyarrow():
 
 
 WRITERS = {
-    ".csv": _write_csv,
-    ".ecsv": _write_ecsv,
-    ".fits": _write_fits,
-    ".vot": _write_votable,
-    ".votable": _write_votable,
-    ".xml": _write_votable,
-    ".parquet": _write_parquet,
+    "csv": _write_csv,
+    "ecsv": _write_ecsv,
+    "fits": _write_fits,
+    "votable": _write_votable,
+    "parquet": _write_parquet,
 }
 
 

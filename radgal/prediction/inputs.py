@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from radgal.data.mirabest import parse_source_name
+from radgal.data.sourcenames import parse_source_name
 from radgal.images.mosaic import Mosaic, OffEdge, Position, read_cutout
 from radgal.images.preparation import Preparation
 from radgal.images.reading import FLAGS, Image, read_image, without_suffix
@@ -92,7 +92,7 @@ def open_mosaic(path: str) -> Mosaic:
 
 
 def _las_arcsec(source: Source) -> float:
-    """Returns the largest angular size of a source, from its catalog or a MiraBest file name; NaN if not known."""
+    """Returns the largest angular size of a source, from its catalog or the name of its file; NaN if not known."""
     return source.las_arcsec if isinstance(source, Position) else parse_source_name(source)["las_arcsec"]
 
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from radgal.images.mosaic import COLUMNS, Position, read_positions
+from radgal.images.mosaic import Position
 from radgal.images.reading import find_images
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, open_mosaic
+from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
 
@@ -93,7 +94,7 @@ def list_sources(
         images: paths, folders or patterns of images; with ``mosaic``, the table of positions.
         mosaic: the image that positions are cut out of, or None.
         out: the catalog, which is no image of the request though it may lie among them, in FITS format.
-        columns: of the table, see :func:`radgal.images.mosaic.read_positions`; None: the usual names.
+        columns: of the table, see :func:`radgal.prediction.positions.read_positions`; None: the usual names.
     """
     if mosaic is not None:
         return read_positions(images, dict(columns or dict.fromkeys(COLUMNS)))

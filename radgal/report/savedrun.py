@@ -17,7 +17,7 @@ from typing import Any
 from radgal.config.ini import parse_literal, read_ini
 from radgal.evaluation.gallery import FILE as GALLERY
 from radgal.evaluation.gallery import read_gallery
-from utils import UserError
+from utils import UserError, reason_of
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
 Rows = list[dict[str, str]]
@@ -98,8 +98,7 @@ def _fill(found: RunFiles, attribute: str, path: Path, reader: Callable[[Path], 
             raise ValueError(f"is larger than {MAX_BYTES // 2**20} MiB")
         setattr(found, attribute, reader(path))
     except Exception as error:  # csv, JSON, zip, zlib and NumPy each raise kinds of their own on damaged files
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        found.problems.append(f"{path.name} cannot be read: {reason}")
+        found.problems.append(f"{path.name} cannot be read: {reason_of(error)}")
 
 
 def read_csv(path: Path) -> Rows:

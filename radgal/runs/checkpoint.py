@@ -20,7 +20,7 @@ from radgal.files.pickles import check_archive
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
-from utils import UserError, atomic_write, random_states
+from utils import UserError, atomic_write, random_states, reason_of
 
 FORMAT = "e2cnn-radgal-1"
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
@@ -90,11 +90,11 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"{path} is refused: it is damaged or holds more than plain data ({reason})") from None
+        raise UserError(
+            f"{path} is refused: it is damaged or holds more than plain data ({reason_of(error)})"
+        ) from None
     except Exception as error:  # whatever else a hostile or cut-off file makes the reader raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise UserError(f"{path} cannot be read as a checkpoint: {reason}") from None
+        raise UserError(f"{path} cannot be read as a checkpoint: {reason_of(error)}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         hint = "it holds no record of its config"
         if isinstance(content, dict) and all(isinstance(v, torch.Tensor) for v in content.values()):

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from radgal.config.checker import IMAGE_TABLE
 from radgal.config.config import Config
-from radgal.data import crossmatch
-from radgal.data.labeltable import read_labels, some
-from radgal.data.mirabest import parse_source_name
-from radgal.data.splits import TrainingData, load_test_data, load_training_data
+from radgal.data.leakage import find_overlap
+from radgal.data.splits import TrainingData
 from radgal.runs import checkpoint
 from radgal.training.loop import Progress
 from utils import UserError
@@ -130,51 +125,3 @@ def freeze_trunk(model: nn.Module, optimizer: torch.optim.Optimizer, progress: P
     for module in model.modules():
         if getattr(module, "running_mean", None) is not None:
             module.register_forward_pre_hook(keep_statistics)
-
-
-def find_overlap(source: Config, config: Config) -> list[str]:
-    """Returns a warning if test sources of ``config`` are among those that ``source`` was trained on.
-
-    Sources are the same if their positions, from the table or the names, are within 5 arcsec; without positions, if
-    their names are equal.
-    """
-    offline = source.data.model_copy(update={"download": False})
-    try:
-        trained, tested = _sources(replace(source, data=offline), train=True), _sources(config, train=False)
-    except UserError as error:
-        reason = str(error).splitlines()[0]
-        return [f"note: whether it was trained on sources of the test set cannot be checked: {reason}"]
-    near = {j for _, j in crossmatch.match([place for _, place in trained], [place for _, place in tested])}
-    unplaced = {name for name, place in trained if place is None}
-    named = {j for j, (name, place) in enumerate(tested) if place is None and name in unplaced}
-    if not near | named:
-        return []
-    return [
-        f"WARNING: it was trained on {len(near | named)} of the {len(tested)} test sources "
-        f"({some(tested[j][0] for j in sorted(near | named))}): results on this test set will be too good"
-    ]
-
-
-def _sources(config: Config, train: bool) -> list[tuple[str, crossmatch.Position | None]]:
-    """Returns the name and, where it is known, the position of the sources of a part."""
-    is_table, places = config.data.dataset == IMAGE_TABLE, {}
-    if is_table:
-        rows = read_labels(config.data.table)[0]
-        places = {row.name: row.position for row in rows}
-    if is_table and config.data.fold is None:  # the images themselves need not be there
-        names = [row.name for row in rows if (row.split == "test") != train]
-    elif train:
-        data = load_training_data(config)
-        names = [*data.train.names, *(data.val.names if data.val else ())]
-    else:
-        names = load_test_data(config).names
-    return [(name, places.get(name) or _position(name)) for name in names]
-
-
-def _position(name: str) -> crossmatch.Position | None:
-    """Returns the position in names such as 100_162.947+055.386_0.0739_0250.34 and 116.785_17.291_0_MiraBest."""
-    facts = parse_source_name(name)
-    if facts["ra_deg"] == facts["ra_deg"] and facts["dec_deg"] == facts["dec_deg"]:  # not NaN
-        return facts["ra_deg"], facts["dec_deg"]
-    both = re.match(r"(\d{1,3}\.\d+)_(-?\d{1,2}\.\d+)_", name)
-    return (float(both[1]), float(both[2])) if both else None

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from radgal.training.signals import ignore_sigterm
-from utils import UserError, pick_device
+from utils import UserError, pick_device, reason_of
 
 T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
@@ -183,7 +183,7 @@ def join() -> Iterator[Team]:
         if not _is_about_others(error):
             raise
         ignore_sigterm()  # torchrun's, which must not hide this message
-        reason = str(error).splitlines()[0][:160]
+        reason = reason_of(error)
         raise UserError(
             f"process {team.rank} of {size} lost the others, since one of them ended ({reason}); its own message "
             "says why; every finished epoch is on disk, and the same torchrun line with --resume goes on"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import copy
 import os
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
 from radgal.data import firstgalaxy
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.frdeep import FRDEEPF
-from radgal.data.mirabest import MBFRConfident, MiraBest_full, parse_source_name
+from radgal.data.mirabest import MBFRConfident, MiraBest_full
+from radgal.data.sourcenames import named_position, parse_source_name
 from utils import UserError
 
 pytestmark = pytest.mark.real_data
@@ -41,29 +43,29 @@ def opened(real_data, tmp_path_factory):
 
     def open_one(name, train):
         if (name, train) not in known:
-            known[name, train] = DATASETS[name](root, train=train, mirror=real_data)
+            known[name, train] = PUBLISHED[name](root, train=train, mirror=real_data)
         return known[name, train]
 
     return open_one
 
 
 def test_every_data_set_has_its_counts_written_here():
-    assert set(COUNTS) == set(DATASETS)
+    assert set(COUNTS) == set(PUBLISHED)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_published_counts_types_and_names(opened, name):
     for train, counts in zip((True, False), COUNTS[name], strict=True):
         dataset = opened(name, train)
-        assert torch.bincount(dataset.targets).tolist() == counts
+        assert torch.bincount(dataset.labels).tolist() == counts
         assert len(dataset) == sum(counts) == len(dataset.names) == len(set(dataset.names))
-        assert dataset.data.dtype == torch.uint8 and dataset.targets.dtype == torch.int64
+        assert dataset.data.dtype == torch.uint8 and dataset.labels.dtype == torch.int64
         assert dataset.data.shape[1:] == (dataset.native_size, dataset.native_size)
         assert len(dataset.classes) == len(counts)
     assert not set(opened(name, True).names) & set(opened(name, False).names)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_items_are_pil_images_and_the_same_twice(opened, name):
     dataset = opened(name, False)
     (image, label), (again, label_again) = dataset[3], dataset[3]
@@ -72,18 +74,47 @@ def test_items_are_pil_images_and_the_same_twice(opened, name):
     assert np.array_equal(np.asarray(image), np.asarray(again))
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_normalization_is_that_of_the_training_part(opened, name):
     pixels = opened(name, True).data.numpy() / 255
-    assert pixels.mean() == pytest.approx(DATASETS[name].mean, abs=1e-4 if "Hybrid" not in name else 3e-4)
-    assert pixels.std() == pytest.approx(DATASETS[name].std, rel=0.025)
+    assert pixels.mean() == pytest.approx(PUBLISHED[name].mean, abs=1e-4 if "Hybrid" not in name else 3e-4)
+    assert pixels.std() == pytest.approx(PUBLISHED[name].std, rel=0.025)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_repr_tells_what_a_reader_wants(opened, name):
     text = repr(opened(name, False))
-    assert name in text and "Split: test" in text and DATASETS[name].archive.md5 in text
-    assert f"{DATASETS[name].classes[0]} {COUNTS[name][1][0]}" in text
+    assert name in text and "Split: test" in text and PUBLISHED[name].archive.md5 in text
+    assert f"{PUBLISHED[name].classes[0]} {COUNTS[name][1][0]}" in text
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_labels_are_plain_ints_that_count_and_have_the_names_of_their_classes(opened, name):
+    dataset = opened(name, False)
+    classes, counts = PUBLISHED[name].classes, COUNTS[name][1]
+    assert dataset.class_to_idx == dict(zip(classes, range(len(classes)), strict=True))
+    assert Counter(dataset.targets) == dict(enumerate(counts))
+    assert {0: "a", 1: "b"}.get(dataset.targets[0]) and dataset.targets == [label for _, label in dataset]
+    assert sum(label == dataset.class_to_idx[classes[-1]] for label in dataset.targets) == counts[-1]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+def test_other_labels_can_be_put_into_a_data_set(opened, kind):
+    dataset = copy.copy(opened("FRDEEPF", False))
+    dataset.targets = kind([1] * 20 + [0] * 29 + [7])
+    assert "Classes: FRI 29, FRII 20, others 1" in repr(dataset)
+    assert dataset[0][1] == 1 and dataset.labels.tolist()[-1] == 7
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [["a"] * 50, np.eye(50), torch.eye(50), {"a": 1}, "text", []],
+    ids="words rows tensor dict text empty".split(),
+)
+def test_a_data_set_is_printed_whatever_is_put_into_it(opened, targets):
+    dataset = copy.copy(opened("FRDEEPF", False))
+    dataset.targets = targets
+    assert "FRI" in repr(dataset) and "Split: test" in repr(dataset)
 
 
 def test_transforms_are_applied(opened):
@@ -103,9 +134,8 @@ def test_the_versions_share_all_sources_but_few_test_sources(opened):
 
 
 def test_first_galaxies_contain_test_sources_of_mirabest(opened):
-    positions = {tuple(map(float, name.split("_")[:2])) for name in opened("FIRSTGalaxyData", True).names}
-    facts = [parse_source_name(name) for name in opened("MBFRConfident", False).names]
-    assert sum((fact["ra_deg"], fact["dec_deg"]) in positions for fact in facts) == 82
+    positions = {named_position(name) for name in opened("FIRSTGalaxyData", True).names}
+    assert sum(named_position(name) in positions for name in opened("MBFRConfident", False).names) == 82
 
 
 FULL = ("MiraBest_full", "MiraBest_full_v2")
@@ -123,25 +153,6 @@ def test_version_2_is_masked_beyond_75_px(opened):
     outside = torch.from_numpy(np.hypot(x - 75, y - 75) > 75)
     assert opened("MiraBest_full_v2", True).data[:, outside].max() == 0
     assert opened("MiraBest_full", True).data[:, outside].max() > 0
-
-
-def test_every_mirabest_name_is_read_in_full(opened):
-    for train in (True, False):
-        for source in opened("MiraBest_full", train).names:
-            facts = parse_source_name(source)
-            back = "{class_code}_{ra_deg:07.3f}{dec_deg:+08.3f}_{redshift:.4f}_{las_arcsec:07.2f}"
-            assert back.format(**facts) == source
-
-
-def test_source_names_with_missing_or_malformed_parts():
-    whole = parse_source_name("./fits/100_010.451-009.284_0.0529_0080.60.fits.gz")
-    expected = {"class_code": "100", "ra_deg": 10.451, "dec_deg": -9.284}
-    assert whole == expected | {"redshift": 0.0529, "las_arcsec": 80.6}
-    for text in ("", "12", "x_y_z_w", "1000_361.0+091.0_-1_nan", "100__", "___", "100_1+2+3_1e5_inf"):
-        facts = parse_source_name(text)
-        assert all(math.isnan(facts[key]) for key in facts if key != "class_code"), (text, facts)
-    partial = parse_source_name("200_121.786+033.455_?_0014.97")
-    assert math.isnan(partial["redshift"]) and partial["las_arcsec"] == 14.97 and partial["ra_deg"] == 121.786
 
 
 def test_the_blank_image_of_frdeep_is_there(opened):

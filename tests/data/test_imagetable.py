@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from astropy.table import Table
 from PIL import Image as PillowImage
 
 import main
-from radgal.data.datasets import preprocessing
+from radgal.data.datasets import DATASETS, PUBLISHED, class_counts, open_dataset, preprocessing
 from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable
 from radgal.data.labeltable import read_labels
@@ -112,6 +113,13 @@ def test_classes_are_sorted_and_normalization_is_measured_on_what_is_trained_on(
     assert ImageTable(numbers).classes == ("2", "10")
     with pytest.raises(UserError, match="all pixels .* are equal"):
         measure_normalization(data.train.images * 0)
+
+
+def test_a_table_is_a_data_set_as_torchvision_has_them(tmp_path) -> None:
+    data = ImageTable(make_table(tmp_path, labeled(12)))
+    assert data.class_to_idx == {"FRII": 0, "bent": 1, "compact": 2}
+    assert Counter(data.targets) == {0: 4, 1: 4, 2: 4} and data.targets == [label for _, label in data]
+    assert "ImageTable" in repr(data) and "Classes: FRII 4, bent 4, compact 4" in repr(data)
 
 
 def test_splits_of_the_table_are_used_as_they_are(tmp_path) -> None:
@@ -245,7 +253,7 @@ def test_blank_images_and_equal_positions_do_not_stop_the_search(tmp_path) -> No
 
 def test_tables_that_are_none_are_refused(tmp_path) -> None:
     cases = {
-        "empty.csv": ("", "has no column 'path' .its columns: none"),
+        "empty.csv": ("", "it is empty"),
         "head.csv": ("path,label\n", "has no rows"),
         "other.csv": ("file_path,class\na,b\n", "has no column 'path'; is it 'file_path'"),
         "ragged.csv": ("path,label\na,b\na\n", "row 2 has 1 cells, its head 2"),
@@ -257,7 +265,7 @@ def test_tables_that_are_none_are_refused(tmp_path) -> None:
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=f"{name}.*{said}"):
             read_labels(tmp_path / name)
-    with pytest.raises(UserError, match="absent.csv cannot be read: No such file"):
+    with pytest.raises(UserError, match="absent.csv cannot be read as a table of images: No such file"):
         read_labels(tmp_path / "absent.csv")
 
 
@@ -293,7 +301,20 @@ def test_a_config_names_a_table_exactly_where_one_is_read(tmp_path) -> None:
     ):
         path.write_text(f"[model]\nbase: 'VanillaLeNet'\n[data]\n{data}\n")
         with pytest.raises(UserError, match=said):
-            load_config(path)
+            load_config(path, datasets=class_counts())
+    path.write_text("[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: 'ImageTable'\n")
+    with pytest.raises(UserError, match="ImageTable needs a csv with the columns path and label"):
+        load_training_data(load_config(path))
+
+
+def test_a_table_stands_in_the_list_of_data_sets_as_any_other_does(tmp_path) -> None:
+    table = make_table(tmp_path / "t", labeled(12))
+    cfg = load(table, tmp_path)
+    assert set(DATASETS) - set(PUBLISHED) == {"ImageTable"} and class_counts()["ImageTable"] is None
+    for part in (True, False):
+        kind = DATASETS["ImageTable"]
+        assert kind.sources(cfg, part) == [(str(i), None) for i in range(12) if part]
+    assert isinstance(open_dataset(cfg, train=True), kind) and kind.open(cfg, True).names == tuple(map(str, range(12)))
 
 
 def test_new_images_are_prepared_as_those_of_the_run(tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.transforms.functional import center_crop
 
-from radgal.data.datasets import DATASETS
+from radgal.data.datasets import PUBLISHED
 from radgal.data.splits import Split, describe, load_test_data, load_training_data, split_indices
 from radgal.images.preparation import crop_and_pad
 from utils import UserError
@@ -28,7 +28,7 @@ def config(real_data, datadir):
     """Returns a function that makes a config, any key overridden."""
 
     def make(**changes):
-        data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0)
+        data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0, downsample=1)
         data |= dict(split="stratified", fold=None, download=False, mirror=str(real_data))
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
         for key, value in changes.items():
@@ -154,9 +154,9 @@ def test_nothing_of_the_test_set_reaches_training(config, datadir, monkeypatch):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_data_set_loads_with_the_default_split(config, name):
-    n_classes = len(DATASETS[name].classes)
+    n_classes = len(PUBLISHED[name].classes)
     data = load_training_data(config(dataset=name, num_classes=n_classes))
     assert len(data.val.labels.unique()) == len(data.train.labels.unique()) == n_classes
     assert len(data.val) == pytest.approx(0.2 * (len(data.val) + len(data.train)), abs=n_classes)

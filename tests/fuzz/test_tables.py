@@ -11,7 +11,7 @@ import torch
 from PIL import Image as PillowImage
 
 from radgal.data.imagetable import ImageTable
-from radgal.images import mosaic
+from radgal.prediction.positions import read_positions
 from tests.fuzz.tokens import CARDS, NUMBERS, TABLE
 from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fuzz, memory_limit, time_limit
 from utils import UserError
@@ -32,7 +32,7 @@ def positions(kind: str) -> bytes:
 
 
 def check_positions(path: Path) -> None:
-    found = mosaic.read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
+    found = read_positions(path, dict.fromkeys(("ra", "dec", "id", "las")))
     assert found and all(type(number) is float for place in found for number in (place.ra_deg, place.dec_deg))
 
 
@@ -60,7 +60,7 @@ def check_labels(path: Path) -> None:
         for i in range(6):
             (path.parent / f"{i}.png").unlink()
     assert table.data.shape == (len(table.names), 20, 20) and table.data.dtype == torch.uint8
-    assert table.targets.max() < len(table.classes) and all(name.isprintable() for name in table.classes)
+    assert max(table.targets) < len(table.classes) and all(name.isprintable() for name in table.classes)
 
 
 READERS = [

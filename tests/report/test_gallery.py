@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import os
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 from radgal.evaluation.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
-from radgal.evaluation.sourcetable import parse_name
 from radgal.report.resultviews import sexagesimal
 from tests.report.tools import check_page, report
 
@@ -64,13 +62,9 @@ def test_images_that_have_no_room_are_left_out_and_it_is_said(copy: Path, monkey
     assert sum(len(attrs["src"]) for attrs in page.all("img")) <= 300_000
 
 
-def test_positions_are_read_from_the_names_of_both_surveys() -> None:
+def test_positions_are_written_as_astronomers_do() -> None:
     assert sexagesimal(162.947, 55.386) == "10h51m47.3s +55°23′10″"
     assert sexagesimal(359.99999, -0.5) == "00h00m00.0s −00°30′00″"
-    first = parse_name("116.785_17.291_0_MiraBest")
-    assert (first["ra_deg"], first["dec_deg"]) == (116.785, 17.291) and math.isnan(first["redshift"])
-    assert parse_name("100_162.947+055.386_0.0739_0250.34")["redshift"] == 0.0739
-    assert math.isnan(parse_name("416.785_17.291_0_x")["ra_deg"])
 
 
 def test_gallery_takes_the_surest_mistakes_and_the_most_uncertain(tmp_path: Path) -> None:

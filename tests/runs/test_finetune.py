@@ -10,10 +10,8 @@ import torch
 from torch import nn
 
 import main
-from radgal.config.config import load_config
-from radgal.data import crossmatch
 from radgal.runs import checkpoint
-from radgal.runs.finetune import find_overlap, freeze_trunk
+from radgal.runs.finetune import freeze_trunk
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
 from tests.runs.test_resume import RECIPE
@@ -165,23 +163,3 @@ def test_frozen_layers_keep_weights_and_statistics_until_they_thaw() -> None:
         for key, value in model.state_dict().items():
             assert torch.equal(value, before[key]) == (is_frozen and not key.startswith("4.")), (is_frozen, key)
         progress.history.append({})
-
-
-def test_positions_match_across_the_zero_of_right_ascension_and_at_the_poles() -> None:
-    one = [(359.9995, 0.0), None, (10.0, 89.9999), (50.0, 20.0)]
-    other = [(0.0005, 0.0), (190.0, 89.9999), (50.0, 20.0014), (50.0, 20.002)]
-    assert crossmatch.match(one, other) == [(0, 0), (2, 1)]
-    assert crossmatch.match(one, [None]) == crossmatch.match([], other) == []
-    same = [(1.0, 1.0), (1.0, 1.0), (2.0, 2.0)]
-    assert crossmatch.match(same, same) == [(0, 1), (1, 0)]
-
-
-@pytest.mark.real_data
-def test_first_galaxies_overlap_with_mirabest_is_found(real_data, tmp_path) -> None:
-    path, configs = tmp_path / "a.txt", []
-    for dataset in ("FIRSTGalaxyData", "MBFRConfident"):
-        path.write_text(f"[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: '{dataset}'\nmirror: '{real_data}'\n")
-        configs.append(load_config(path, [f"data.datadir={tmp_path.as_posix()}"]))
-    (warning,) = find_overlap(*configs)
-    assert "WARNING: it was trained on 82 of the 104 test sources" in warning
-    assert find_overlap(configs[1], configs[1]) == []
