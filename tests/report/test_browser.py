@@ -28,7 +28,11 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[("light", 1400), ("light", 400), ("dark", 1400), ("dark", 400)], ids=lambda p: f"{p[0]}-{p[1]}")
+WINDOWS = [("light", 1400), ("light", 400), ("dark", 1400), ("dark", 400)]
+in_two_windows = pytest.mark.parametrize("opened", [WINDOWS[0], WINDOWS[3]], ids=str, indirect=True)
+
+
+@pytest.fixture(params=WINDOWS, ids=str)
 def opened(request, browser, run: Path):
     """The report in a browser; at the end, nothing may have been said on the console nor asked of a network."""
     scheme, width = request.param
@@ -79,6 +83,7 @@ def test_in_a_browser_the_printed_page_is_not_cut(run: Path, browser) -> None:
     page.close()
 
 
+@in_two_windows
 def test_in_a_browser_the_gallery_opens_steps_and_closes(opened) -> None:
     page, *_ = opened
     buttons = page.locator("button.source")
@@ -97,6 +102,7 @@ def test_in_a_browser_the_gallery_opens_steps_and_closes(opened) -> None:
     assert page.evaluate("document.activeElement.querySelector('.source-name').innerText") == name
 
 
+@in_two_windows
 def test_in_a_browser_a_source_of_the_rotation_test_shows_its_figure(opened, run: Path) -> None:
     page, *_ = opened
     slot = page.locator("dialog:has(.figure-copy)").first
@@ -106,6 +112,7 @@ def test_in_a_browser_a_source_of_the_rotation_test_shows_its_figure(opened, run
     assert page.locator("dialog[open] .figure-copy img").evaluate("(image) => image.naturalWidth") > 300
 
 
+@in_two_windows
 def test_in_a_browser_charts_read_and_zoom_by_mouse_and_keyboard(opened) -> None:
     page, *_ = opened
     plot = page.locator(".plot", has=page.locator(".mark-label")).first
