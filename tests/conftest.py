@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: there is a test process for each core
+
 from pathlib import Path
 
 import pytest
+
+from tests.smallrun import CONFIG
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RADGAL_DATA", ROOT.parent / "shared" / "data"))
@@ -17,3 +22,26 @@ def real_data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"published archives not found at {DATA}; set RADGAL_DATA to the folder that holds them")
     return DATA
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The config of a small run that writes to ``out`` beside it."""
+    path = tmp_path / "small.txt"
+    path.write_text(CONFIG.format(folder=(tmp_path / "out").as_posix()))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """The folder of a small run with all that can follow it. Tests that change anything in it do so in a copy."""
+    import main
+
+    folder = tmp_path_factory.mktemp("finished")
+    config, out = folder / "small.txt", str(folder / "out")
+    config.write_text(CONFIG.format(folder=(folder / "out").as_posix()))
+    main.main(["--config", str(config), "--set", "model.quiet=True"])
+    main.main(["rotate", out, "--limit", "3", "--mc-samples", "3", "--angles", "0", "90", "90"])
+    main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
+    main.main(["report", out])
+    return folder / "out"

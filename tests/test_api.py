@@ -136,7 +136,9 @@ def test_a_run_says_what_it_is_in_a_line(at_work: Path, tmp_path: Path) -> None:
     assert run.model is run.classifier.model and not (tmp_path / "dry").exists()
 
 
-@pytest.mark.parametrize("base, nrot", [("VanillaLeNet", None), ("CNSteerableLeNet", 4)])
+@pytest.mark.parametrize(
+    "base, nrot", [("VanillaLeNet", None), pytest.param("CNSteerableLeNet", 4, marks=pytest.mark.slow)]
+)
 def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_work: Path, tmp_path: Path) -> None:
     keys = SMALL | dict(imsize=36, downsample=2, epochs=1, outputdir=tmp_path / "half", base=base, nrot=nrot)
     run = radgal.train("configs/config_first_lenet.txt", **keys)

@@ -16,7 +16,7 @@ from radgal.layers.modelinfo import count_parameters
 from radgal.runs.files import RunFile
 from radgal.training.loop import CSV_COLUMNS
 from tests.conftest import ROOT
-from tests.test_main import WRITTEN
+from tests.smallrun import WRITTEN
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FIRST_RUN = "pip install -r requirements.txt && python main.py --config configs/config_first_lenet.txt"

@@ -57,6 +57,7 @@ def test_without_workers_tasks_run_here_in_order(tmp_path: Path) -> None:
     assert done == [3, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask is an optional requirement")
     tasks = [Task(i, tmp_path) for i in range(8)]

@@ -59,6 +59,8 @@ def check_optimizer(stored: Any, optimizer: torch.optim.Optimizer) -> None:
             raise ValueError(f"its optimizer lacks {', '.join(sorted(missing))}")
         for key, value in group.items():  # some schedules add the first learning rate; other versions lack options
             check_like(value, (own | {"initial_lr": own["lr"]})[key], "optimizer")
+        if group["params"] != own["params"]:  # torch would give a parameter the state of another, of any shape
+            raise ValueError("its optimizer numbers the parameters in another order")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for i, entry in stored["state"].items():
         if type(i) is not int or not 0 <= i < len(parameters):

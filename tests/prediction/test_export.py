@@ -30,22 +30,6 @@ MEAN, STD = 0.0019, 0.0281
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def read_once():
-    """Reading the real galaxies takes seconds: once for all tests here."""
-    with pytest.MonkeyPatch.context() as patch:
-        read = FIRSTGalaxyData.read
-        kept = {}
-
-        def read_cached(self, download, mirror):
-            if self.train not in kept:
-                kept[self.train] = read(self, download, mirror)
-            return kept[self.train]
-
-        patch.setattr(FIRSTGalaxyData, "read", read_cached)
-        yield
-
-
 @pytest.fixture(scope="module")
 def galaxies(tmp_path_factory) -> torch.Tensor:
     """Eight real images, uint8 (8, 1, 150, 150)."""

@@ -15,7 +15,7 @@ from radgal.runs.finetune import freeze_trunk
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
 from tests.runs.test_resume import RECIPE
-from tests.test_main import rows
+from tests.smallrun import rows
 from utils import UserError
 
 

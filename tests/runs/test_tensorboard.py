@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import main
-from tests.test_main import CONFIG, read_once  # noqa: F401
+from tests.smallrun import CONFIG
 from utils import UserError
 
 

@@ -58,7 +58,8 @@ def alone(tmp_path_factory) -> Path:
     return folder / "out"
 
 
-@pytest.mark.parametrize("n", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2, 3])
 def test_the_curve_of_several_processes_is_that_of_one(n: int, tmp_path: Path, alone: Path) -> None:
     """With dropout, random poses, shares of unequal size, and a last batch of one image."""
     done = start(tmp_path, "out", n)

@@ -1,7 +1,4 @@
-"""Run folders from strangers: whatever their files hold, the page is made and is a sound one, or there is a UserError.
-
-As in test_fuzz.py, 100 cases by default and 2,000 with ``-m slow``.
-"""
+"""Run folders from strangers: whatever their files hold, the page is made and is sound, or there is a UserError."""
 
 from __future__ import annotations
 
@@ -12,50 +9,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from radgal.evaluation.gallery import read_gallery
 from radgal.report.page import write_report
 from radgal.report.savedrun import read_run
-from tests.fuzz.test_fuzz import DAMAGE, INI, NPY, NUMBERS, damage, memory_limit, time_limit
-from tests.report.test_report import check_page, read_once, rewrite, run  # noqa: F401
+from tests.fuzz.tokens import INI, NPY, NUMBERS
+from tests.fuzz.tools import DAMAGE, cases, damage, derandomized, memory_limit, time_limit
+from tests.report.tools import check_page, rewrite
 
 TEXTS = (b"{", b"}", b"[", b"]", b":", b",", b'"', b"\n", b"null", b"true", b"[" * 900, b'{"a":' * 900, b"\xff", b"x")
 TEXTS += (b"1e300", b"-1e300", b"9" * 400, b"1e15", b"False", b"True", b"FRI", b"epoch", b"angle_deg", b"0.5")
 TEXTS += (b"<script>", b"'><img src=x onerror=alert(1)>", b"\xe2\x80\xae", b"</style>", b"{{ 7 * 7 }}")
 
 
-def fuzz_report(folder: Path, n_cases: int) -> None:
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".csv", ".json", ".npz", ".txt"))
-    assert len(names) >= 9
-    whole = {name: (folder / name).read_bytes() for name in names}
-    n_told = 0
-
-    @settings(
-        max_examples=n_cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.sampled_from(names), st.lists(DAMAGE, min_size=1, max_size=4))
-    def check(name: str, steps: list[tuple]) -> None:
-        nonlocal n_told
-        (folder / name).write_bytes(damage(whole[name], steps, TEXTS + NUMBERS + INI + NPY))
-        with time_limit():
-            n_told += bool(write_report([folder])[1])
-            check_page(folder / "report.html")
-        (folder / name).write_bytes(whole[name])
-
-    before = sorted(path.name for path in folder.rglob("*"))
-    assert write_report([folder])[1] == []
-    with memory_limit():
-        check()
-    assert n_told > n_cases // 20
-    assert sorted(path.name for path in folder.rglob("*")) == before
-
-
 @pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:  # noqa: F811
+def copy(finished_run: Path, tmp_path: Path) -> Path:
     """A copy of a run's saved files, to be damaged; with few images, since making those takes the most time."""
-    folder = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("*.pt", "rotation_figures")))
+    left_out = shutil.ignore_patterns("*.pt", "rotation_figures")
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run", ignore=left_out))
     images = read_gallery(folder / "gallery.npz")
     names = list(images)[:2]
     with (folder / "gallery.npz").open("wb") as stream:
@@ -63,13 +36,29 @@ def copy(run: Path, tmp_path: Path) -> Path:  # noqa: F811
     return folder
 
 
-def test_damaged_run_folders(copy: Path) -> None:
-    fuzz_report(copy, 100)
+@cases
+def test_damaged_run_folders(n_cases: int, copy: Path) -> None:
+    names = sorted(path.name for path in copy.iterdir() if path.suffix in (".csv", ".json", ".npz", ".txt"))
+    assert len(names) >= 9
+    whole = {name: (copy / name).read_bytes() for name in names}
+    n_told = 0
 
+    @derandomized(n_cases)
+    @given(st.sampled_from(names), st.lists(DAMAGE, min_size=1, max_size=4))
+    def check(name: str, steps: list[tuple]) -> None:
+        nonlocal n_told
+        (copy / name).write_bytes(damage(whole[name], steps, TEXTS + NUMBERS + INI + NPY))
+        with time_limit():
+            n_told += bool(write_report([copy])[1])
+            check_page(copy / "report.html")
+        (copy / name).write_bytes(whole[name])
 
-@pytest.mark.slow
-def test_many_damaged_run_folders(copy: Path) -> None:
-    fuzz_report(copy, 2000)
+    before = sorted(path.name for path in copy.rglob("*"))
+    assert write_report([copy])[1] == []
+    with memory_limit():
+        check()
+    assert n_told > n_cases // 20
+    assert sorted(path.name for path in copy.rglob("*")) == before
 
 
 def test_a_gallery_that_is_damaged_anywhere_is_no_traceback(copy: Path) -> None:

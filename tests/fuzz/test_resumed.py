@@ -1,7 +1,4 @@
-"""``--resume`` in a folder from a stranger: its last.pt holds what torch would take unseen. Refused, or gone on with.
-
-As in test_fuzz.py, 100 cases by default and 2,000 with ``-m slow``.
-"""
+"""``--resume`` in a folder from a stranger: its last.pt holds what torch would take unseen: refused, or gone on."""
 
 from __future__ import annotations
 
@@ -11,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from radgal.runs import checkpoint
-from tests.fuzz.test_fuzz import HOSTILE, memory_limit, time_limit
+from tests.fuzz.tokens import HOSTILE
+from tests.fuzz.tools import cases, derandomized, memory_limit, time_limit
 from tests.runs.test_resume import config, go, spoil, toy  # noqa: F401
 from utils import UserError
 
@@ -26,16 +24,15 @@ def places_in(content: object, place: tuple = ()) -> list[tuple]:
     return [found for key, part in items for found in ((*place, key), *places_in(part, (*place, key)))]
 
 
-def fuzz_resume(config: Path, n_cases: int) -> None:  # noqa: F811
+@cases
+def test_spoiled_states(n_cases: int, config: Path) -> None:  # noqa: F811
     folder = go(config, epochs=1).folder
     whole, spoiled = checkpoint.read(folder / "last.pt"), folder.with_name("spoiled")
     part = {"losses": torch.zeros(2, dtype=torch.float64), "n_correct": 1, "seconds": 1.0, "random": whole["random"]}
     places = [place for place in places_in(whole | {"unfinished": part}) if place[0] not in ("model", "config")]
     refused = 0
 
-    @settings(
-        max_examples=n_cases, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @derandomized(n_cases)
     @given(st.sampled_from(places), HOSTILE, st.booleans())
     def check(place: tuple, value: object, is_within_epoch: bool) -> None:
         nonlocal refused
@@ -60,10 +57,11 @@ def fuzz_resume(config: Path, n_cases: int) -> None:  # noqa: F811
     assert n_cases // 20 < refused < n_cases
 
 
-def test_spoiled_states(config: Path) -> None:  # noqa: F811
-    fuzz_resume(config, 100)
-
-
-@pytest.mark.slow
-def test_many_spoiled_states(config: Path) -> None:  # noqa: F811
-    fuzz_resume(config, 2000)
+def test_the_state_of_another_parameter_is_refused(config: Path) -> None:  # noqa: F811
+    """torch would write past the memory of a smaller one."""
+    folder = go(config, epochs=1).folder
+    content = checkpoint.read(folder / "last.pt")
+    content["optimizer"]["param_groups"][0]["params"][5] = 1
+    checkpoint.save(folder / "last.pt", content)
+    with pytest.raises(UserError, match="numbers the parameters in another order"):
+        go(config, "--resume", epochs=2)

@@ -1,0 +1,165 @@
+"""Checkpoints that are damaged, or hold what nobody expects: a network that is one, or a UserError."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import models
+from radgal.config.config import Config
+from radgal.images.preparation import Preparation
+from radgal.runs import checkpoint
+from tests.fuzz.tokens import HOSTILE, PICKLE
+from tests.fuzz.tools import Reader, cases, derandomized, each, fuzz, memory_limit, time_limit
+from utils import UserError
+
+
+def network(name: str = "CNSteerableLeNet") -> bytes:
+    """A checkpoint of the smallest network."""
+    config = Config.from_dict(
+        {
+            "name": "fuzz",
+            "model": {"base": name, "nrot": 2},
+            "data": {"dataset": "MBFRConfident"},
+            "training": {"imsize": 10},
+        }
+    )
+    torch.manual_seed(0)
+    model = models.build_from_config(config, ("FRI", "FRII"), Preparation(0.0, 1.0, imsize=config.training.imsize))
+    content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": 0.003}
+    content |= {"std": 0.03, "model": model.state_dict(), "epoch": 3, "seed": 42, "history": [{"epoch": 1}]}
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def check_network(path: Path) -> None:
+    run = checkpoint.load_run(path, torch.device("cpu"))
+    side = run.config.training.imsize + run.config.data.pad
+    with torch.no_grad():
+        assert run.model(torch.zeros(1, 1, side, side)).shape == (1, len(run.classes))
+    assert run.preparation.std > 0 and all(name.isprintable() for name in run.classes)
+
+
+def rezip(name: str) -> tuple[Callable[[], bytes], Callable[[bytes], bytes]]:
+    """Returns (what is in a member of the checkpoint, how to put other bytes in its place): the checksums hold."""
+
+    def take() -> bytes:
+        with zipfile.ZipFile(io.BytesIO(network())) as archive:
+            return archive.read(f"archive/{name}")
+
+    def put(content: bytes) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(network())) as archive, zipfile.ZipFile(stream, "w") as result:
+            for member in archive.namelist():
+                result.writestr(member, content if member.endswith(name) else archive.read(member))
+        return stream.getvalue()
+
+    return take, put
+
+
+take_pickle, put_pickle = rezip("data.pkl")
+
+READERS = [
+    Reader("checkpoint", ".pt", network, check_network, PICKLE),
+    Reader("checkpoint-pickle", ".pt", take_pickle, check_network, PICKLE, put_pickle),
+]
+
+
+@each(READERS)
+@cases
+def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
+    fuzz(reader, tmp_path, n_cases)
+
+
+@cases
+def test_hostile_checkpoints(n_cases: int, tmp_path: Path) -> None:
+    """Files that torch wrote, so nothing but what they hold is wrong: every value in turn is something else."""
+    whole = torch.load(io.BytesIO(network()), weights_only=True)
+    places = [(key,) for key in whole] + [("model", key) for key in whole["model"]]
+    places += [
+        ("config", section, *key)
+        for section, values in whole["config"].items()
+        for key in ([(), *((key,) for key in values)] if isinstance(values, dict) else [()])
+    ]
+    path = tmp_path / "best.pt"
+
+    @derandomized(n_cases)
+    @given(st.lists(st.tuples(st.sampled_from(places), HOSTILE), min_size=1, max_size=3))
+    def check(changes: list[tuple]) -> None:
+        content = copy.deepcopy(whole)
+        for (*outer, last), value in changes:
+            part = content
+            for key in outer:
+                part = part[key] if isinstance(part, dict) and isinstance(part.get(key), dict) else {}
+            part[last] = value
+        torch.save(content, path)
+        with time_limit():
+            try:
+                check_network(path)
+            except UserError as error:
+                str(error).encode()
+                assert len(str(error)) < 10_000
+        assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+    with memory_limit():
+        check()
+
+
+def nested(depth: int) -> list:
+    value: list = []
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
+def holding_itself() -> list:
+    value: list = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("value", [nested(30), nested(100), holding_itself()], ids=["wide", "deep", "endless"])
+def test_a_checkpoint_that_would_print_without_end_is_refused(value: list, tmp_path: Path) -> None:
+    content = torch.load(io.BytesIO(network()), weights_only=True)
+    content["config"]["model"]["base"] = value
+    torch.save(content, tmp_path / "best.pt")
+    with time_limit(), pytest.raises(UserError, match="it holds itself, or more than|nested more than"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_a_tensor_longer_than_its_file_is_refused(tmp_path: Path) -> None:
+    """Old versions of torch read beyond the file's bytes in memory."""
+    torch.save({"format": checkpoint.FORMAT, "w": torch.zeros(1000)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(tmp_path / "best.pt", "w") as forged:
+        for member in whole.namelist():
+            content = whole.read(member)
+            forged.writestr(member, content.replace(b"M\xe8\x03", b"J\x00\x00\x00\x10"))
+    with pytest.raises(UserError, match="tensor 0 is not as long as it says"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_packed_checkpoints_and_programs_are_refused(tmp_path: Path) -> None:
+    torch.save({"format": checkpoint.FORMAT, "w": torch.zeros(10**6)}, tmp_path / "whole.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pt", "w", compression=zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in whole.namelist():
+            packed.writestr(member, whole.read(member))
+    with pytest.raises(UserError, match="packed or repeated members"):
+        checkpoint.read(tmp_path / "packed.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "program.pt")
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        checkpoint.read(tmp_path / "program.pt")

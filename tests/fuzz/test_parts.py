@@ -1,0 +1,80 @@
+"""Parts of a catalog, damaged: columns that are some, or a UserError."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from radgal.prediction import catalog
+from tests.fuzz.tokens import NPY, NUMBERS
+from tests.fuzz.tools import Reader, cases, each, fuzz, memory_limit
+from utils import UserError
+
+COLUMNS = (catalog.Column("id", "text", None, "name"), catalog.Column("p", "number", None, "probability"))
+
+
+def part() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, id=np.array(["a", "b", "c"]), p=np.array([0.1, 0.2, np.nan]))
+    return stream.getvalue()
+
+
+def part_array(name: str) -> tuple[Callable[[], bytes], Callable[[bytes], bytes]]:
+    """Returns (what is in an array of the part, how to put other bytes in its place): the checksums hold."""
+
+    def take() -> bytes:
+        with zipfile.ZipFile(io.BytesIO(part())) as archive:
+            return archive.read(name)
+
+    def put(content: bytes) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(part())) as archive, zipfile.ZipFile(stream, "w") as result:
+            for member in archive.namelist():
+                result.writestr(member, content if member == name else archive.read(member))
+        return stream.getvalue()
+
+    return take, put
+
+
+def parquet_part() -> bytes:
+    pytest.importorskip("pyarrow", reason="pyarrow is an optional requirement")
+    stream = io.BytesIO()
+    from pyarrow import parquet
+
+    columns = {"id": np.array(["a", "b", "c"]), "p": np.array([0.1, 0.2, np.nan])}
+    parquet.write_table(catalog._to_arrow(COLUMNS, columns), stream)
+    return stream.getvalue()
+
+
+def check_part(path: Path) -> None:
+    found = catalog.read_part(path, COLUMNS)
+    assert found["id"].ndim == 1 and found["id"].dtype.kind == "U" and found["p"].dtype.kind == "f"
+    assert found["id"].shape == found["p"].shape
+    "".join(found["id"].tolist()).encode()
+
+
+READERS = [
+    Reader("part-npz", ".npz", part, check_part, NPY),
+    Reader("part-text", ".npz", part_array("id.npy")[0], check_part, NPY + NUMBERS, part_array("id.npy")[1]),
+    Reader("part-numbers", ".npz", part_array("p.npy")[0], check_part, NPY + NUMBERS, part_array("p.npy")[1]),
+    Reader("part-parquet", ".parquet", parquet_part, check_part, (b"PAR1", b"id", b"p", b"ARROW:schema") + NUMBERS),
+]
+
+
+@each(READERS)
+@cases
+def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
+    fuzz(reader, tmp_path, n_cases)
+
+
+def test_a_packed_part_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "part.npz").open("wb") as stream:
+        np.savez_compressed(stream, id=np.zeros(10**5, "U1000"), p=np.zeros(10**5))
+    assert (tmp_path / "part.npz").stat().st_size < 10**6
+    with memory_limit(), pytest.raises(UserError, match="packed"):
+        check_part(tmp_path / "part.npz")

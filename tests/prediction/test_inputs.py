@@ -1,0 +1,131 @@
+"""Images, runs and arguments that are bad, or of another pixel scale: told in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from radgal.config.config import Config, load_config
+from radgal.data.datasets import preparation_of
+from radgal.images.preparation import Preparation
+from radgal.runs import checkpoint
+from tests.images.test_fits import a_field
+from tests.images.test_fits import write as write_fits
+from tests.prediction.tools import CLASSES, go, make_mosaic, make_run, numbers, save_images, sky
+from utils import UserError
+
+
+def test_files_that_cannot_be_read_are_rows_with_their_error(run_folder, tmp_path) -> None:
+    folder = save_images(tmp_path / "images", 2)
+    field = a_field((60, 60))
+    write_fits(folder / "a_good.fits", field)
+    write_fits(folder / "b_cube.fits", np.zeros((3, 60, 60)))
+    write_fits(folder / "c_nan.fits", np.full((60, 60), np.nan))
+    whole = (folder / "a_good.fits").read_bytes()
+    (folder / "d_cut.fits").write_bytes(whole[:10000])
+    (folder / "e_empty.png").write_bytes(b"")
+    holes = field.copy()
+    holes[:15] = np.nan
+    write_fits(folder / "f_holes.fits", holes)
+    (folder / "g.fits").write_text("SIMPLE is this not")
+    rows = {row["id"]: row for row in go(run_folder, folder, "--mc-samples", 2, out=tmp_path / "c.csv")}
+    assert len(rows) == 9
+    for name, message in {
+        "b_cube": "3 x 60 x 60",
+        "c_nan": "no pixel has a value",
+        "d_cut": "damaged, cut off",
+        "e_empty": "e_empty.png",
+        "g": "g.fits",
+    }.items():
+        assert message in rows[name]["error"], rows[name]
+        assert rows[name]["prob_FRI"] == rows[name]["pred_name"] == rows[name]["prob_sd_FRI"] == ""
+    for name in ("a_good", "f_holes", "s0000", "s0001"):
+        assert rows[name]["error"] == "" and rows[name]["pred_name"] in CLASSES
+        assert "padded" in rows[name]["flags"].split(";")
+    assert float(rows["f_holes"]["nan_fraction"]) == 0.25 and "nan" in rows["f_holes"]["flags"].split(";")
+    assert rows["c_nan"]["flags"] == "nan;blank;padded"
+
+
+def test_another_pixel_scale_is_warned_of_once_and_resampled_when_asked(run_folder, tmp_path, capsys) -> None:
+    folder, wcs = tmp_path / "images", sky(29.5, 29.5, cdelt=[-0.001, 0.001])
+    folder.mkdir()
+    for i in range(3):
+        write_fits(folder / f"{i}.fits", a_field((160, 160), seed=i), **dict(wcs.to_header()))
+    rows = go(run_folder, folder, "--mc-samples", 2, "--part-rows", 1, out=tmp_path / "c.csv")
+    said = capsys.readouterr().out
+    assert said.count("warning: images of 3.6 arcsec per pixel are given to networks trained on 1.8") == 1
+    assert all("pixel_scale" in row["flags"].split(";") for row in rows)
+    resampled = go(run_folder, folder, "--mc-samples", 2, "--rescale", out=tmp_path / "d.csv")
+    assert "warning" not in capsys.readouterr().out
+    assert not any("pixel_scale" in row["flags"] for row in resampled)
+    assert (numbers(resampled, "prob_FRI") != numbers(rows, "prob_FRI")).all()
+    mosaic = make_mosaic(tmp_path, sky(199.5, 199.5, cdelt=[-0.001, 0.001]))
+    (tmp_path / "p.csv").write_text("ra,dec\n150,20\n")
+    words = ("--mosaic", mosaic, "--catalog", tmp_path / "p.csv", "--mc-samples", 0)
+    assert go(run_folder, *words, out=tmp_path / "e.csv")[0]["flags"] == "pixel_scale"
+    assert go(run_folder, *words, "--rescale", out=tmp_path / "f.csv")[0]["flags"] == ""
+
+
+def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
+    own = load_config(make_run(tmp_path / "r") / "small.txt").to_dict()
+    own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
+    own["training"] |= {"imsize": 200}
+    how = Preparation(0.1, 0.2, imsize=200, recipe="mirabest_v2", native_size=200, pixel_scale_arcsec=5.0)
+    assert preparation_of(Config.from_dict(own), (0.1, 0.2)) == how
+
+
+def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:
+    own = load_config(run_folder / "small.txt").to_dict()
+    own["data"] |= {"dataset": "ImageTable", "table": "mine.csv"}
+    unknown = make_run(tmp_path / "r", config=own)
+    words = (save_images(tmp_path / "images", 1), "--ensemble", unknown, "--rescale")
+    with pytest.raises(UserError, match="--rescale: the pixel scale of the training images of .*r is not known"):
+        go(run_folder, *words, out=tmp_path / "c.csv")
+    assert not list(tmp_path.glob("c.csv*"))
+
+
+def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
+    images = save_images(tmp_path / "images", 1)
+    (tmp_path / "theirs.pt").write_bytes(b"PK\x03\x04 theirs")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.pt")
+    for path, message in (("theirs.pt", "theirs.pt"), ("foreign.pt", "not a checkpoint of this program")):
+        with pytest.raises(UserError, match=message):
+            go(tmp_path / path, images, out=tmp_path / "c.csv")
+    three = make_run(tmp_path / "three", classes=("A", "B", "C"))
+    with pytest.raises(UserError, match="same classes.*FRI, FRII.*A, B, C"):
+        go(run_folder, images, "--ensemble", three, out=tmp_path / "c.csv")
+    content = checkpoint.read(run_folder / "best.pt")
+    content["model"]["fc3.bias"] = torch.full((2,), float("nan"))
+    spoiled = make_run(tmp_path / "spoiled", model=content["model"])
+    with pytest.raises(UserError, match="NaN or infinite"):
+        go(spoiled, images, out=tmp_path / "c.csv")
+    content["config"]["data"]["dataset"] = "Elsewhere"
+    with pytest.raises(UserError, match="'Elsewhere', which this program does not know"):
+        go(make_run(tmp_path / "unknown", config=content["config"]), images, out=tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ((), "nothing to predict"),
+        (("nowhere",), "no file or folder nowhere"),
+        (("--mosaic", "m.fits"), "--mosaic needs --catalog"),
+        (("--catalog", "c.csv"), "--catalog needs --mosaic"),
+        (("a.fits", "--mosaic", "m.fits", "--catalog", "c.csv"), "not both"),
+        (("a.fits", "--ra-column", "RA"), "--ra-column names a column of --catalog"),
+        (("a.fits", "--rotations", "0"), "--rotations 0: at least 1"),
+        (("a.fits", "--overlap", "--mc-samples", "0"), "--overlap"),
+    ],
+)
+def test_arguments_that_do_not_go_together(run_folder, tmp_path, words, message) -> None:
+    with pytest.raises(UserError, match=message):
+        go(run_folder, *words, out=tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "xpu", ""])
+def test_a_device_that_is_none_is_named(run_folder, tmp_path, device) -> None:
+    words = ["predict", str(run_folder), str(run_folder), "--out", str(tmp_path / "c.csv"), "--device", device]
+    with pytest.raises(UserError, match=f"device: '{device}' must be auto, cpu, cuda, cuda:N or mps"):
+        main.main(words)
