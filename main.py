@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from radgal.commands import train
-from utils import UserError
+from utils import UserError, float32_in_full
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
 # a training step is several times as fast so (docs/benchmarks.md).
@@ -62,7 +62,8 @@ def main(argv: list[str] | None = None):
     from radgal.layers.e2cnn_compat import check_torch_pair
 
     check_torch_pair()
-    return args.run_command(args)
+    with float32_in_full():
+        return args.run_command(args)
 
 
 def run_as_program():

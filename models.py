@@ -3,23 +3,22 @@
 Shapes: N images, C channels, H and W pixels, K classes, S the side of the square input. Every network is
 ``classify(embed(x))``, and ``embed`` begins with ``trunk``, the feature maps that carry its symmetry.
 
-To add a network, subclass ``GalaxyNet``, write ``trunk``, ``embed`` and ``classify``, and add it to ``MODELS``.
+To add a network, subclass ``GalaxyNet``, write ``_build``, ``trunk``, ``embed`` and ``classify`` (and ``fields``, if it
+has a symmetry, for the demo), and add it to ``MODELS``. What its layers are called is its own affair.
 """
 
 from __future__ import annotations
 
 import importlib
-import re
 from types import ModuleType
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgal.images.preparation import Preparation
-from radgal.layers.basis import Symmetry, check_nrot
-from radgal.layers.conventional import PooledConv2d, circular_mask
-from radgal.layers.cpu.sky import Sky, images_alone, watch
+from radgal.layers.basis import Symmetry
+from radgal.layers.conventional import PooledConv2d
 from radgal.layers.modelinfo import (
     count_multiply_adds,
     count_parameters,
@@ -28,10 +27,14 @@ from radgal.layers.modelinfo import (
     layer_table,
     summary_text,
 )
+from radgal.layers.network import ENGINES, HEADS, GalaxyNet
 from utils import UserError, nearest
 
 __all__ = [
+    "ENGINES",
+    "HEADS",
     "MODELS",
+    "GalaxyNet",
     "build_from_config",
     "build_model",
     "count_multiply_adds",
@@ -42,165 +45,6 @@ __all__ = [
     "needs_nrot",
     "summary_text",
 ]
-
-HEADS = ("flatten", "invariant")
-ENGINES = {"fast": "radgal.layers.steerable", "e2cnn": "radgal.layers.e2cnn_layers"}
-
-# What a state dict of the published program holds beside the learned parameters: an empty tensor, the mask,
-# filters that e2cnn caches in eval mode, its kernel bases, and the index tables of its pooling layers.
-_PUBLISHED_EXTRAS = re.compile(
-    r"dummy|mask(\.mask)?|\w+\.(filter|expanded_bias|bias_expansion|_basisexpansion\..*|(in|out)_indices_\d+)"
-)
-
-
-class GalaxyNet(nn.Module):
-    """What all networks share: checks of the arguments, the mask, and the loading of published checkpoints.
-
-    Differs from the published program: the mask is the same for every network (there it was applied by
-    VanillaLeNet only), it is never saved, and it fades to the background's value instead of to a step.
-
-    Args:
-        in_chan: channels of the input.
-        out_chan: number of classes K.
-        imsize: side S of the square input, pixels, padding included.
-        kernel_size: side of the convolution kernels, pixels.
-        N: number of rotations of the group; only for the classes with ``takes_nrot``.
-        mask: whether to fade out what lies beyond the circle inscribed in the image.
-        head: 'flatten' as published, or 'invariant': the mean and the maximum of every feature map are all that
-            the fully connected layers see, so that logits keep the symmetry of the trunk.
-        dropout: probability with which ``classify`` drops an activation in train mode.
-        background: value of an empty pixel in the normalized input, (0 - mean) / std; the mask fades to it.
-        engine: 'fast', or 'e2cnn' for the stock layers of that library.
-
-    Raises:
-        UserError: if an argument is out of its range.
-    """
-
-    takes_nrot = False
-    symmetry: tuple[str, int] = ("e", 1)
-    kind = "e"
-    min_map = 1
-
-    def __init__(
-        self,
-        in_chan: int,
-        out_chan: int,
-        imsize: int,
-        kernel_size: int = 5,
-        N: int | None = None,
-        *,
-        mask: bool = True,
-        head: str = "flatten",
-        dropout: float = 0.5,
-        background: float = 0.0,
-        engine: str = "fast",
-    ):
-        super().__init__()
-        self._check(N, imsize, kernel_size, head, dropout, engine)
-        self.imsize, self.kernel_size = int(imsize), kernel_size
-        self.head, self.background = head, float(background)
-        self.register_buffer("mask", circular_mask(imsize) if mask else None, persistent=False)
-        self.drop = nn.Dropout(dropout)
-        if self.takes_nrot:
-            group = Symmetry(self.kind, int(N))
-            self.symmetry = (group.kind, group.n)
-            self._build(in_chan, out_chan, kernel_size, group, engine)
-        else:
-            self._build(in_chan, out_chan, kernel_size, None, engine)
-
-    def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
-        raise NotImplementedError
-
-    @classmethod
-    def map_side(cls, side: int, kernel_size: int) -> int:
-        """Returns the side of the last feature map, pixels, for a square input of ``side`` pixels."""
-        for _ in range(2):
-            side = (side + 3 - kernel_size) // 2
-        return side
-
-    def _check(self, nrot: object, side: int, kernel_size: int, head: str, dropout: float, engine: str) -> None:
-        name = type(self).__name__
-        if self.takes_nrot:
-            check_nrot(nrot, self.kind)
-        elif nrot is not None:
-            raise UserError(f"[model] nrot: {nrot!r} was given, but {name} has no group; leave nrot out")
-        smallest = next(s for s in range(1, 10_000) if self.map_side(s, kernel_size) >= self.min_map)
-        if side < smallest:
-            exact = exact_sides(smallest, kernel_size)[1]
-            also = f" ({exact} keeps the symmetry exact)" if self.takes_nrot else ""
-            raise UserError(
-                f"[training] imsize: {name} cannot take images of {side} x {side} pixels; "
-                f"the smallest side that works is {smallest}{also}"
-            )
-        for key, value, known in (("head", head, HEADS), ("engine", engine, ENGINES)):
-            if value not in known:
-                raise UserError(f"[model] {key}: {value!r} is not one of {', '.join(map(repr, known))}")
-        if not 0 <= dropout < 1:
-            raise UserError(f"[model] dropout: {dropout!r} is not a probability from 0 up to, but not including, 1")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the logits, (N, C, S, S) -> (N, K)."""
-        return self.classify(self.embed(x))
-
-    def trunk(self, x: Tensor) -> Tensor:
-        """Returns the feature maps, (N, C, S, S) -> (N, C', z, z), the last that turn with the image."""
-        raise NotImplementedError
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Returns the activations before the first dropout, (N, C, S, S) -> (N, D)."""
-        raise NotImplementedError
-
-    def classify(self, z: Tensor) -> Tensor:
-        """Returns the logits of embedded images, (N, D) -> (N, K); with dropout in train mode."""
-        raise NotImplementedError
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """Returns the input as the first layer sees it: of the right side, and masked if this network masks.
-
-        Raises:
-            UserError: if the images have another side than the network was built for.
-        """
-        if x.shape[-2:] != (self.imsize, self.imsize):
-            raise UserError(
-                f"images of {x.shape[-2]} x {x.shape[-1]} pixels given to a network "
-                f"built for {self.imsize} x {self.imsize}"
-            )
-        if self.mask is None:
-            return x
-        return (x - self.background) * self.mask + self.background
-
-    def look(self, x: Tensor) -> tuple[Tensor, Sky | None]:
-        """Returns the prepared images and, where the first layer uses it, their sky; see ``radgal.layers.cpu.sky``."""
-        x = self.prepare(x)
-        return watch(x, self) if hasattr(self.conv1, "with_sky") else (x, None)
-
-    def flatten(self, maps: Tensor) -> Tensor:
-        """Returns what the fully connected layers read of the feature maps, (N, C', z, z) -> (N, D')."""
-        if self.head == "flatten":
-            return maps.flatten(1)
-        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
-
-    def _n_flat(self, n_maps: int, kernel_size: int) -> int:
-        z = self.map_side(self.imsize, kernel_size)
-        return n_maps * z * z if self.head == "flatten" else 2 * n_maps
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors) -> None:
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            if _PUBLISHED_EXTRAS.fullmatch(key[len(prefix) :]):
-                extra = state_dict.pop(key)
-                if key.endswith(".sampled_basis"):
-                    self._check_basis(key[len(prefix) :], extra, errors)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
-
-    def _check_basis(self, key: str, basis: Tensor, errors: list[str]) -> None:
-        """Adds an error if the checkpoint's weights are coefficients of another basis than this network's."""
-        layer = getattr(self, key.split(".")[0], None)
-        expected = layer.sampled_basis() if hasattr(layer, "sampled_basis") else None
-        if expected is None or (
-            expected.shape == basis.shape and torch.allclose(expected, basis.to(expected), atol=1e-4)
-        ):
-            return
-        errors.append(f"{key}: the checkpoint was made for another group or kernel size than {self.symmetry}")
 
 
 class _LeNet(GalaxyNet):
@@ -224,14 +68,6 @@ def _layers(engine: str) -> ModuleType:
     return importlib.import_module(ENGINES[engine])
 
 
-def _convolve_and_pool(x: Tensor, sky: Sky | None, conv: nn.Module, *pool: nn.Module) -> tuple[Tensor, Sky | None]:
-    """Returns the pooled maps and their sky; layers that make use of the sky, or do both at once, do."""
-    if hasattr(conv, "with_sky"):
-        return conv.with_sky(x, sky, *pool)
-    x = conv(x)
-    return (pool[0](x) if pool else x), None
-
-
 class VanillaLeNet(_LeNet):
     """The plain LeNet: convolutions to 6 and to 16 channels, each with ReLU and max pooling by 2."""
 
@@ -241,10 +77,7 @@ class VanillaLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        for conv in (self.conv1, self.conv2):
-            x, sky = _convolve_and_pool(x, sky, conv)
-        return images_alone(x, sky)
+        return self.look(x, self.conv1).through(self.conv1).through(self.conv2).of_batch()
 
 
 class _SteerableLeNet(_LeNet):
@@ -267,10 +100,11 @@ class _SteerableLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
-        x, sky = _convolve_and_pool(x, sky, self.conv2, self.pool2)
-        return self.gpool(images_alone(x, sky))
+        return self.gpool(self.fields(x))
+
+    def fields(self, x: Tensor) -> Tensor:
+        maps = self.look(x, self.conv1)
+        return maps.through(self.conv1, self.pool1).through(self.conv2, self.pool2).of_batch()
 
 
 class CNSteerableLeNet(_SteerableLeNet):
@@ -305,10 +139,9 @@ class DNRestrictedLeNet(_LeNet):
         self._build_head(out_chan, kernel_size)
 
     def trunk(self, x: Tensor) -> Tensor:
-        x, sky = self.look(x)
-        x, sky = _convolve_and_pool(x, sky, self.conv1, self.pool1)
-        x, sky = _convolve_and_pool(self.gpool(x), sky, self.conv2)
-        return images_alone(x, sky)
+        maps = self.look(x, self.conv1)
+        maps = maps.through(self.conv1, self.pool1).each(self.gpool)
+        return maps.through(self.conv2).of_batch()
 
 
 class HMTNet(GalaxyNet):
@@ -361,20 +194,20 @@ MODELS: dict[str, type[GalaxyNet]] = {
 def build_model(
     name: str,
     *,
-    in_chan: int = 1,
     n_classes: int,
     side: int,
+    in_chan: int = 1,
     nrot: int | None = None,
-    mask: bool = True,
-    head: str = "flatten",
-    dropout: float = 0.5,
-    background: float = 0.0,
-    engine: str = "fast",
+    **options: Any,
 ) -> GalaxyNet:
     """Returns the network called ``name`` with fresh weights, on the CPU, in train mode.
 
     Args:
-        side: side of the square input, pixels, padding included. The rest are those of ``GalaxyNet``.
+        n_classes: K.
+        side: S, pixels, padding included.
+        in_chan: channels of the input.
+        nrot: number of rotations of the group, for the networks that have one.
+        options: of ``radgal.layers.network.NetworkOptions``, by name: mask, head, dropout, background, engine.
 
     Raises:
         UserError: if there is no such network, or it cannot be built with these arguments.
@@ -383,17 +216,7 @@ def build_model(
         hint = nearest(name, MODELS)
         meant = f"; did you mean {hint!r}?" if hint else ""
         raise UserError(f"[model] base: {name!r} is not one of {', '.join(MODELS)}{meant}")
-    return MODELS[name](
-        in_chan,
-        n_classes,
-        side,
-        N=nrot,
-        mask=mask,
-        head=head,
-        dropout=dropout,
-        background=background,
-        engine=engine,
-    )
+    return MODELS[name](in_chan, n_classes, side, N=nrot, **options)
 
 
 def build_from_config(cfg, classes: tuple[str, ...], preparation: Preparation) -> GalaxyNet:

@@ -144,10 +144,28 @@ def set_random_states(states: dict, device=None) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
+@contextmanager
+def float32_in_full() -> Iterator[None]:
+    """Inside, float32 on a GPU is float32; afterwards, TensorFloat-32 is as allowed as it was.
+
+    TensorFloat-32 keeps 10 of the 23 bits; torch allows it in convolutions unless told otherwise. Whatever computes
+    results is inside, and as ``@float32_in_full()`` this is written above functions, too.
+    """
+    import torch
+
+    switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = False
+        yield
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
 def pick_device(name: str):
     """Returns the torch.device for 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'; 'auto' takes the fastest there is.
-
-    Every command comes by here, so here TensorFloat-32 is turned off: float32 on a GPU is then float32.
 
     Raises:
         UserError: if it is none of these, or this machine, or this build of torch, does not have it.
@@ -157,8 +175,6 @@ def pick_device(name: str):
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise UserError(f"device: '{name}' must be auto, cpu, cuda, cuda:N or mps")
 
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         if torch.cuda.is_available():
             name = "cuda"

@@ -15,15 +15,15 @@ from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
 from radgal.data.datasets import PUBLISHED
-from radgal.images.preparation import crop_and_pad
-from radgal.images.transforms import background_value, to_input
+from radgal.images.preparation import Preparation
 from radgal.training.precision import choose_precision, runnable
-from utils import UserError, atomic_write, environment, pick_device, write_json
+from utils import UserError, atomic_write, environment, float32_in_full, pick_device, write_json
 
 EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
 GPU_STEPS = 10
 
 
+@float32_in_full()
 def main(argv: list[str]) -> dict:
     """Measures, prints, and writes what was found as JSON and Markdown; returns it."""
     args = parse(argv)
@@ -63,11 +63,12 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
     """Returns equality and then the rows of every network, batch size and precision."""
     side, n = args.imsize + args.pad, 4
     step = max(1, len(images) // n)
-    x = to_input(crop_and_pad(images.data[::step][:n], args.imsize, args.pad), images.mean, images.std).to(device)
+    how = Preparation(images.mean, images.std, args.imsize, args.pad)
+    x = how.to_input(how.crop(images.data[::step][:n])).to(device)
     labels = images.labels[::step][:n].to(device)
     equality = {}
     for name in args.models:
-        equality[name] = check_equality(name, side, x, labels, background_value(images.mean, images.std))
+        equality[name] = check_equality(name, side, x, labels, how.background)
         print(f"{name}: as stock, relative " + ", ".join(f"{k} {v:.1e}" for k, v in equality[name].items()), flush=True)
     rows: list[dict] = []
     for name in args.models:

@@ -28,10 +28,10 @@ def main(name: str, path: str, batch: str, device: str, precision: str, threads:
     """Builds the network, makes two training steps, and prints what both cost."""
     import torch
 
-    from benchmarks.measure import Trainer
     from benchmarks.published import build, parse_name
+    from benchmarks.trainer import Trainer
     from radgal.training.precision import choose_precision
-    from utils import pick_device
+    from utils import float32_in_full, pick_device
 
     torch.set_num_threads(int(threads))
     if parse_name(name)[1] is not None:  # imports, of e2cnn above all, are no part of the construction
@@ -46,8 +46,9 @@ def main(name: str, path: str, batch: str, device: str, precision: str, threads:
     where = pick_device(device)
     x, labels = given["x"].to(where), given["labels"].to(where)
     trainer = Trainer(model.to(where), path, choose_precision(precision, where))
-    for _ in range(2):
-        trainer.step(x, labels)
+    with float32_in_full():
+        for _ in range(2):
+            trainer.step(x, labels)
     if where.type == "cuda":
         before, peak = 0, torch.cuda.max_memory_allocated(where)
     else:

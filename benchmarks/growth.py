@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Trainer
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
-from radgal.figures.plots import GRAY, color_of, new_figure, save_figure, style
+from benchmarks.trainer import Trainer
+from radgal.figures.style import GRAY, color_of, new_figure, save_figure, style
 from radgal.images.preparation import crop_and_pad
-from radgal.images.transforms import background_value
 from radgal.training.precision import choose_precision
 
 ORDERS, QUICK_ORDERS = range(1, 21), (1, 2, 4)
@@ -36,7 +35,7 @@ def _step(name: str, side: int, images, args, device: torch.device, say: Callabl
     native = images.data.shape[-1]
     pixels = crop_and_pad(images.data[:batch], min(side, native), max(0, side - native))
     x = (pixels.to(device).float() / 255 - images.mean) / images.std
-    labels, background = images.labels[:batch].to(device), background_value(images.mean, images.std)
+    labels, background = images.labels[:batch].to(device), -images.mean / images.std
     paths = {}
     for path in ("stock", "ours"):
         model = build(name, side, stock=path == "stock", background=background).to(device)

@@ -8,53 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from benchmarks import published
 from benchmarks.fresh import in_fresh_process
 from benchmarks.timing import compare, interleave, spread
+from benchmarks.trainer import Trainer
 from radgal.config.keys import TrainingSection
 from radgal.data.base import GalaxyImages
 from radgal.data.splits import Split, split_indices
 from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.images.transforms import random_poses
-from radgal.training.learner import Learner, make_optimizer
+from radgal.training.learner import Learner
 from radgal.training.loop import Setup, train_epoch, validate
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 
-LR, DECAY = 1e-4, 1e-6
 LOADED_IMAGES = 500  # by which loading alone is measured: it is quick, whatever the network
-
-
-class Trainer:
-    """A network with its optimizer and precision, as the path 'stock' or 'ours' trains it."""
-
-    def __init__(self, model: nn.Module, path: str, precision: Precision):
-        self.model, self.path = model, path
-        if path == "stock":
-            self.precision = Precision("fp32", next(model.parameters()).device)
-            self.optimizer = torch.optim.Adam(model.parameters(), lr=LR, weight_decay=DECAY)
-        else:
-            self.precision = precision
-            self.optimizer = make_optimizer(model, LR, DECAY)
-
-    def step(self, x: Tensor, labels: Tensor) -> None:
-        """Makes one training step."""
-        self.model.train()
-        if self.path == "stock":
-            published.train_step(self.model, self.optimizer, x, labels)
-            return
-        with self.precision.autocast():
-            loss = F.cross_entropy(self.model(x).float(), labels)
-        self.precision.step(loss, self.optimizer)
-
-    def evaluate(self, x: Tensor) -> None:
-        """Computes logits in evaluation mode."""
-        self.model.eval()
-        with torch.no_grad(), self.precision.autocast():
-            self.model(x)
 
 
 @dataclass

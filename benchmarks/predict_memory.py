@@ -80,7 +80,7 @@ def make_run(folder: Path) -> None:
     path = folder / "config.txt"
     path.write_text("[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: 'MBFRConfident'\n[training]\nimsize: 50\n")
     config = load_config(path)
-    model = models.build_from_config(config, ("FRI", "FRII"), preparation_of(config, 0.0031, 0.035))
+    model = models.build_from_config(config, ("FRI", "FRII"), preparation_of(config, (0.0031, 0.035)))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": ["FRI", "FRII"], "mean": 0.0031}
     content |= {"std": 0.035, "model": model.state_dict(), "epoch": 1, "seed": 0, "history": []}
     checkpoint.save(folder / "best.pt", content)

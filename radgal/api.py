@@ -5,11 +5,10 @@ Every function here is also a name of the package: ``radgal.train`` and so on.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,22 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from radgal.classifier import Classifier
-from radgal.config.config import Config, describe, load_config, override_texts
-from radgal.data import splits
+from radgal.config.config import Config, load_config, override_texts
 from radgal.data.datasets import class_counts
 from radgal.evaluation import results
-from radgal.figures import plots
 from radgal.prediction import job as predict_job
 from radgal.prediction.catalog import join_parts
 from radgal.prediction.chunk import open_settings
-from radgal.runs import epochs, finetune, tensorboard
+from radgal.runs import epochs
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
 from radgal.runs.folder import RunFolder
-from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
-from radgal.training.precision import choose_precision
 from radgal.training.signals import leaving_on_sigterm
-from utils import UserError, environment, pick_device, sayer, set_seed, write_json
+from radgal.trainingrun import TrainingRun
+from utils import UserError, float32_in_full, pick_device, sayer
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -142,10 +138,10 @@ def train(
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """
-    with ExitStack() as held, leaving_on_sigterm():
+    with ExitStack() as held, float32_in_full(), leaving_on_sigterm():
         with processes.join() as team:
             cfg = team.from_first(lambda: read_config(config, [*overrides, *override_texts(keys)]))
-            training = _Training(cfg, team, RunFolder(cfg), test and not dry_run)
+            training = TrainingRun(cfg, team, RunFolder(cfg), test and not dry_run)
             done = training.prepare(held, resume=resume, dry_run=dry_run)
             try:
                 if done is None:
@@ -153,120 +149,8 @@ def train(
             except epochs.Interrupted as interrupted:
                 interrupted.is_told = team.is_first  # the others say nothing
                 raise
-        return done or training.finish()
-
-
-class _Training:
-    """A training run from its config to its last line; the methods are called in the order they stand."""
-
-    def __init__(self, cfg: Config, team: processes.Team, folder: RunFolder, test: bool):
-        self.cfg, self.team, self.folder, self.test = cfg, team, folder, test
-        self.say = sayer(cfg.model.quiet or not team.is_first)
-
-    def prepare(self, held: ExitStack, *, resume: bool, dry_run: bool) -> Run | None:
-        """Reads the data, builds the network and takes the folder; returns the run if nothing is left to train."""
-        cfg, say, team = self.cfg, self.say, self.team
-        say(describe(cfg))
-        tensorboard.require(cfg)
-        self.device = team.pick_device(cfg.training.device)
-        self.precision = choose_precision(cfg.training.precision, self.device)
-        set_seed(cfg.training.seed)
-        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg))
-        say(splits.describe(self.images))
-        self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
-        say(models.summary_text(self.model))
-        if warning := models.equivariance_warning(self.model, self.images.preparation.downsample):
-            say(warning)
-        if not dry_run:
-            team.from_first(lambda: self.folder.take(held, say))
-        goes_on = team.from_first(lambda: resume or self._finds_a_run())
-        self.started_from = None
-        if cfg.training.start_from and not goes_on:
-            self.started_from, said = finetune.begin(self.model, cfg, self.images)
-            say(said)
-        where = f"{self.device} in {self.precision.name}"
-        if dry_run:
-            say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
-            return self._run(self._untrained(), [], None)
-        self.test = self.test and self.images.has_test
-        if goes_on and not resume and team.from_first(self._is_done):
-            say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
-            return self._finished_run()
-        self.goes_on = goes_on
-        by = "" if team.size == 1 else f" and {team.size - 1} more"
-        say(f"training on {where.replace(' in ', f'{by} in ', 1)}, writing to {self.folder.path}")
-        return None
-
-    def fit(self, *, force: bool) -> None:
-        """Trains, with a row and a checkpoint as each epoch ends."""
-        self.images, self.model = self.images.to(self.device), self.model.to(self.device)
-        start = Start(self.goes_on, force, self.started_from)
-        self.progress = epochs.run_epochs(
-            self.model, self.images, self.cfg, self.folder, start, say=self.say, team=self.team
-        )
-
-    def finish(self) -> Run:
-        """Tests the kept epoch, and writes what the run came to."""
-        cfg, say, progress, folder = self.cfg, self.say, self.progress, self.folder
-        if not self.team.is_first:
-            return self._run(self._untrained(), progress.history, None)
-        kept = open_run(folder.best, device=str(self.device))
-        folder.write_config(cfg)
-        origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
-        result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
-        write_json(folder.path / "environment.json", environment() | origin | result)
-        plots.save_training_curves(progress.history, kept.epoch, folder.path)
-        metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
-        make_report(folder.path, say)
-        print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
-        return self._run(kept, progress.history, metrics)
-
-    def _run(self, classifier: Classifier, history: list[dict], metrics: dict | None) -> Run:
-        return Run(self.cfg, classifier, history, metrics, self.folder.path)
-
-    def _untrained(self) -> Classifier:
-        return Classifier(
-            model=self.model,
-            classes=self.images.classes,
-            preparation=self.images.preparation,
-            device=next(self.model.parameters()).device,
-        )
-
-    def _finds_a_run(self) -> bool:
-        """Returns whether [training] resume finds something to go on with."""
-        return self.cfg.training.resume == "auto" and self.folder.state() is not None
-
-    def _is_done(self) -> bool:
-        """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
-        state, last_written = self.folder.state(), "sources.fits" if self.test else "environment.json"
-        if not is_finished(state, self.cfg, self.images.val is not None):
-            return False
-        if differences(state, self.cfg, self.images, self.precision):
-            return False
-        return (self.folder.path / last_written).is_file()
-
-    def _finished_run(self) -> Run:
-        """Returns a run of before as if it had just ended."""
-        kept, path, metrics = open_run(self.folder.best, device=str(self.device)), self.folder.path, None
-        if self.test:
-            try:
-                metrics = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError, RecursionError) as error:
-                raise UserError(
-                    f"{path / 'metrics.json'} cannot be read ({error}); python main.py evaluate {path} makes it again"
-                ) from None
-        return self._run(kept, self.folder.state()["history"], metrics)
-
-
-def make_report(folder: Path, say: Callable[..., None]) -> None:
-    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
-    from radgal.report.page import write_report
-
-    try:
-        for problem in write_report([folder])[1]:
-            say(f"report: {problem}")
-    except UserError as error:
-        print(f"the report was not made: {error}")
+        outcome = done or training.finish()
+    return Run(cfg, _ready_to_use(outcome.classifier), outcome.history, outcome.metrics, training.folder.path)
 
 
 def fine_tune(
@@ -316,7 +200,13 @@ def open_run(
         <TrainedClassifier config_first_lenet, epoch ..., of FRI, FRII>
     """
     opened = load_run(find(run), pick_device(device))
-    opened = replace(opened, config=results.relocated(opened.config, datadir))
+    return _ready_to_use(replace(opened, config=results.relocated(opened.config, datadir)))
+
+
+def _ready_to_use(opened: Classifier) -> Classifier:
+    """Returns what was read from a checkpoint with the methods of TrainedClassifier; another classifier as it is."""
+    if not isinstance(opened, TrainedRun):
+        return opened
     return TrainedClassifier(**{one.name: getattr(opened, one.name) for one in fields(opened)})
 
 
@@ -389,7 +279,7 @@ def evaluate(
         >>> import radgal
         >>> scores = radgal.evaluate(radgal.open_run("runs/config_first_lenet"), rotations=2)
         >>> scores["n_test"], sorted(scores["upright"]["accuracy"])
-        (100, ['high', 'interval', 'low', 'value'])
+        (100, ['high', 'interval', 'low', 'standard_error', 'value'])
     """
     say = sayer(classifier.quiet or out is None)
     options = dict(rotations=rotations, mc_samples=mc_samples, seed=seed)

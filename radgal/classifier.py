@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from radgal.images.preparation import UPRIGHT, Poses, Preparation
-from utils import UserError, progress
+from utils import UserError, float32_in_full, progress
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,6 +109,7 @@ class Classifier:
         return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
 
     @torch.inference_mode()
+    @float32_in_full()
     def _in_batches(
         self, function: Callable[[Tensor], Tensor], images: Tensor, poses: Poses, what: str = ""
     ) -> np.ndarray:

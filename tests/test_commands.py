@@ -49,10 +49,10 @@ def test_evaluate_says_each_result_with_its_interval(out: Path, capsys) -> None:
         (metrics["upright"]["accuracy"], 100, 2, " %"),
         (metrics["upright"]["roc_auc"], 1, 3, ""),
         (metrics["upright"]["ece"], 1, 3, ""),
-        (metrics["temperature"]["scaled"]["nll"], 1, 3, ""),
+        (metrics["temperature"]["scaled"]["nll"], 1, 3, " nats"),
     ):
         value, low, high = (f"{factor * score[key]:.{decimals}f}" for key in ("value", "low", "high"))
-        assert f" {value}{unit}  [{low}, {high}]" in said
+        assert f" {value}{unit} [{low}, {high}]" in said
     assert f"spread by {100 * metrics['rotated']['accuracy']['sd']:.2f} %" in said
 
 

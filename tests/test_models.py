@@ -54,6 +54,32 @@ def test_forward_is_classify_of_embed_and_dropout_comes_after_it(name: str) -> N
         assert not torch.allclose(model.classify(z), expected)
 
 
+@pytest.mark.parametrize("name", models.MODELS)
+def test_dropout_can_be_enabled_alone_as_in_the_published_program(name: str) -> None:
+    model = build(name).eval()
+    with torch.no_grad():
+        assert torch.equal(model(noise()), model(noise()))
+        for _ in range(2):
+            assert model.enable_dropout() is None
+            on = [module for module in model.modules() if module.training]
+            assert on == [model.drop] and not torch.equal(model(noise()), model(noise()))
+        assert not any(module.training for module in model.eval().modules())
+
+
+def test_the_loss_is_the_mean_cross_entropy_of_logits() -> None:
+    p, y = torch.tensor([[0.0, 0.0], [1.0, 3.0]], requires_grad=True), torch.tensor([0, 1])
+    loss = build("VanillaLeNet").loss(p, y)
+    expected = (torch.tensor(2.0).log() + (1 + torch.tensor(-2.0).exp()).log()) / 2
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    torch.testing.assert_close(p.grad[0], torch.tensor([-0.25, 0.25]))
+
+
+def test_an_unknown_option_is_named() -> None:
+    with pytest.raises(TypeError, match="masks"):
+        build("VanillaLeNet", masks=True)
+
+
 @pytest.mark.parametrize(
     ("name", "nrot", "count"),
     [

@@ -53,6 +53,7 @@ def open_network(path: str, device: str, datadir: str | None):
 def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
     from radgal.evaluation import equivariance as measure
+    from radgal.runs.files import RunFile, written_by
 
     networks, data_of, folders = {}, {}, []
     for path in args.runs:
@@ -67,8 +68,8 @@ def run(args) -> None:
     out = Path(args.out or (folders[0] if len(folders) == len(networks) == 1 else "runs/equivariance"))
     rows = measure.run_equivariance(out, networks, images, step_deg=args.step)
     print(measure.describe(rows))
-    print(f"written to {out}: equivariance.csv, equivariance_summary.csv, equivariance.png")
+    print(f"written to {out}: {written_by('equivariance')}")
     if out in folders:
         print(f"next: python main.py report {shlex.quote(str(out))}")
     else:
-        print(f"next: look at {out / 'equivariance.png'}")
+        print(f"next: look at {RunFile.EQUIVARIANCE_PNG.at(out)}")

@@ -20,8 +20,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> None:
     """Tests a trained run once, from its best checkpoint."""
     from radgal.evaluation import results
+    from radgal.runs.files import written_by
 
     run, out = open_run(args)
     results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
-    print(f"written to {out}: metrics.json, sources.csv, .ecsv and .fits, confusion.png, roc.png, reliability.png")
+    print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")

@@ -6,13 +6,12 @@ from argparse import ArgumentParser
 
 HELP = "write a trained network as TorchScript or ONNX, checked on real images"
 EXAMPLE = "export runs/config_first_lenet --format onnx"
-SUFFIXES = {"torch": ".pt", "onnx": ".onnx"}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
-    parser.add_argument("--format", choices=tuple(SUFFIXES), required=True, help="TorchScript, or ONNX (opset 17)")
+    parser.add_argument("--format", choices=("torch", "onnx"), required=True, help="TorchScript, or ONNX (opset 17)")
     parser.add_argument("--out", metavar="FILE", help="where to write (default: exported.pt or .onnx in the run)")
     parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
 
@@ -23,11 +22,13 @@ def run(args) -> None:
 
     from radgal import api
     from radgal.prediction import export
+    from radgal.runs.files import RunFile, written_by
     from utils import UserError
 
     trained = api.open_run(args.run, device="cpu", datadir=args.datadir)
-    path = Path(args.out) if args.out else trained.folder / f"exported{SUFFIXES[args.format]}"
-    if path.name in ("best.pt", "last.pt", "unfinished.pt", "model.pt"):
+    file = {"torch": RunFile.EXPORTED_TORCH, "onnx": RunFile.EXPORTED_ONNX}[args.format]
+    path = Path(args.out) if args.out else file.at(trained.folder)
+    if path.name in written_by("train").split(", "):
         raise UserError(f"{path.name} is a file of the run itself; give --out another name")
     done = export.export(trained, path, args.format)
     types = "float32" if args.format == "onnx" else "uint8 or float"

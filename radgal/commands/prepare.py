@@ -37,8 +37,7 @@ def run(args) -> None:
     rows = prepare.prepare(
         args.place,
         args.out,
-        recipe=like.recipe,
-        pixel_scale_arcsec=like.pixel_scale_arcsec,
+        like=like,
         image_format=args.format,
         side=args.side,
         rescale=args.rescale,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from radgal.commands.common import add_overrides, add_workers, read_config
 from utils import UserError
+
+if TYPE_CHECKING:
+    from radgal.repeats.plan import Task
 
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
 EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_dn4lenet.txt --seeds 5"
@@ -33,28 +35,23 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_overrides(parser)
 
 
-@dataclass(frozen=True)
-class Task:
-    """One training run of the list: a config with a seed and, for cross-validation, a fold such as '2/5'."""
-
-    config: str
-    seed: int
-    fold: str | None
-    folder: Path
-    overrides: tuple[str, ...]
-    place: str  # in the list, such as '3 of 10'
-    to_log: bool  # what the run prints goes to log.txt in its folder
-
-    def __str__(self) -> str:
-        return f"{Path(self.config).stem}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
+SET_BY = {
+    "training.seed": "--first-seed",
+    "metrics.outputdir": "--out",
+    "output.csvfile": "--out",
+    "output.modfile": "--out",
+    "data.fold": "--folds",
+}
 
 
-def list_tasks(args) -> list[Task]:
+def plan_runs(args) -> list[Task]:
     """Returns every run that the table needs, finished or not.
 
     Raises:
         UserError: if the arguments make no list, or a config has mistakes.
     """
+    from radgal.repeats import plan
+
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     if args.folds is not None and args.folds < 2:
@@ -63,38 +60,33 @@ def list_tasks(args) -> list[Task]:
     if twice := [path for path, stem in zip(args.config, stems, strict=True) if stems.count(stem) > 1]:
         raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
     given = {text.split("=")[0].strip() for text in args.set}
-    ours = {"training.seed": "--first-seed", "metrics.outputdir": "--out", "output.csvfile": "--out",
-            "output.modfile": "--out"} | ({"data.fold": "--folds"} if args.folds else {})  # fmt: skip
-    if clash := sorted(given & ours.keys()):
-        raise UserError(f"--set {clash[0]}: repeat sets it for each run; use {ours[clash[0]]}")
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    folds = [f"{k}/{args.folds}" for k in range(1, args.folds + 1)] if args.folds else [None]
-    combinations = list(product(args.config, seeds, folds))
-    tasks = []
-    for i, (path, seed, fold) in enumerate(combinations, start=1):
-        folder = Path(args.out, Path(path).stem, f"seed_{seed}", f"fold_{fold.replace('/', '_of_')}" if fold else "")
-        own = [f"training.seed={seed}", f"metrics.outputdir={folder.as_posix()}"]
-        own += [f"output.{key}=None" for key in ("csvfile", "modfile")]
-        own += [f"data.fold={fold}"] if fold else []
-        by_workers = args.workers is not None or args.scheduler is not None
-        tasks.append(Task(path, seed, fold, folder, (*args.set, *own), f"{i} of {len(combinations)}", by_workers))
-        read_config(path, tasks[-1].overrides)
+    if clash := sorted(given & plan.keys_set(args.folds)):
+        raise UserError(f"--set {clash[0]}: repeat sets it for each run; use {SET_BY[clash[0]]}")
+    tasks = plan.list_tasks(
+        args.config,
+        args.out,
+        seeds=range(args.first_seed, args.first_seed + args.seeds),
+        n_folds=args.folds,
+        overrides=args.set,
+        to_log=args.workers is not None or args.scheduler is not None,
+    )
+    for task in tasks:
+        read_config(task.config, task.overrides)
     return tasks
 
 
 def train_task(task: Task) -> None:
     """Trains and tests one run, going on with what is there; a finished run is left alone."""
     from radgal import api
-    from radgal.evaluation.results import finished_test
 
-    if finished_test(task.folder, read_config(task.config, task.overrides)) is not None:
+    if task.is_finished(read_config(task.config, task.overrides)):
         return
-    again = any((task.folder / name).is_file() for name in ("last.pt", "unfinished.pt"))
+    again = task.is_begun()
     print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
     with ExitStack() as stack:
         if task.to_log:
             task.folder.mkdir(parents=True, exist_ok=True)
-            log = stack.enter_context((task.folder / "log.txt").open("a", encoding="utf-8"))
+            log = stack.enter_context(task.log.open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
         done = api.train(task.config, overrides=task.overrides, resume=again)
     if done.metrics is None:
@@ -104,37 +96,15 @@ def train_task(task: Task) -> None:
         )
 
 
-def collect(task: Task) -> dict:
-    """Returns a finished run as the table needs it."""
-    import models
-    from radgal.data.datasets import preparation_of
-    from radgal.evaluation.results import finished_test
-    from radgal.repeats.comparison import collect_run
-    from radgal.runs.checkpoint import read
-
-    cfg = read_config(task.config, task.overrides)
-    metrics, table = finished_test(task.folder, cfg)
-    network = models.build_from_config(cfg, tuple(metrics["classes"]), preparation_of(cfg, 0.0, 1.0))
-    return collect_run(
-        cfg.name,
-        task.seed,
-        metrics,
-        table,
-        read(task.folder / "last.pt")["history"],
-        parameters=models.count_parameters(network)[0],
-        multiply_adds=models.count_multiply_adds(network, network.imsize),
-        fold=int(task.fold.split("/")[0]) - 1 if task.fold else None,
-    )
-
-
 def run(args) -> None:
     """Trains every config with several seeds, skipping what is finished, and makes the tables."""
     from radgal.repeats.comparison import write_repeat
+    from radgal.repeats.plan import collect
     from radgal.tasks import run_tasks
 
-    tasks = list_tasks(args)
+    tasks = plan_runs(args)
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
-    summary = write_repeat(args.out, [collect(task) for task in tasks])
+    summary = write_repeat(args.out, [collect(task, read_config(task.config, task.overrides)) for task in tasks])
     print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
     pairs = "repeat_pairs.csv, " if summary["pairs"] else ""
     print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, {pairs}learning_curves.png")

@@ -63,6 +63,7 @@ def run(args) -> None:
     """Measures how the predictions of a trained run depend on the orientation of the source."""
     from radgal.evaluation import rotation
     from radgal.evaluation.results import choose_sources, load_test
+    from radgal.runs.files import written_by
 
     run, out = open_run(args)
     test = choose_sources(load_test(run)[0], index=args.index, names=args.source, limit=args.limit)
@@ -83,7 +84,7 @@ def run(args) -> None:
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
             print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
-    drawn = f"rotation_figures ({min(args.figures, len(test))} of {len(test)} sources)"
-    print(f"written to {out}: rotation_sources.csv, rotation_poses.csv, rotation_samples.npz, {drawn}")
+    drawn = f"({min(args.figures, len(test))} of {len(test)} sources)"
+    print(f"written to {out}: {written_by('rotate')} {drawn}")
     command = "report" if out == run.folder else "equivariance"
     print(f"next: python main.py {command} {shlex.quote(str(run.folder))}")

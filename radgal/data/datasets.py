@@ -58,8 +58,12 @@ def kind_of(cfg: Any) -> type[GalaxyImages]:
     return DATASETS[name]
 
 
-def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
-    """Returns how the images that a config trains on are made, with the mean and std of pixel / 255 that it uses.
+def preparation_of(cfg: Any, normalization: tuple[float, float]) -> Preparation:
+    """Returns how the images that a config trains on are made.
+
+    Args:
+        cfg: of the run.
+        normalization: mean and standard deviation of pixel / 255 over its training data.
 
     Raises:
         UserError: if this version of the program does not know the data set.
@@ -71,8 +75,7 @@ def preparation_of(cfg: Any, mean: float, std: float) -> Preparation:
         )
     facts = DATASETS[cfg.data.dataset].reading(cfg)
     return Preparation(
-        mean=mean,
-        std=std,
+        *normalization,
         imsize=cfg.training.imsize,
         pad=cfg.data.pad,
         downsample=cfg.data.downsample,

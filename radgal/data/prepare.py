@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from tqdm.auto import tqdm
 
+from radgal.data.base import GalaxyImages
 from radgal.data.mirabest import MiraBest_full
 from radgal.data.sourcenames import parse_source_name
 from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
@@ -30,8 +31,7 @@ def prepare(
     place: str | Path,
     out: str | Path,
     *,
-    recipe: str,
-    pixel_scale_arcsec: float,
+    like: type[GalaxyImages],
     image_format: str = "png",
     side: int = 150,
     rescale: bool = False,
@@ -45,11 +45,10 @@ def prepare(
     Args:
         place: folder, file or pattern of the images.
         out: the folder; it must not exist, or be empty.
-        recipe: a key of ``recipes.RECIPES``.
-        pixel_scale_arcsec: of the data set that has this recipe; other scales are flagged.
+        like: the data set whose recipe and pixel scale to follow; other scales are flagged.
         image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
         side: pixels along each side.
-        rescale: whether images of another scale are resampled to ``pixel_scale_arcsec``.
+        rescale: whether images of another scale are resampled to its.
         draw_sheet: draws contact.png: (path, rows to show, pixels by id, how many there are), see
             ``figures.contactsheet``; None: no sheet.
         show_bar: whether to show a progress bar.
@@ -62,8 +61,8 @@ def prepare(
     """
     out = Path(out)
     paths = find_images(place)
-    options = dict(recipe=recipe, native_size=side, expected_arcsec=pixel_scale_arcsec)
-    options["rescale_to_arcsec"] = pixel_scale_arcsec if rescale else None
+    options = dict(recipe=like.recipe, native_size=side, expected_arcsec=like.pixel_scale_arcsec)
+    options["rescale_to_arcsec"] = like.pixel_scale_arcsec if rescale else None
     sheet_step = -(-len(paths) // MAX_ON_SHEET)
     rows, images = [], {}
     with _new_folder(out) as part:

@@ -90,7 +90,7 @@ def load_training_data(cfg: Any) -> TrainingData:
         train=train,
         val=val if len(val) else None,
         classes=dataset.classes,
-        preparation=preparation_of(cfg, mean, std),
+        preparation=preparation_of(cfg, (mean, std)),
         dataset=cfg.data.dataset,
         version=dataset.version,
         checksum=dataset.checksum,

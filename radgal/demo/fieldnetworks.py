@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from radgal.classifier import Classifier
 from radgal.layers.basis import MAX_GROUP_ORDER, Symmetry, make_gspace
-from radgal.layers.e2cnn_compat import quick_einsum
+from radgal.layers.e2cnn_compat import quick_einsum, quiet_masks
 from utils import UserError
 
 N_FIELDS = 4  # regular fields per hidden layer, and scalar and vector fields to choose from, without a run
@@ -92,7 +92,7 @@ def steerable_network(symmetry: Symmetry, seed: int = 0) -> FieldNetwork:
     torch.manual_seed(seed)
     layers, before = [], e2nn.FieldType(space, [space.trivial_repr])
     options = dict(kernel_size=KERNEL_SIZE, padding=KERNEL_SIZE // 2, bias=False, recompute=True)
-    with quick_einsum():
+    with quick_einsum(), quiet_masks():
         for _ in range(HIDDEN_LAYERS):
             after = e2nn.FieldType(space, N_FIELDS * [space.regular_repr])
             layers += [e2nn.R2Conv(before, after, **options), e2nn.ReLU(after)]
@@ -136,7 +136,7 @@ def trained_network(classifier: Classifier, label: str) -> FieldNetwork:
     trunk, each as a scalar field and two after each other as a vector field.
 
     Args:
-        classifier: on the CPU, its network with ``trunk`` and ``symmetry``.
+        classifier: on the CPU, its network with ``symmetry`` and ``trunk`` or, if it is steerable, ``fields``.
         label: what the figure calls it.
 
     Raises:
@@ -157,7 +157,7 @@ def trained_network(classifier: Classifier, label: str) -> FieldNetwork:
         to_scalar, to_vector = group_fourier(symmetry)
 
         def fields(x: Tensor) -> Fields:
-            maps = _before_group_pooling(model, x)[0].unflatten(0, (-1, len(to_scalar)))
+            maps = model.fields(x)[0].unflatten(0, (-1, len(to_scalar)))
             vectors = torch.einsum("cg,fgyx->fcyx", to_vector, maps)
             return torch.einsum("g,fgyx->fyx", to_scalar, maps), as_arrows(vectors, symmetry)
 
@@ -177,16 +177,6 @@ def group_fourier(symmetry: Symmetry) -> tuple[Tensor, Tensor]:
     columns = np.stack([irrep(element)[:, 0] for element in irrep.group.elements], axis=1)
     to_scalar = torch.full((symmetry.order,), 1 / symmetry.order)
     return to_scalar, torch.from_numpy(columns * (2 / symmetry.order)).float()
-
-
-def _before_group_pooling(model: nn.Module, x: Tensor) -> Tensor:
-    kept = []
-    hook = model.gpool.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-    try:
-        model.trunk(x)
-    finally:
-        hook.remove()
-    return kept[0]
 
 
 def _as_it_is(x: Tensor) -> Tensor:

@@ -30,8 +30,10 @@ PALETTES = (128, 96, 64, 48, 32)  # numbers of colors; the largest with which a 
 SKY = "#0b0d12"
 TEXT = "#e8eaf0"
 FAINT = "#8a90a0"
-ARROW = "#7fe7ff"
 STEERABLE, CONVENTIONAL = "#56b4e9", "#e69f00"  # of Okabe & Ito: told apart with any kind of color vision
+ARROW_LOOK = {"color": "#7fe7ff", "edgecolor": SKY, "linewidth": 0.35, "pivot": "mid", "angles": "uv", "zorder": 3}
+ARROW_SIZE = {"units": "width", "width": 0.0085, "scale_units": "width", "scale": 8.5, "minlength": 0, "minshaft": 1.5}
+ARROW_HEAD = {"headwidth": 3.6, "headlength": 4, "headaxislength": 3.6}
 ARROWS_ACROSS = 19
 SMALLEST_ARROW = 0.05  # of the longest; below it there is nothing to see
 
@@ -77,11 +79,7 @@ class Panel:
         seen = np.hypot(u, v) > SMALLEST_ARROW
         if self.arrows is not None:
             self.arrows.remove()
-        self.arrows = self.axes.quiver(
-            x[seen], y[seen], u[seen], v[seen], color=ARROW, angles="uv", scale_units="width", scale=8.5,
-            units="width", width=0.0085, headwidth=3.6, headlength=4, headaxislength=3.6, pivot="mid", minlength=0,
-            minshaft=1.5, edgecolor=SKY, linewidth=0.35, zorder=3,
-        )  # fmt: skip
+        self.arrows = self.axes.quiver(x[seen], y[seen], u[seen], v[seen], **ARROW_LOOK, **ARROW_SIZE, **ARROW_HEAD)
 
 
 @dataclass(frozen=True)
@@ -211,10 +209,9 @@ def _draw_curves(axes: Axes, demos: Sequence[Demo]) -> list:
         angles = sorted(seen)
         style = "-" if demo.equivariant else (0, (4, 1.5))
         axes.plot(angles, [max(seen[a], FLOOR) for a in angles], color=color, linewidth=1.2, linestyle=style)
-        axes.text(
-            1, 1.06 + 0.15 * (len(demos) - 1 - k), f"{demo.label}: {exact_text(demo)}",
-            transform=axes.transAxes, color=color, fontsize=8.5, ha="right", va="bottom", parse_math=False,
-        )  # fmt: skip
+        height, said = 1.06 + 0.15 * (len(demos) - 1 - k), f"{demo.label}: {exact_text(demo)}"
+        place = {"transform": axes.transAxes, "ha": "right", "va": "bottom"}
+        axes.text(1, height, said, color=color, fontsize=8.5, parse_math=False, **place)
         dots += axes.plot([], [], marker="o", markersize=6, color=color, clip_on=False)
     return dots
 

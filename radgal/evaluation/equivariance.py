@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ from radgal.data.splits import TrainingData
 from radgal.figures.poseplots import save_equivariance
 from radgal.files.tables import write_table
 from radgal.images.transforms import exact_quarter_turns, rotate
+from radgal.runs.files import RunFile
 from utils import UserError, progress
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 
 def group_elements(symmetry: tuple[str, int]) -> list[tuple[float, bool]]:
@@ -170,8 +175,6 @@ def run_equivariance(
     Returns:
         The rows of equivariance.csv.
     """
-    from astropy.table import MaskedColumn, Table
-
     rows, curves = [], {}
     for name, classifier in classifiers.items():
         found = measure_errors(classifier, images[name], step_deg=step_deg)
@@ -182,14 +185,23 @@ def run_equivariance(
             for key in ("angle_deg", "is_element", "equivariance_error", "invariance_error")
         }
 
-    def as_table(rows: Sequence[dict]) -> Table:
-        return Table({key: MaskedColumn([0 if row[key] is None else row[key] for row in rows],
-                                        mask=[row[key] is None for row in rows]) for key in rows[0]})  # fmt: skip
-
-    write_table(as_table(rows), Path(folder) / "equivariance.csv")
-    write_table(as_table(summarize(rows)), Path(folder) / "equivariance_summary.csv")
-    save_equivariance(Path(folder) / "equivariance.png", curves)
+    write_table(_as_table(rows), RunFile.EQUIVARIANCE.at(folder))
+    write_table(_as_table(summarize(rows)), RunFile.EQUIVARIANCE_SUMMARY.at(folder))
+    save_equivariance(RunFile.EQUIVARIANCE_PNG.at(folder), curves)
     return rows
+
+
+def _as_table(rows: Sequence[dict]) -> Table:
+    """Returns rows of the same keys as a table, what is None masked."""
+    from astropy.table import MaskedColumn, Table
+
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    return Table(
+        {
+            key: MaskedColumn([0 if value is None else value for value in values], mask=[v is None for v in values])
+            for key, values in columns.items()
+        }
+    )
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:

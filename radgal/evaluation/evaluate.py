@@ -15,15 +15,10 @@ from torch import Tensor
 from radgal.classifier import Classifier
 from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import (
-    binomial_error,
-    check_predictions,
-    log_softmax,
-    proportion,
-    reliability,
-    score_predictions,
-    uncertainties,
-)
+from radgal.evaluation.intervals import binomial_error, mean_and_sd, proportion
+from radgal.evaluation.metrics import SCORES, score_predictions
+from radgal.evaluation.probabilities import log_softmax, uncertainties
+from radgal.evaluation.scorer import check_predictions, reliability
 from radgal.evaluation.sourcetable import make_table
 from utils import UserError, progress
 
@@ -55,8 +50,8 @@ def score_rotated(
         logits = classifier.logits(test.images, (one, None))
         check_predictions(logits, labels, len(classifier.classes))
         hits[i] = logits.argmax(axis=1) == labels
-    accuracy = _mean_and_sd(hits.mean(axis=1))
-    missed = {name: _mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classifier.classes)}
+    accuracy = mean_and_sd(hits.mean(axis=1))
+    missed = {name: mean_and_sd((~hits[:, labels == k]).sum(axis=1)) for k, name in enumerate(classifier.classes)}
     n = len(labels)
     low, high = (proportion(n * accuracy["mean"], n)[end] for end in ("low", "high"))
     result = {
@@ -74,11 +69,6 @@ def score_rotated(
         },
     }
     return result, hits
-
-
-def _mean_and_sd(values: np.ndarray) -> dict:
-    sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "sd": sd}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -114,12 +104,12 @@ def score_calibrated(
     if val_logits is None:
         return None
     temperature = fit_temperature(val_logits, val_labels)
-    scaled = score(test_logits / temperature)
+    scaled, keys = score(test_logits / temperature), [score.key for score in SCORES if score.has_temperature]
     return {
         "temperature": temperature,
         "n_validation": len(val_labels),
-        "raw": {name: test[name] for name in ("nll", "brier", "ece")},
-        "scaled": {name: scaled[name] for name in ("nll", "brier", "ece")},
+        "raw": {key: test[key] for key in keys},
+        "scaled": {key: scaled[key] for key in keys},
     }
 
 

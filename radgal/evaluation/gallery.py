@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from radgal.runs.files import RunFile
 from utils import atomic_write
 
-FILE = "gallery.npz"
 N_MISCLASSIFIED = 24  # more than any published network misses of MiraBest's 104
 N_UNCERTAIN = 12
 MAX_BYTES = 64 * 2**20  # of the file once unpacked: far above 36 images of 1000 px
@@ -47,7 +47,7 @@ def save_gallery(folder: str | Path, table: Mapping[str, Any], confidence: np.nd
     """
     wrong, uncertain = choose_sources(table["correct"], confidence, table["predictive_entropy"])
     rows = sorted({*wrong, *uncertain})
-    with atomic_write(Path(folder) / FILE) as temporary, temporary.open("wb") as stream:
+    with atomic_write(RunFile.GALLERY.at(folder)) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, names=np.asarray(table["name"], dtype=str)[rows], images=images[rows])
 
 

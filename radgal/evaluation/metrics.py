@@ -1,77 +1,238 @@
-"""How good predictions are: arrays in, numbers out, each with an interval.
+"""How good predictions are: a score is a row of ``SCORES``, and everything that computes, writes or shows one reads it.
 
-Legend: N sources, K classes, B bootstrap resamples, T MC-dropout passes.
-
-Every score is computed from a matrix of weights, one row of ones for the score itself and B rows of how often
-each source was drawn for its interval, so that the thousands of resamples are a few matrix products.
+Legend: N sources, K classes, B bootstrap resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from utils import UserError
+from radgal.evaluation.intervals import N_RESAMPLES, percentile_interval, proportion, resample
+from radgal.evaluation.scorer import Predictions, Weighted, check_predictions, positive_classes
 
-N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599
-N_RESAMPLES = 2000
-CONFIDENCE = 0.95  # of every interval
+WILSON, BOOTSTRAP = "wilson", "bootstrap"  # kinds of interval
+UPRIGHT, ROTATED, DROPOUT = "upright", "rotated", "mc_dropout"  # conditions of a test, as metrics.json calls them
+IN_WORDS = {UPRIGHT: "", ROTATED: "rotated", DROPOUT: "dropout"}
+IN_KEYS = {UPRIGHT: "", ROTATED: "rotated_", DROPOUT: "mc_"}
 
 
-def check_predictions(logits: np.ndarray, labels: np.ndarray, n_classes: int) -> None:
-    """Raises a UserError if (N, K) logits and (N,) labels cannot be scored.
+@dataclass(frozen=True)
+class Score:
+    """A score: what it is called, how it is computed, how its numbers are written, and where it is shown.
 
-    Raises:
-        UserError: if there are no sources, shapes or labels do not fit, or a logit is not finite.
+    All scores are in metrics.json, on the page of a run and, upright, in the csv of ``repeat``. The other places name
+    the conditions under which they show one; rotated there are accuracy and error only.
     """
-    if len(labels) == 0:
-        raise UserError("there are no test sources to score; check [data] dataset and the sources asked for")
-    if logits.shape != (len(labels), n_classes):
-        raise UserError(
-            f"the network gives outputs of shape {tuple(logits.shape)} for {len(labels)} sources of "
-            f"{n_classes} classes; use the checkpoint of a network that was trained on these classes"
-        )
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise UserError(f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}")
-    n_bad = int((~np.isfinite(logits)).any(axis=1).sum())
-    if n_bad:
-        raise UserError(
-            f"the network's outputs are NaN or infinite for {n_bad} of {len(labels)} sources; "
-            "its weights are spoiled: use an earlier checkpoint, or train again with a smaller [training] lr0"
-        )
+
+    key: str  # in files
+    name: str  # in a sentence
+    short: str  # at the head of a column
+    formula: Callable[[Weighted], Any]  # gives the score, NaN where it is not defined; if WILSON, (successes, trials)
+    interval: str = BOOTSTRAP  # or WILSON, for proportions
+    unit: str = ""  # "%" for what is computed as a fraction
+    decimals: int = 3
+    larger_is_better: bool = True
+    has_temperature: bool = False  # whether a temperature of the softmax changes it
+    on_console: Sequence[str] = ()
+    side_by_side: Sequence[str] = ()  # on the page of several runs
+    in_table: Sequence[str] = ()  # of ``repeat``, Markdown and LaTeX
+    in_csv: Sequence[str] = (UPRIGHT,)  # of ``repeat``
+
+    @property
+    def factor(self) -> int:
+        """What a value is multiplied by to be written."""
+        return 100 if self.unit == "%" else 1
+
+    @property
+    def after(self) -> str:
+        """What is written after a value."""
+        return self.unit and f" {self.unit}"
+
+    def number(self, value: float) -> str:
+        """Returns a value as it is written, without its unit."""
+        return f"{self.factor * value:.{self.decimals}f}"
+
+    def text(self, entry: Mapping[str, Any]) -> str:
+        """Returns an entry of metrics.json as it is written, with unit and interval."""
+        value, ends = value_of(entry), (entry.get("low"), entry.get("high"))
+        if value is None:
+            return "not defined"
+        interval = "" if None in ends else f" [{', '.join(map(self.number, ends))}]"
+        return self.number(value) + self.after + interval
+
+    def measure(self, whole: Weighted, drawn: Weighted) -> list[dict]:
+        """Returns {"value", "low", "high", "interval"}: one, or one per class if the formula gives (B, K)."""
+        if self.interval == WILSON:
+            successes, trials = (np.ravel(counts) for counts in self.formula(whole))
+            return [proportion(k, n) for k, n in zip(successes, trials, strict=True)]
+        values, resampled = np.ravel(self.formula(whole)), self.formula(drawn).reshape(len(drawn.weights), -1)
+        ends = map(percentile_interval, resampled.T)
+        return [
+            {"value": to_json(value), "low": low, "high": high, "interval": self.interval}
+            for value, (low, high) in zip(values, ends, strict=True)
+        ]
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns the log probabilities of logits, over the last axis, in double precision without underflow."""
-    from scipy.special import log_softmax as of
+def balanced_accuracy(of: Weighted) -> np.ndarray:
+    """The mean recall of the classes that are in the set, as scikit-learn has it; defined for every set."""
+    recall = _divide(of.hits, of.true)
+    return np.nansum(recall, axis=1) / np.isfinite(recall).sum(axis=1)
 
-    return of(np.asarray(logits, dtype=np.float64), axis=-1)
+
+def matthews_correlation(of: Weighted) -> np.ndarray:
+    """The correlation of true and predicted class, -1 to 1: Gorodkin 2004, Comput. Biol. Chem. 28, 367.
+
+    Not defined if all sources are of one class, or are classified as one: 0 / 0, which scikit-learn writes as 0.
+    """
+    covariance = of.total * of.hits.sum(axis=1) - (of.true * of.predicted).sum(axis=1)
+    variance, variance_predicted = (of.total**2 - (n**2).sum(axis=1) for n in (of.true, of.predicted))
+    return _divide(covariance, np.sqrt(variance * variance_predicted))
+
+
+def roc_area(of: Weighted) -> np.ndarray:
+    """The area of the last of two classes; of more, the mean over classes; not defined if the set lacks a class."""
+    labels, probs = of.predictions.is_label, of.predictions.probs
+    classes = positive_classes(of.predictions.n_classes)
+    return np.mean([_area(of.weights, labels[:, k], probs[:, k]) for k in classes], axis=0)
+
+
+def _area(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The Mann-Whitney form: how often a positive scores above a negative, ties counting one half."""
+    above = score[positive][:, None] - score[~positive]
+    wins = (np.sign(above) + 1) / 2
+    w_pos, w_neg = weights[:, positive], weights[:, ~positive]
+    return _divide(((w_pos @ wins) * w_neg).sum(axis=1), w_pos.sum(axis=1) * w_neg.sum(axis=1))
+
+
+def brier_score(of: Weighted) -> np.ndarray:
+    """Squared error summed over classes (Brier 1950, Mon. Weather Rev. 78, 1); halved for two, as is usual now."""
+    return of.mean(of.predictions.squared_error / (2 if of.predictions.n_classes == 2 else 1))
+
+
+def calibration_error(of: Weighted) -> np.ndarray:
+    """Of the most probable class, in 15 equal bins (low, high]: Guo et al. 2017, arXiv:1706.04599.
+
+    It is biased upward for few sources, and in resamples more so.
+    """
+    return np.abs(of.weights @ of.predictions.gap).sum(axis=1) / of.total
+
+
+def f1_score(of: Weighted) -> np.ndarray:
+    """Of each class, (B, K); not defined for one that is neither in the set nor ever predicted."""
+    return _divide(2 * of.hits, of.predicted + of.true)
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
+
+
+UP = (UPRIGHT,)
+SHOWN_UPRIGHT = {"on_console": UP, "side_by_side": UP, "in_table": UP}
+PER_CENT = {"unit": "%", "decimals": 2}
+SCORES = (
+    Score(
+        "accuracy",
+        "accuracy",
+        "accuracy",
+        lambda of: (of.hits.sum(axis=1), of.total),
+        WILSON,
+        **PER_CENT,
+        on_console=(UPRIGHT, ROTATED),
+        side_by_side=(UPRIGHT, ROTATED),
+        in_table=(UPRIGHT, ROTATED),
+        in_csv=(UPRIGHT, ROTATED, DROPOUT),
+    ),
+    Score(
+        "error",
+        "error",
+        "error",
+        lambda of: (of.total - of.hits.sum(axis=1), of.total),
+        WILSON,
+        **PER_CENT,
+        larger_is_better=False,
+        in_table=(ROTATED,),
+        in_csv=(UPRIGHT, ROTATED),
+    ),
+    Score("balanced_accuracy", "balanced accuracy", "balanced accuracy", balanced_accuracy, **PER_CENT, on_console=UP),
+    Score("mcc", "Matthews correlation coefficient", "MCC", matthews_correlation, on_console=UP),
+    Score("roc_auc", "ROC area", "ROC area", roc_area, **SHOWN_UPRIGHT),
+    Score(
+        "nll",
+        "negative log-likelihood",
+        "NLL",
+        lambda of: of.mean(of.predictions.nll),
+        unit="nats",
+        larger_is_better=False,
+        has_temperature=True,
+        **SHOWN_UPRIGHT,
+    ),
+    Score("brier", "Brier score", "Brier score", brier_score, larger_is_better=False, has_temperature=True),
+    Score(
+        "ece",
+        "expected calibration error",
+        "ECE",
+        calibration_error,
+        larger_is_better=False,
+        has_temperature=True,
+        **SHOWN_UPRIGHT,
+    ),
+)
+ACCURACY, ROC_AREA, ECE = ({score.key: score for score in SCORES}[key] for key in ("accuracy", "roc_auc", "ece"))
+CLASS_SCORES = (  # of each class
+    Score("precision", "precision", "precision", lambda of: (of.hits, of.predicted), WILSON, unit="%", decimals=1),
+    Score("recall", "recall", "recall", lambda of: (of.hits, of.true), WILSON, unit="%", decimals=1),
+    Score("f1", "F1", "F1", f1_score),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A score under one of the conditions of a test, as the tables show it and as metrics.json has it."""
+
+    score: Score
+    condition: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the files of ``repeat``."""
+        return IN_KEYS[self.condition] + self.score.key
+
+    def name(self, of_score: str) -> str:
+        """Returns the score's name or short name with the condition."""
+        return ", ".join(filter(None, (of_score, IN_WORDS[self.condition])))
+
+    @property
+    def heading(self) -> str:
+        """The head of its column."""
+        return self.name(self.score.short) + (f" ({self.score.unit})" if self.score.unit else "")
+
+    def entry(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what metrics.json has of it; nothing if it was written before there was this score."""
+        return (metrics.get(self.condition) or {}).get(self.score.key) or {}
+
+
+def readings(place: Callable[[Score], Sequence[str]]) -> list[Reading]:
+    """Returns what a place shows, such as ``lambda score: score.on_console``."""
+    return [Reading(score, condition) for score in SCORES for condition in place(score)]
+
+
+def value_of(entry: Mapping[str, Any]) -> float | None:
+    """Returns the value of an entry of metrics.json, which under rotations is a mean; None if it is not defined."""
+    return entry.get("value", entry.get("mean"))
 
 
 def score_predictions(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    classes: Sequence[str],
-    *,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> dict:
     """Returns every score of a set of predictions; JSON-able, None wherever a score is not defined.
 
     A score is {"value", "low", "high", "interval"}: Wilson's 95 % interval for proportions (accuracy, error,
-    precision, recall), else the percentile interval of a bootstrap over sources. Not defined are: the recall
-    of a class that is not in the set, the precision of a class that is never predicted, the F1 of a class
-    that is neither, the ROC AUC if the set lacks a class, and a bootstrap interval if the score is not
-    defined for at least half of the resamples.
-
-    - ``error`` also carries ``standard_error``, the binomial one.
-    - ``roc_auc``: of the last of two classes; for more, the mean over classes of one against the rest.
-    - ``nll``: mean negative log-likelihood, nats.
-    - ``brier``: Brier 1950, Mon. Weather Rev. 78, 1: squared error summed over classes; halved for two
-      classes, as is usual now.
-    - ``ece``: expected calibration error, Guo et al. 2017, arXiv:1706.04599, of the most probable
-      class, in 15 equal bins (low, high]. It is biased upward for few sources, and in resamples more so.
+    precision, recall), which also have a binomial "standard_error", else the percentile interval of a bootstrap over
+    sources. A bootstrap interval is not defined if the score is not for at least half of the resamples.
 
     Args:
         logits: (N, K).
@@ -82,182 +243,26 @@ def score_predictions(
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     check_predictions(logits, labels, len(classes))
-    scorer = _Scorer(logits, labels)
-    point = {name: values[0] for name, values in scorer(np.ones((1, len(labels)))).items()}
-    spread = scorer(resample(len(labels), n_resamples, seed))
-
-    def by_bootstrap(name: str, k: int | None = None) -> dict:
-        value, values = (point[name], spread[name]) if k is None else (point[name][k], spread[name][:, k])
-        low, high = percentile_interval(values)
-        return {"value": to_json(value), "low": low, "high": high, "interval": "bootstrap"}
-
-    confusion = point["confusion"].astype(int)
-    n_correct, n = int(confusion.trace()), len(labels)
-    result = {
-        "n_sources": n,
-        "accuracy": proportion(n_correct, n),
-        "error": proportion(n - n_correct, n) | {"standard_error": binomial_error(n - n_correct, n)},
-        **{name: by_bootstrap(name) for name in ("roc_auc", "nll", "brier", "ece")},
+    predictions = Predictions(logits, labels)
+    whole = Weighted(predictions, np.ones((1, len(labels))))
+    drawn = Weighted(predictions, resample(len(labels), n_resamples, seed))
+    confusion = whole.confusion[0].astype(int)
+    by_class = {score.key: score.measure(whole, drawn) for score in CLASS_SCORES}
+    return {
+        "n_sources": len(labels),
+        **{score.key: score.measure(whole, drawn)[0] for score in SCORES},
         "confusion": confusion.tolist(),
-        "per_class": {},
+        "per_class": {
+            name: {
+                "n_sources": int(confusion[k].sum()),
+                "n_missed": int(confusion[k].sum() - confusion[k, k]),
+                **{key: entries[k] for key, entries in by_class.items()},
+            }
+            for k, name in enumerate(classes)
+        },
     }
-    for k, name in enumerate(classes):
-        result["per_class"][name] = {
-            "n_sources": int(confusion[k].sum()),
-            "n_missed": int(confusion[k].sum() - confusion[k, k]),
-            "precision": proportion(confusion[k, k], confusion[:, k].sum()),
-            "recall": proportion(confusion[k, k], confusion[k].sum()),
-            "f1": by_bootstrap("f1", k),
-        }
-    return result
-
-
-class _Scorer:
-    """The scores of fixed predictions under any weights (B, N) of the sources; undefined ones are NaN."""
-
-    def __init__(self, logits: np.ndarray, labels: np.ndarray):
-        n, n_classes = logits.shape
-        log_probs = log_softmax(logits)
-        self.probs, self.n_classes = np.exp(log_probs), n_classes
-        preds = logits.argmax(axis=1)
-        is_label = np.eye(n_classes)[labels]
-        self.is_label = is_label.astype(bool)
-        self.cell = np.eye(n_classes**2)[labels * n_classes + preds]  # (N, K * K)
-        self.nll = -log_probs[np.arange(n), labels]
-        self.brier = ((self.probs - is_label) ** 2).sum(axis=1) / (2 if n_classes == 2 else 1)
-        confidence = self.probs.max(axis=1)
-        self.bin = np.eye(N_BINS)[confidence_bins(confidence)]
-        self.gap = self.bin * ((preds == labels) - confidence)[:, None]
-
-    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights.sum(axis=1)
-        confusion = (weights @ self.cell).reshape(-1, self.n_classes, self.n_classes)
-        hits = np.diagonal(confusion, axis1=1, axis2=2)
-        predicted_or_true = confusion.sum(axis=1) + confusion.sum(axis=2)
-        return {
-            "confusion": confusion,
-            "f1": _divide(2 * hits, predicted_or_true),
-            "nll": weights @ self.nll / total,
-            "brier": weights @ self.brier / total,
-            "ece": np.abs(weights @ self.gap).sum(axis=1) / total,
-            "roc_auc": self._roc_auc(weights),
-        }
-
-    def _roc_auc(self, weights: np.ndarray) -> np.ndarray:
-        positives = [1] if self.n_classes == 2 else range(self.n_classes)
-        areas = [self._area(weights, self.is_label[:, k], self.probs[:, k]) for k in positives]
-        return np.mean(areas, axis=0)
-
-    @staticmethod
-    def _area(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """The Mann-Whitney form: how often a positive scores above a negative, ties counting one half."""
-        above = score[positive][:, None] - score[~positive]
-        wins = (np.sign(above) + 1) / 2
-        w_pos, w_neg = weights[:, positive], weights[:, ~positive]
-        return _divide(((w_pos @ wins) * w_neg).sum(axis=1), w_pos.sum(axis=1) * w_neg.sum(axis=1))
-
-
-def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=b > 0)
-
-
-def confidence_bins(confidence: np.ndarray) -> np.ndarray:
-    """Returns which of the 15 equal bins (low, high] of [0, 1] each confidence is in."""
-    return np.clip(np.ceil(confidence * N_BINS).astype(int) - 1, 0, N_BINS - 1)
-
-
-def reliability(probs: np.ndarray, labels: np.ndarray) -> list[dict]:
-    """Returns low, high, n, mean confidence and accuracy of each bin of confidence that is not empty.
-
-    Guo et al. 2017, arXiv:1706.04599.
-    """
-    confidence, correct = probs.max(axis=1), probs.argmax(axis=1) == labels
-    where = confidence_bins(confidence)
-    return [
-        {
-            "low": b / N_BINS,
-            "high": (b + 1) / N_BINS,
-            "n": int((where == b).sum()),
-            "confidence": float(confidence[where == b].mean()),
-            "accuracy": float(correct[where == b].mean()),
-        }
-        for b in np.unique(where).tolist()
-    ]
-
-
-def resample(n: int, n_resamples: int, seed: int) -> np.ndarray:
-    """Returns how often each of ``n`` things is drawn in each of B draws of n with replacement, (B, n)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
-
-
-def percentile_interval(values: np.ndarray) -> tuple[float | None, float | None]:
-    """Returns the central 95 % of resampled values; (None, None) if under half of them are defined."""
-    defined = values[np.isfinite(values)]
-    if len(defined) == 0 or len(defined) < len(values) / 2:
-        return None, None
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def proportion(successes: float, n: int) -> dict:
-    """Returns successes / n with its 95 % interval; all None if n is 0.
-
-    Wilson 1927, J. Am. Stat. Assoc. 22, 209: stays in [0, 1] and has a width even at 0 and n successes.
-
-    Args:
-        successes: 0 to n; a source that is right in a part of its poses may count as that part, and the interval is
-            then, if anything, too wide, since parts vary less than whole successes do.
-        n: sources.
-    """
-    from scipy.stats import norm
-
-    if n == 0:
-        return {"value": None, "low": None, "high": None, "interval": "wilson"}
-    k, n, z = float(successes), int(n), float(norm.ppf((1 + CONFIDENCE) / 2))
-    middle, half = 2 * k + z**2, z * np.sqrt(z**2 + 4 * k * (n - k) / n)
-    low, high = (float(np.clip(end / (2 * (n + z**2)), 0, 1)) for end in (middle - half, middle + half))
-    return {"value": k / n, "low": low, "high": high, "interval": "wilson"}
-
-
-def binomial_error(successes: int, n: int) -> float:
-    """Returns the binomial standard error sqrt(p (1 - p) / n)."""
-    p = successes / n
-    return float(np.sqrt(p * (1 - p) / n))
 
 
 def to_json(value: float) -> float | None:
     """Returns a float, or None for what is not finite, which JSON cannot hold."""
     return float(value) if np.isfinite(value) else None
-
-
-def entropy(probs: np.ndarray) -> np.ndarray:
-    """Returns -sum_k p_k ln p_k in nats over the last axis, with 0 ln 0 = 0 (Shannon 1948)."""
-    from scipy.special import entr
-
-    return entr(np.asarray(probs, dtype=np.float64)).sum(axis=-1)
-
-
-def uncertainties(probs: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the total, data and model uncertainty of stochastic predictions, in nats.
-
-    - ``predictive_entropy`` H[mean_t p_t]: Gal 2016; at most ln K.
-    - ``expected_entropy`` mean_t H[p_t].
-    - ``mutual_information`` between prediction and weights, their difference: Houlsby et al. 2011,
-      arXiv:1112.5745; 0 where all passes agree.
-
-    Args:
-        probs: (T, ..., K), in [0, 1], sums of 1 over the last axis.
-
-    Returns:
-        Arrays (...), one under each of the three names.
-    """
-    probs = np.asarray(probs, dtype=np.float64)
-    predictive = entropy(probs.mean(axis=0))
-    # Never negative by Jensen's inequality; rounding may say otherwise in the last digit.
-    expected = np.minimum(entropy(probs).mean(axis=0), predictive)
-    return {
-        "predictive_entropy": predictive,
-        "expected_entropy": expected,
-        "mutual_information": predictive - expected,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
-from radgal.figures.plots import save_evaluation_figures
+from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
+from radgal.evaluation.scorer import roc_curves
+from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.files.tables import column_name, write_table
 from radgal.runs.checkpoint import TrainedRun, read
+from radgal.runs.files import RunFile
 from utils import UserError, nearest, write_json
 
 
@@ -48,14 +52,25 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     if folder is not None:
-        write_json(folder / "metrics.json", metrics)
-        for suffix in (".csv", ".ecsv", ".fits"):
-            write_table(table, folder / f"sources{suffix}")
+        write_json(RunFile.METRICS.at(folder), metrics)
+        for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
+            write_table(table, file.at(folder))
         confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
         save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
         save_evaluation_figures(metrics, table, folder)
     say(describe(metrics))
     return metrics
+
+
+def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
+    """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
+    upright, classes = metrics["upright"], metrics["classes"]
+    save_confusion(upright["confusion"], classes, RunFile.CONFUSION.at(folder))
+    probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
+    area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
+    save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
+    error = f"{ECE.name} {ECE.text(upright['ece'])}"
+    save_reliability(RunFile.RELIABILITY.at(folder), error, upright["reliability"])
 
 
 def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Split, Split | None]:
@@ -93,36 +108,25 @@ def relocated(config: Config, datadir: str | None) -> Config:
 
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
-
-    def show(score: dict, factor: float = 1, decimals: int = 3, unit: str = "") -> str:
-        value = score.get("value", score.get("mean"))
-        if value is None:
-            return "not defined"
-        ends = [score["low"], score["high"]]
-        interval = "" if None in ends else f"  [{factor * ends[0]:.{decimals}f}, {factor * ends[1]:.{decimals}f}]"
-        return f"{factor * value:.{decimals}f}{unit}{interval}"
-
-    upright, rotated, temperature = metrics["upright"], metrics["rotated"], metrics["temperature"]
+    rotated, temperature = metrics["rotated"], metrics["temperature"]
+    rows = [
+        (one.name(one.score.name), one.score.text(one.entry(metrics))) for one in readings(lambda of: of.on_console)
+    ]
     sd = rotated["accuracy"]["sd"]
     spread = "" if sd is None else f", which spread by {100 * sd:.2f} %"
     missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
+    width = max(len(name) for name, _ in rows)
     lines = [
         f"test set: {metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, 95 % intervals",
-        f"  accuracy, upright   {show(upright['accuracy'], 100, 2, ' %')}",
-        f"  accuracy, rotated   {show(rotated['accuracy'], 100, 2, ' %')}",
-        f"    over {rotated['n_rotations']} random rotations{spread}",
-        f"    missed on average {missed}",
-        f"  ROC area            {show(upright['roc_auc'])}",
-        f"  NLL (nats)          {show(upright['nll'])}",
-        f"  calibration error   {show(upright['ece'])}",
+        *(f"  {name:{width}}  {text}" for name, text in rows),
+        f"  rotated: over {rotated['n_rotations']} random rotations{spread}; missed on average {missed}",
     ]
     if temperature:
-        scaled = temperature["scaled"]
-        lines += [
-            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources",
-            f"    NLL               {show(scaled['nll'])}",
-            f"    calibration error {show(scaled['ece'])}",
-        ]
+        lines.append(
+            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
+        )
+        scaled = [score for score in SCORES if score.has_temperature and score.on_console]
+        lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines)
 
 
@@ -162,11 +166,11 @@ def finished_test(folder: Path, config: Config):
     from astropy.table import Table
 
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        table = Table.read(folder / "sources.ecsv", format="ascii.ecsv")
+        metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
+        table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
     except (OSError, ValueError):
         return None
-    before = Config.from_dict(read(folder / "best.pt")["config"])
+    before = Config.from_dict(read(RunFile.BEST.at(folder))["config"])
     if before != config:
         raise UserError(
             f"{folder} holds a finished run of another configuration (see its config.txt); give another --out"

@@ -15,11 +15,12 @@ import torch
 
 from radgal.classifier import Classifier
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import uncertainties
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
-from radgal.figures.poseplots import save_comparison, save_rotation
+from radgal.evaluation.probabilities import uncertainties
+from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
+from radgal.runs.files import RunFile, written_by
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
@@ -189,11 +190,12 @@ def run_rotation_test(
         raise UserError(f"--figures {max_figures}: must be 0 or more")
     folder = Path(folder)
     test = sample_rotations(classifier, split, **choices)
-    for stale in (*folder.glob("rotation_compare.*"), *folder.glob("rotation_figures/*.png")):
-        stale.unlink()
-    for name, rows in (("sources", summarize_sources(test)), ("poses", list_poses(test))):
-        write_table(_as_table(rows), folder / f"rotation_{name}.csv")
-    with atomic_write(folder / "rotation_samples.npz") as temporary, temporary.open("wb") as stream:
+    figures, compared = RunFile.ROTATION_FIGURES.at(folder), written_by("rotate --compare").split(", ")
+    for stale in (*figures.glob("*.png"), *(folder / name for name in compared)):
+        stale.unlink(missing_ok=True)
+    write_table(_as_table(summarize_sources(test)), RunFile.ROTATION_SOURCES.at(folder))
+    write_table(_as_table(list_poses(test)), RunFile.ROTATION_POSES.at(folder))
+    with atomic_write(RunFile.ROTATION_SAMPLES.at(folder)) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
             names=np.asarray(test.names),
@@ -206,7 +208,7 @@ def run_rotation_test(
         )
     order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
     for i in order.tolist():
-        draw_source(folder / "rotation_figures", test, split, i)
+        draw_source(figures, test, split, i)
     return test
 
 
@@ -221,7 +223,7 @@ def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int
     published, corrected = test.overlap[index].mean(), test.overlap_reflected[index].mean()
     title = f"{name}, {test.classes[test.labels[index]]}\nmean overlap index {published:.3f}, corrected {corrected:.3f}"
     names = [test.classes[k] for k in pair]
-    save_rotation(path, title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned)
+    save_rotation(path, PoseSamples(title, test.angles_deg, test.flips, test.probs[index][..., pair], names, turned))
     return path
 
 
@@ -240,7 +242,7 @@ def write_comparison(
     Returns:
         By index name, what :func:`compare` returns, without the single sources.
     """
-    folder, place = Path(folder), {name: j for j, name in enumerate(other.names)}
+    place = {name: j for j, name in enumerate(other.names)}
     rows = [(i, place[name]) for i, name in enumerate(test.names) if name in place]
     result, columns = {}, {}
     for key in ("overlap", "overlap_reflected"):
@@ -254,18 +256,11 @@ def write_comparison(
             f"{index}_other": theirs[[j for _, j in rows]],
             f"{index}_change": change,
         }
-    write_table(_as_table(columns), folder / "rotation_compare.csv")
-    write_json(folder / "rotation_compare.json", result)
-    labels = test.labels[[i for i, _ in rows]]
-    save_comparison(
-        folder / "rotation_compare.png",
-        np.asarray(columns["overlap_index"]),
-        np.asarray(columns["overlap_index_other"]),
-        names,
-        labels,
-        test.classes,
-        IMPROVED_BY,
-    )
+    write_table(_as_table(columns), RunFile.ROTATION_COMPARE_CSV.at(folder))
+    write_json(RunFile.ROTATION_COMPARE_JSON.at(folder), result)
+    index, against = (np.asarray(columns[key]) for key in ("overlap_index", "overlap_index_other"))
+    overlaps = Overlaps(index, against, names, test.labels[[i for i, _ in rows]], test.classes, IMPROVED_BY)
+    save_comparison(RunFile.ROTATION_COMPARE_PNG.at(folder), overlaps)
     return result
 
 

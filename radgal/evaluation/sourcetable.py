@@ -40,7 +40,7 @@ def make_table(
         classes: K names.
         probs: (N, K) of the upright image, dropout off.
         mc_probs: (N, K), mean over dropout passes of the upright image.
-        entropies: as ``metrics.uncertainties`` gives them, each (N,), nats.
+        entropies: as ``probabilities.uncertainties`` gives them, each (N,), nats.
         rotated_accuracy: (N,), fraction of random rotations under which the source is classified rightly.
     """
     from astropy.table import Column, MaskedColumn, Table

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radgal.figures.plots import new_figure, save_figure
+from radgal.figures.style import new_figure, save_figure
 
 
 def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.ndarray], n_all: int) -> None:

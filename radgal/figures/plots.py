@@ -1,8 +1,4 @@
-"""Figures as PNG files, drawn from numbers that are saved elsewhere; nothing is computed by a network here.
-
-Figures are made without pyplot, so that those of a notebook stay as they are. Names of classes, sources and runs are
-drawn as they are (``parse_math=False``): to matplotlib, what stands between two $ is mathematics, or an error.
-"""
+"""Figures of a training run and its test, drawn from numbers that are saved elsewhere."""
 
 from __future__ import annotations
 
@@ -12,68 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.files.tables import column_name
-from utils import atomic_write
+from radgal.figures.style import GRAY, color_of, legend_below, new_figure, save_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe & Ito 2008, Color Universal Design: told apart with any kind of color vision.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GRAY = "#777777"
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure, inches, that belongs to no window or notebook."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG, atomically."""
-    take_names_as_they_are(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
-
-
-def take_names_as_they_are(figure: Figure) -> None:
-    """Turns mathematics off in the legends, where it cannot be when they are made; to be called before a drawing."""
-    from matplotlib.legend import Legend
-
-    for legend in figure.findobj(Legend):
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-
-
-def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
-    """Returns the axes with its labels, a light grid and no box."""
-    axes.set_xlabel(xlabel, parse_math=False)
-    axes.set_ylabel(ylabel, parse_math=False)
-    axes.set_title(title, fontsize=10, parse_math=False)
-    axes.grid(alpha=0.25, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
-
-
-def color_of(k: int) -> str:
-    """Returns the color of the k-th class or run."""
-    return COLORS[k % len(COLORS)]
-
-
-def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, folder: str | Path) -> None:
-    """Writes loss.png and error.png of a run, its kept epoch marked.
+def save_training_curves(
+    history: Sequence[Mapping[str, Any]], kept_epoch: int, loss_path: Path, error_path: Path
+) -> None:
+    """Writes loss and error of a run by epoch, its kept epoch marked.
 
     Args:
         history: a row per epoch: epoch, train_loss, train_accuracy, test_loss and test_accuracy ("test" is the
             validation set here, as in the csv; None without one).
         kept_epoch: epoch whose weights the run kept.
-        folder: of the run.
+        loss_path, error_path: of the two figures.
     """
     if not history:
         return
@@ -83,7 +33,7 @@ def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, 
         "training": 100 * (1 - _column(history, "train_accuracy")),
         "validation": 100 * (1 - _column(history, "test_accuracy")),
     }
-    for name, ylabel, curves in (("loss", "cross-entropy (nats)", loss), ("error", "error (%)", error)):
+    for path, ylabel, curves in ((loss_path, "cross-entropy (nats)", loss), (error_path, "error (%)", error)):
         figure = new_figure(6, 3.6)
         axes = style(figure.add_subplot(), "", "epoch", ylabel)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -91,12 +41,12 @@ def save_training_curves(history: Sequence[Mapping[str, Any]], kept_epoch: int, 
             if np.isfinite(values).any():
                 axes.plot(epochs, values, color=color_of(k), label=label, linewidth=1.2, marker=_dot(epochs))
         axes.axvline(kept_epoch, color=GRAY, linestyle="--", linewidth=1, label=f"kept: epoch {kept_epoch}")
-        if name == "loss" and _spans_decades(np.concatenate(list(curves.values()))):
+        if curves is loss and _spans_decades(np.concatenate(list(curves.values()))):
             axes.set_yscale("log")
-        elif name == "error":
+        elif curves is error:
             axes.set_ylim(bottom=0)
         axes.legend(frameon=False)
-        save_figure(figure, Path(folder) / f"{name}.png")
+        save_figure(figure, path)
 
 
 def _column(history: Sequence[Mapping[str, Any]], key: str) -> np.ndarray:
@@ -112,26 +62,13 @@ def _spans_decades(values: np.ndarray) -> bool:
     return len(values) > 0 and values.min() > 0 and values.max() / values.min() > 20
 
 
-def save_evaluation_figures(metrics: Mapping[str, Any], table: Any, folder: str | Path) -> None:
-    """Writes confusion.png, roc.png and reliability.png of an evaluated test set.
-
-    Args:
-        metrics, table: as ``evaluate.evaluate_test`` returns them.
-        folder: of the run.
-    """
-    folder = Path(folder)
-    save_confusion(metrics["upright"]["confusion"], metrics["classes"], folder / "confusion.png")
-    save_roc(table, metrics, folder / "roc.png")
-    save_reliability(metrics["upright"], folder / "reliability.png")
-
-
 def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], path: str | Path) -> None:
     """Writes the confusion matrix, rows true and columns predicted; shades are fractions of a row."""
     counts = np.asarray(confusion)
     n = counts.sum(axis=1, keepdims=True)
     fractions = np.divide(counts, n, out=np.zeros(counts.shape), where=n > 0)
     size = 1.7 + 0.9 * len(classes)
-    figure = new_figure(size + 0.4, size)
+    figure = new_figure(size + 0.7, size)
     axes = figure.add_subplot()
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(*counts.shape):
@@ -147,40 +84,33 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     save_figure(figure, path)
 
 
-def save_roc(table: Any, metrics: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the receiver operating characteristic: of the last of two classes, or of each against the rest."""
-    from sklearn.metrics import roc_curve
+def save_roc(
+    path: str | Path, title: str, classes: Sequence[str], curves: Mapping[int, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Writes receiver operating characteristics.
 
-    classes, labels = metrics["classes"], np.asarray(table["label"])
+    Args:
+        curves: (false, true) positive rates by the number of the class that counts as positive.
+    """
     figure = new_figure(4.4, 4.2)
-    axes = style(figure.add_subplot(), "", "false positive rate", "true positive rate")
+    axes = style(figure.add_subplot(), title, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1, label="chance")
-    for k in [1] if len(classes) == 2 else range(len(classes)):
-        positive = labels == k
-        if positive.any() and not positive.all():
-            fpr, tpr, _ = roc_curve(positive, np.asarray(table[column_name("prob", classes[k])]))
-            axes.plot(fpr, tpr, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
-    area = metrics["upright"]["roc_auc"]
-    if area["value"] is None:
-        axes.set_title("area not defined: a class has no test sources", fontsize=10)
-    else:
-        low_high = "" if area["low"] is None else f" [{area['low']:.3f}, {area['high']:.3f}]"
-        axes.set_title(f"area {area['value']:.3f}{low_high}", fontsize=10)
+    for k, (false, true) in curves.items():
+        axes.plot(false, true, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.legend(frameon=False, loc="lower right")
     save_figure(figure, path)
 
 
-def save_reliability(scores: Mapping[str, Any], path: str | Path) -> None:
-    """Writes the reliability diagram: accuracy against confidence in 15 bins, and how many sources are in each.
+def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, float]]) -> None:
+    """Writes the reliability diagram: accuracy against confidence in each bin, and how many sources are in it.
 
     Args:
-        scores: with ``reliability`` (as ``metrics.reliability`` gives it) and ``ece``.
+        bins: that are not empty: low, high, n, mean confidence and accuracy.
     """
-    bins = scores["reliability"]
     figure = new_figure(4.4, 4.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    style(top, f"expected calibration error {scores['ece']['value']:.3f}", "", "accuracy")
+    style(top, title, "", "accuracy")
     style(bottom, "", "confidence of the predicted class", "sources")
     middle = [(one["low"] + one["high"]) / 2 for one in bins]
     width = bins[0]["high"] - bins[0]["low"]
@@ -201,14 +131,6 @@ def save_reliability(scores: Mapping[str, Any], path: str | Path) -> None:
     save_figure(figure, path)
 
 
-def legend_below(figure: Figure, axes: Axes, title: str) -> None:
-    """Puts the legend of ``axes`` under the whole figure, where no curve is."""
-    handles, labels = axes.get_legend_handles_labels()
-    columns = 1 if max(map(len, labels), default=0) > 40 else 3
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels) or 1), frameon=False,
-                  fontsize=8, title=title, title_fontsize=8)  # fmt: skip
-
-
 def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
     """Writes validation loss and error by epoch: the mean over seeds, and a band of one standard deviation.
 
@@ -220,23 +142,27 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
     left, right = figure.subplots(1, 2)
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
+    for k, (name, runs) in enumerate(histories.items()):
+        label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+        _draw_mean(left, [_column(run, "test_loss") for run in runs], label, color_of(k))
+        _draw_mean(right, [100 * (1 - _column(run, "test_accuracy")) for run in runs], label, color_of(k))
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    for k, (name, runs) in enumerate(histories.items()):
-        for axes, key in ((left, "test_loss"), (right, "test_accuracy")):
-            n_epochs = max((len(run) for run in runs), default=0)
-            values = np.full((len(runs), n_epochs), np.nan)
-            for i, run in enumerate(runs):
-                values[i, : len(run)] = _column(run, key) if key == "test_loss" else 100 * (1 - _column(run, key))
-            there = np.isfinite(values)
-            epochs = np.arange(1, n_epochs + 1)[there.any(axis=0)]
-            values = np.ma.masked_invalid(values[:, there.any(axis=0)])
-            mean, n_there = values.mean(axis=0).filled(np.nan), values.count(axis=0)
-            label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
-            axes.plot(epochs, mean, color=color_of(k), linewidth=1.3, label=label)
-            if (n_there > 1).any():
-                sd = values.std(axis=0, ddof=1).filled(np.nan) if len(runs) > 1 else np.full(len(mean), np.nan)
-                axes.fill_between(epochs, mean - sd, mean + sd, color=color_of(k), alpha=0.2, linewidth=0)
     right.set_ylim(bottom=0)
     legend_below(figure, left, "mean and one standard deviation over seeds")
     save_figure(figure, path)
+
+
+def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, color: str) -> None:
+    """Draws the mean over curves that begin at epoch 1, each as long as it is, and their band."""
+    n_epochs = max(map(len, curves), default=0)
+    values = np.full((len(curves), n_epochs), np.nan)
+    for row, curve in zip(values, curves, strict=True):
+        row[: len(curve)] = curve
+    there = np.isfinite(values).any(axis=0)
+    epochs, values = np.arange(1, n_epochs + 1)[there], np.ma.masked_invalid(values[:, there])
+    mean = values.mean(axis=0).filled(np.nan)
+    axes.plot(epochs, mean, color=color, linewidth=1.3, label=label)
+    if (values.count(axis=0) > 1).any():
+        sd = values.std(axis=0, ddof=1).filled(np.nan)
+        axes.fill_between(epochs, mean - sd, mean + sd, color=color, alpha=0.2, linewidth=0)

@@ -6,12 +6,13 @@ Legend: N sources, R poses, T dropout passes, S pixels along each side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.figures.plots import (
+from radgal.figures.style import (
     COLORS,
     GRAY,
     MARKERS,
@@ -30,48 +31,61 @@ if TYPE_CHECKING:
 MAX_TICKS = 24  # poses under which a stamp of the image still can be seen
 
 
-def save_rotation(
-    path: str | Path,
-    title: str,
-    angles_deg: np.ndarray,
-    flips: np.ndarray,
-    samples: np.ndarray,
-    classes: Sequence[str],
-    images: np.ndarray,
-) -> None:
-    """Writes the published style of figure: every dropout sample of two classes by angle, the images below.
+@dataclass(frozen=True)
+class PoseSamples:
+    """The dropout samples of one source in R poses.
 
     Args:
+        title: of the figure.
         angles_deg, flips: (R,) poses.
-        samples: (R, T, 2) probabilities of the two classes.
-        classes: their two names.
+        samples: (R, T, 2) probabilities of two classes.
+        classes: their names.
         images: (R, S, S) uint8, the image in each pose.
     """
-    n_poses, n_passes, _ = samples.shape
+
+    title: str
+    angles_deg: np.ndarray
+    flips: np.ndarray
+    samples: np.ndarray
+    classes: Sequence[str]
+    images: np.ndarray
+
+
+def save_rotation(path: str | Path, shown: PoseSamples) -> None:
+    """Writes the published style of figure: every dropout sample of two classes by angle, the images below."""
+    n_poses = len(shown.angles_deg)
     step = -(-n_poses // MAX_TICKS)
     margin = max(0.6, 0.5 * step, 2.5 - 0.5 * n_poses)  # a single pose is not spread over the whole width
     width = min(max(5.0, 2.2 + 0.75 * n_poses), 20)
     stamp = 0.94 * step * (width - 0.8) / (n_poses - 1 + 2 * margin)  # inches, if it is to be square
     figure = new_figure(width, 4.4 + 1.1 * stamp)
     top, bottom = figure.subplots(2, 1, height_ratios=(2.9, 1.1 * stamp), sharex=True)
-    style(top, title, "", "softmax output")
-    x = np.arange(n_poses)
-    for k, name in enumerate(classes):
-        where = np.repeat(x + (-0.16, 0.16)[k], n_passes)
-        top.scatter(where, samples[..., k].ravel(), s=90, marker="_", color=color_of(k), alpha=0.35, linewidth=0.8)
-        top.plot(x + (-0.16, 0.16)[k], samples[..., k].mean(axis=1), color=color_of(k), linestyle="", marker="o",
-                 markersize=4, markeredgecolor="white", markeredgewidth=0.6, label=f"{name} (dot: mean)")  # fmt: skip
-    top.set(ylim=(-0.03, 1.03))
-    top.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), handletextpad=0.2)
-    labels = [f"{angle:g}" + ("\nflip" if flip else "") for angle, flip in zip(angles_deg, flips, strict=True)]
-    bottom.set_xticks(x[::step], labels[::step])
+    style(top, shown.title, "", "softmax output")
+    _draw_samples(top, shown)
+    labels = [
+        f"{angle:g}" + ("\nflip" if flip else "") for angle, flip in zip(shown.angles_deg, shown.flips, strict=True)
+    ]
+    bottom.set_xticks(range(0, n_poses, step), labels[::step])
     bottom.set(xlim=(-margin, n_poses - 1 + margin), yticks=[])
     bottom.set_xlabel("rotation (degrees, counter-clockwise)")
     bottom.spines[:].set_visible(False)
     bottom.tick_params(length=0)
     top.tick_params(labelbottom=False, length=0)
-    _add_stamps(figure, bottom, images, step)
+    _add_stamps(figure, bottom, shown.images, step)
     save_figure(figure, path)
+
+
+def _draw_samples(axes: Axes, shown: PoseSamples) -> None:
+    """Draws a dash for each sample and a dot for their mean, the two classes beside each other."""
+    n_poses, n_passes, _ = shown.samples.shape
+    dot = {"linestyle": "", "marker": "o", "markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    for k, name in enumerate(shown.classes):
+        x, probs = np.arange(n_poses) + (-0.16, 0.16)[k], shown.samples[..., k]
+        where = np.repeat(x, n_passes)
+        axes.scatter(where, probs.ravel(), s=90, marker="_", color=color_of(k), alpha=0.35, linewidth=0.8)
+        axes.plot(x, probs.mean(axis=1), color=color_of(k), label=f"{name} (dot: mean)", **dot)
+    axes.set(ylim=(-0.03, 1.03))
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.02), handletextpad=0.2)
 
 
 def _add_stamps(figure: Figure, axes: Axes, images: np.ndarray, step: int) -> None:
@@ -91,44 +105,58 @@ def _stretch(image: np.ndarray) -> np.ndarray:
     return np.sqrt(np.asarray(image, dtype=float))
 
 
-def save_comparison(
-    path: str | Path, overlap: np.ndarray, other: np.ndarray, names: tuple[str, str], labels: np.ndarray,
-    classes: Sequence[str], threshold: float,
-) -> None:  # fmt: skip
-    """Writes the mean overlap index of each source in one run against another, and the changes in order.
+@dataclass(frozen=True)
+class Overlaps:
+    """The mean overlap index of N sources in two runs.
 
     Args:
-        overlap, other: (N,) of the run, and of the run that it is compared with.
+        run, other: (N,) of the run, and of the run that it is compared with.
         names: of the two runs.
         labels: (N,).
+        classes: the names of the classes.
         threshold: a smaller change is no change.
     """
-    change = overlap - other
-    n_improved, n_worsened = int((change < -threshold).sum()), int((change > threshold).sum())
+
+    run: np.ndarray
+    other: np.ndarray
+    names: tuple[str, str]
+    labels: np.ndarray
+    classes: Sequence[str]
+    threshold: float
+
+
+def save_comparison(path: str | Path, shown: Overlaps) -> None:
+    """Writes the mean overlap index of each source in one run against another, and the changes in order."""
     figure = new_figure(8.4, 4.1)
     left, right = figure.subplots(1, 2)
-    style(left, "mean overlap index per source", names[1], names[0])
-    for k in np.unique(labels):
-        rows = labels == k
-        left.plot(other[rows], overlap[rows], linestyle="", marker=MARKERS[k % len(MARKERS)], markersize=4.5,
-                  color=color_of(k), alpha=0.7, label=classes[k])  # fmt: skip
-    limit = max(1e-3, float(max(overlap.max(), other.max()))) * 1.05
+    style(left, "mean overlap index per source", shown.names[1], shown.names[0])
+    for k in np.unique(shown.labels):
+        rows, look = shown.labels == k, {"marker": MARKERS[k % len(MARKERS)], "markersize": 4.5, "alpha": 0.7}
+        x, y = shown.other[rows], shown.run[rows]
+        left.plot(x, y, linestyle="", color=color_of(k), label=shown.classes[k], **look)
+    limit = max(1e-3, float(max(shown.run.max(), shown.other.max()))) * 1.05
     left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
     left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
     left.legend(frameon=False)
-    style(right, f"{n_improved} improved, {n_worsened} worsened, {len(change) - n_improved - n_worsened} neither",
-          "source, in order of change", "change of the mean overlap index")  # fmt: skip
-    place, order = np.arange(len(change)), np.sort(change)
-    # Colors that stand for no class on the left.
-    for name, color, chosen in (
-        ("improved", COLORS[2], order < -threshold),
-        ("worsened", COLORS[3], order > threshold),
-        ("neither", GRAY, np.abs(order) <= threshold),
-    ):
-        right.bar(place[chosen], order[chosen], width=1.0, color=color, label=name)
-    right.legend(frameon=False, loc="upper left")
-    right.axhline(0, color="black", linewidth=0.6)
+    _draw_changes(right, np.sort(shown.run - shown.other), shown.threshold)
     save_figure(figure, path)
+
+
+def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
+    """Draws sorted changes as bars, in colors that stand for no class."""
+    kinds = {
+        "improved": (COLORS[2], change < -threshold),
+        "worsened": (COLORS[3], change > threshold),
+        "neither": (GRAY, np.abs(change) <= threshold),
+    }
+    counts = ", ".join(f"{chosen.sum()} {name}" for name, (_, chosen) in kinds.items())
+    style(axes, counts, "source, in order of change", "change of the mean overlap index")
+    place = np.arange(len(change))
+    for name, (color, chosen) in kinds.items():
+        if chosen.any():  # bars that are none would have another color in the legend
+            axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
+    axes.legend(frameon=False, loc="upper left")
+    axes.axhline(0, color="black", linewidth=0.6)
 
 
 def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -145,8 +173,8 @@ def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.nda
         style(axes, title, "rotation (degrees)", "relative error")
         for k, (name, curve) in enumerate(curves.items()):
             own = np.flatnonzero(curve["is_element"]).tolist()
-            axes.plot(curve["angle_deg"], curve[key], color=color_of(k), linewidth=1.3, label=name, clip_on=False,
-                      marker=MARKERS[k % len(MARKERS)], markersize=4, markevery=own)  # fmt: skip
+            marks = {"marker": MARKERS[k % len(MARKERS)], "markersize": 4, "markevery": own, "clip_on": False}
+            axes.plot(curve["angle_deg"], curve[key], color=color_of(k), linewidth=1.3, label=name, **marks)
         axes.set_xticks(range(0, 361, 45))
         axes.set_ylim(bottom=0)
     legend_below(figure, panels[0], "markers: elements of its group")

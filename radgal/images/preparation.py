@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgal.images.transforms import background_value, to_input
+from radgal.images.transforms import rotate
 from utils import UserError
 
 Poses = tuple[Tensor | None, Tensor | None]
@@ -56,7 +56,7 @@ class Preparation:
     @property
     def background(self) -> float:
         """The value of an empty pixel (0) in the network's input."""
-        return background_value(self.mean, self.std)
+        return -self.mean / self.std
 
     @property
     def reading(self) -> tuple[str, int, float | None]:
@@ -68,8 +68,27 @@ class Preparation:
         return crop_and_pad(images, self.imsize, self.pad)
 
     def to_input(self, images: Tensor, poses: Poses = UPRIGHT) -> Tensor:
-        """Returns what a network reads, uint8 (N, 1, S, S) -> float32 (N, 1, s, s), turned by ``poses``."""
-        return to_input(images, self.mean, self.std, *poses, downsample=self.downsample)
+        """Returns what a network reads: float32 images, optionally turned, then averaged, then normalized.
+
+        The turning comes before the normalization, where the empty sky is exactly zero, and before the averaging,
+        where the image has its detail.
+
+        Args:
+            images: (N, 1, S, S), 0-255, uint8 or floating point; left as they are.
+            poses: (angles_deg, flip); an angle of None leaves the pixels where they are.
+
+        Returns:
+            (N, 1, s, s) float32, (pixel / 255 - mean) / std.
+        """
+        angles_deg, flip = poses
+        x = images.to(torch.float32)
+        if angles_deg is not None:
+            x = rotate(x, angles_deg, flip)
+        if self.downsample > 1:
+            x = F.avg_pool2d(x, self.downsample)
+        if x is images:  # was floating point already, and is the caller's
+            x = x.clone()
+        return x.mul_(1.0 / (255.0 * self.std)).sub_(self.mean / self.std)
 
 
 def crop_and_pad(images: Tensor, imsize: int, pad: int = 0) -> Tensor:

@@ -147,42 +147,6 @@ def random_poses(n: int, augment: str, generator: torch.Generator) -> tuple[Tens
     return angles, flip
 
 
-def to_input(
-    images: Tensor,
-    mean: float,
-    std: float,
-    angles_deg: Tensor | None = None,
-    flip: Tensor | None = None,
-    *,
-    downsample: int = 1,
-) -> Tensor:
-    """Returns what a network reads: float32 images, optionally turned, then averaged, then normalized.
-
-    The turning comes before the normalization, where the empty sky is exactly zero, and before the averaging, where
-    the image has its detail.
-
-    Args:
-        images: (N, 1, H, W) 0-255, uint8; or float32 that is of no use any more: it is changed in place.
-        mean, std: of pixel / 255 over the training data.
-        angles_deg, flip: as in :func:`rotate`; None leaves the pixels where they are.
-        downsample: side of the squares of pixels that are averaged to one; it must divide H and W.
-
-    Returns:
-        (N, 1, H / downsample, W / downsample) float32, (pixel / 255 - mean) / std.
-    """
-    x = images.to(torch.float32)
-    if angles_deg is not None:
-        x = rotate(x, angles_deg, flip)
-    if downsample > 1:
-        x = F.avg_pool2d(x, downsample)
-    return x.mul_(1.0 / (255.0 * std)).sub_(mean / std)
-
-
-def background_value(mean: float, std: float) -> float:
-    """Returns the value of an empty pixel (0) in the normalized input."""
-    return -mean / std
-
-
 def exact_quarter_turns(angle_deg: float) -> int | None:
     """Returns how many quarter turns an angle is, modulo 4, or None if it is not a multiple of 90 degrees."""
     turns = angle_deg / 90.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from radgal.layers.e2cnn_compat import patch_e2cnn, quick_einsum
+from radgal.layers.e2cnn_compat import patch_e2cnn, quick_einsum, quiet_masks
 from utils import UserError
 
 MAX_GROUP_ORDER = 64
@@ -116,7 +116,7 @@ def make_basis(symmetry: Symmetry, regular_input: bool, kernel_size: int) -> Ker
         maximum_offset=None,
         maximum_frequency=max_frequency,
     )
-    with quick_einsum():
+    with quick_einsum(), quiet_masks():
         block = block_basisexpansion(analytic, grid, keep, recompute=True)
     size = math.isqrt(block.sampled_basis.shape[-1])
     sampled = block.sampled_basis.reshape(*block.sampled_basis.shape[:3], size, size)

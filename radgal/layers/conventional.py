@@ -7,10 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from radgal.layers.cpu.sky import FULLEST_MAPS, Assemble, Sky, Windows, assembled, runs_eagerly_on_cpu
+from radgal.layers.cpu.maps import Maps
+from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.tiles import Assemble, Windows
+from radgal.layers.plain import plain_conv
 
 TILE = 4
 """Side of a tile, pooled pixels: of 4, 6 and 8 the fastest on FIRST and on MiraBest images."""
+
+MASK_EDGE_PX = 2.0
+"""Scale of the mask's fading, pixels, as in e2cnn; see ``circular_mask``."""
 
 
 class PooledConv2d(nn.Conv2d):
@@ -40,19 +46,29 @@ class PooledConv2d(nn.Conv2d):
         after = [(size + 2 * pad - side) // 2 * 2 + side - size - pad for size in x.shape[-2:]]
         return self._pooled(F.pad(x, (pad, after[1], pad, after[0])))
 
-    def with_sky(self, x: Tensor, sky: Sky | None) -> tuple[Tensor, Sky | None]:
-        """Returns the pooled maps and their sky; computed only where the images are not empty, if the sky is known."""
-        if sky is None:
-            return self(x), None
-        x = assembled(x, sky)
+    def with_sky(self, maps: Maps) -> Maps:
+        """Returns the pooled maps; computed only where the images are not empty, if their sky is known."""
+        if maps.sky is None:
+            return Maps(self(maps.joined()))
         kernel, pad = self.kernel_size[0], self.padding[0]
-        sky = sky.after(-pad, kernel - pad, stride=2)
-        size = tuple((n + 2 * pad - kernel + 1) // 2 for n in x.shape[-2:])
-        busy = sky.busy(TILE, size)
-        if busy.float().mean() > FULLEST_MAPS or kernel > 2 * TILE + 1:  # windows may overlap the next one only
-            return self(x), sky
-        windows = Windows.apply(x, busy, 2 * TILE, 2 * TILE + kernel - 1, pad)
-        return Assemble.apply(self._pooled(windows), busy, *size), sky
+        sky = maps.sky.after(-pad, kernel - pad, stride=2)
+        size = tuple((n + 2 * pad - kernel + 1) // 2 for n in maps.size)
+        busy = self._tiles_that_pay(sky, size)
+        if busy is None:
+            return Maps(self(maps.joined()), sky)
+        windows = Windows.apply(maps.joined(), busy, 2 * TILE, 2 * TILE + kernel - 1, pad)
+        return Maps(Assemble.apply(self._pooled(windows), busy, *size), sky)
+
+    def to_plain(self) -> nn.Sequential:
+        """Returns torch's layers in a row."""
+        conv = plain_conv(self.weight, self.padding[0], self.bias)
+        return nn.Sequential(conv, nn.MaxPool2d(self.pool), nn.ReLU())
+
+    def _tiles_that_pay(self, sky: Sky, size: tuple[int, ...]) -> Tensor | None:
+        """Returns which tiles of the pooled maps to compute, or None for whole maps; ``sky`` is seen from those."""
+        if self.kernel_size[0] > 2 * TILE + 1:  # windows may overlap the next one only
+            return None
+        return sky.tiles_that_pay(TILE, size)
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Returns the pooled maps without padding; H and W leave no row or column over."""
@@ -105,4 +121,4 @@ def circular_mask(side: int, margin: float = 1.0) -> Tensor:
     center = (side - 1) / 2
     squares = (torch.arange(side, dtype=torch.float64) - center) ** 2
     beyond = (center - margin / 100 * center) ** 2 - (squares[:, None] + squares)
-    return torch.exp(beyond.clamp(max=0) / 2.0**2).to(torch.float32)
+    return torch.exp(beyond.clamp(max=0) / MASK_EDGE_PX**2).to(torch.float32)

@@ -74,7 +74,14 @@ def patch_e2cnn() -> None:
             cls = getattr(bases, name, None)
             if cls is not None and "tostring" in cls.__hash__.__code__.co_names:
                 cls.__hash__ = _hash_kernel_basis
-    warnings.filterwarnings("ignore", message="indexing with dtype torch.uint8", module="e2cnn")
+
+
+@contextmanager
+def quiet_masks() -> Iterator[None]:
+    """Silences, while a basis is built, that e2cnn indexes with bytes, which torch would have be bools."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="indexing with dtype torch.uint8", module="e2cnn")
+        yield
 
 
 @contextmanager

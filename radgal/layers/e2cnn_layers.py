@@ -6,7 +6,7 @@ tensors in and out, and weights alone in the state dict.
 
 from __future__ import annotations
 
-from radgal.layers.e2cnn_compat import patch_e2cnn
+from radgal.layers.e2cnn_compat import patch_e2cnn, quiet_masks
 
 patch_e2cnn()
 
@@ -15,6 +15,7 @@ from e2cnn import nn as e2nn  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from radgal.layers.basis import Symmetry, make_gspace  # noqa: E402
+from radgal.layers.plain import GroupMax, plain_conv, plain_relu_max_blur  # noqa: E402
 
 
 class SteerableConv(e2nn.R2Conv):
@@ -31,14 +32,16 @@ class SteerableConv(e2nn.R2Conv):
     ):
         space = make_gspace(symmetry)
         in_repr = space.regular_repr if regular_input else space.trivial_repr
-        super().__init__(
-            e2nn.FieldType(space, in_fields * [in_repr]),
-            e2nn.FieldType(space, out_fields * [space.regular_repr]),
-            kernel_size=kernel_size,
-            padding=padding,
-            bias=False,
-            recompute=True,  # e2cnn would share one basis between all networks, and .double() on one breaks the rest
-        )
+        with quiet_masks():
+            super().__init__(
+                e2nn.FieldType(space, in_fields * [in_repr]),
+                e2nn.FieldType(space, out_fields * [space.regular_repr]),
+                kernel_size=kernel_size,
+                padding=padding,
+                bias=False,
+                # e2cnn would share one basis between all networks, and .double() on one breaks the rest
+                recompute=True,
+            )
         self.symmetry = symmetry
         self.in_channels, self.out_channels = self.in_type.size, self.out_type.size
         self._save_no_buffers()
@@ -63,6 +66,10 @@ class SteerableConv(e2nn.R2Conv):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the convolved fields, shape (N, out_channels, H', W')."""
         return super().forward(e2nn.GeometricTensor(x, self.in_type)).tensor
+
+    def to_plain(self) -> nn.Conv2d:
+        """Returns torch's convolution with the dense filter."""
+        return plain_conv(self.expand(), self.padding)
 
     def train(self, mode: bool = True) -> SteerableConv:
         with torch.no_grad():
@@ -92,6 +99,10 @@ class ReluMaxPool(nn.Module):
         pooled = self.pool.forward(self.relu.forward(e2nn.GeometricTensor(x, self._type)))
         return pooled.tensor
 
+    def to_plain(self) -> nn.Sequential:
+        """Returns torch's layers in a row."""
+        return plain_relu_max_blur(self.n_channels)
+
 
 class GroupPool(nn.Module):
     """e2cnn's ``GroupPooling`` of regular fields, which rounds to float32; the type of the input is given back."""
@@ -105,6 +116,10 @@ class GroupPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled fields, shape (N, n_fields, H, W)."""
         return self.pool.forward(e2nn.GeometricTensor(x, self._type)).tensor.to(x.dtype)
+
+    def to_plain(self) -> GroupMax:
+        """Returns the maximum over as many channels as the group has elements."""
+        return GroupMax(self.pool.in_type.size // self.pool.out_type.size)
 
 
 def _regular_type(symmetry: Symmetry, n_fields: int) -> e2nn.FieldType:

@@ -41,7 +41,7 @@ def count_multiply_adds(model: nn.Module, side: int) -> int:
     for layer in counted:
         layer.register_forward_hook(count)
     with torch.no_grad():
-        model(torch.zeros(1, counted[0].in_channels, side, side))
+        model(torch.zeros(1, model.in_chan, side, side))
     return total
 
 
@@ -56,10 +56,9 @@ def layer_table(model: nn.Module, side: int) -> str:
     from torchsummary import summary
 
     model = _idle_copy(model)
-    in_chan = next(layer.in_channels for layer in model.modules() if hasattr(layer, "in_channels"))
     text = io.StringIO()
     with torch.random.fork_rng(devices=[]), torch.no_grad(), contextlib.redirect_stdout(text):
-        summary(model, (in_chan, side, side), device="cpu")
+        summary(model, (model.in_chan, side, side), device="cpu")
     return text.getvalue().split("Total params")[0].rstrip().rstrip("=").rstrip()
 
 

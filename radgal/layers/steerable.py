@@ -7,7 +7,7 @@ element, which G permutes. See Weiler & Cesa 2019, arXiv:1911.08251.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from enum import Enum
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,26 @@ from torch import Tensor, nn
 
 from radgal.layers.basis import KernelBasis, Symmetry, make_basis
 from radgal.layers.cpu.blurpool import ReluMaxBlur, blurred, full_precision, pooled_size
-from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, Tiles, inside
+from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, inside
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
-from radgal.layers.cpu.sky import FULLEST_MAPS, Sky, Windows, assembled, is_watched, runs_eagerly_on_cpu
+from radgal.layers.cpu.maps import Maps, is_watched
+from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.tiles import Layout, Tiles, Windows
+from radgal.layers.plain import GroupMax, gaussian_blur, plain_conv, plain_relu_max_blur
 
 HARMONIC_FROM_ORDER = 16
+"""|G| from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""
 FIRST_TILE = 6
 """Side of a tile of the first layer, pooled pixels; 4 and 8 are as fast."""
+
+
+class Way(Enum):
+    """How a steerable convolution and the pooling behind it are computed; all ways give the same numbers."""
+
+    IN_TURN = "by torch's operators, one after the other"
+    FIRST = "few channels, convolved and pooled window by window"
+    DENSE = "many channels, convolved and pooled image by image"
+    HARMONIC = "the same, between the frequencies of the fields"
 
 
 class SteerableConv(nn.Module):
@@ -87,65 +100,72 @@ class SteerableConv(nn.Module):
         """Returns the convolved fields, shape (N, out_channels, H', W')."""
         return F.conv2d(x, self._reuse("dense", self._dense)[0], padding=self.padding)
 
-    def with_sky(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool) -> tuple[Tensor, Sky | None]:
-        """Returns ``pool(self(x))`` and its sky; on a CPU without ever holding the convolved fields of a batch.
+    def with_sky(self, maps: Maps, pool: ReluMaxPool) -> Maps:
+        """Returns the pooled maps of the convolved fields; on a CPU without ever holding the fields of a batch."""
+        way = self._way(maps.values, pool)
+        sky = maps.sky and maps.sky.after(-self.padding, self.kernel_size - 1 - self.padding)
+        pooled_sky = sky and sky.after(-2, 3, stride=2)
+        if way is Way.IN_TURN:
+            return Maps(pool(self(maps.joined())), pooled_sky)
+        maps = maps.each(lambda x: x.to(self.weights.dtype))
+        with full_precision(maps.values.device):
+            if way is Way.FIRST:
+                return self._first(maps.joined(), pooled_sky, pool)
+            return Maps(self._later(maps, sky, pool, way), pooled_sky)
 
-        Hooks of either module need what is between them, so with hooks the modules are called in turn.
+    def _way(self, x: Tensor, pool: ReluMaxPool) -> Way:
+        """Returns how this layer computes its part of a batch of which ``x`` are the maps or tiles.
+
+        The harmonic form is the faster one for large groups. Measured on a CPU core with AVX-512 (6 to 16 fields,
+        forward and backward): C_8 0.7, D_8 1.2, C_16 1.5, D_16 2.5 times as fast as the dense form. In float64 the
+        rounding of the basis to float32 would show. Under autocast it computes in float32 nevertheless, as does the
+        first layer; the dense form computes in the lower precision that was asked for, by torch's operators.
         """
-        before = sky
-        convolved = sky and sky.after(-self.padding, self.kernel_size - 1 - self.padding)
-        sky = convolved and convolved.after(-2, 3, stride=2)
-        harmonic, in_turn = self._harmonic_pays(x), is_watched(self) or is_watched(pool) or not len(x)
-        if torch.is_autocast_enabled("cpu") and self.regular_input and not harmonic:
-            in_turn = True  # the dense form computes in the lower precision that was asked for
-        if in_turn or not runs_eagerly_on_cpu(x) or not self._same_precision(x):
-            return pool(self(assembled(x, before))), sky
-        layout = before and before.layout
-        size = tuple(n + 2 * self.padding - self.kernel_size + 1 for n in (layout[1:] if layout else x.shape[-2:]))
-        with full_precision(x.device):
-            x = x.to(self.weights.dtype)
-            if not self.regular_input:
-                return self._first(x, sky, pool, size)
-            tiles = Tiles(size, self.kernel_size, self.padding, convolved)
-            if harmonic:
-                form = HarmonicForm(make_plan(self.symmetry, self.kernel_size))
-                parameters = self._reuse("harmonic", self._matrices)
-            else:
-                form, parameters = DenseForm(), self._reuse("dense", self._dense)
-            return LaterLayer.apply(x, pool.blur, tiles, layout, form, torch.is_grad_enabled(), *parameters), sky
+        autocast = torch.is_autocast_enabled("cpu")
+        same_precision = x.dtype == self.weights.dtype or autocast
+        if not runs_eagerly_on_cpu(x) or not same_precision or not len(x):
+            return Way.IN_TURN
+        if is_watched(self) or is_watched(pool):  # hooks need what is between the modules
+            return Way.IN_TURN
+        if not self.regular_input:
+            return Way.FIRST
+        if self.symmetry.order >= HARMONIC_FROM_ORDER and self.kernel_size % 2 and self.weights.dtype == torch.float32:
+            return Way.HARMONIC
+        return Way.IN_TURN if autocast else Way.DENSE
 
-    def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool, size: tuple[int, ...]) -> tuple[Tensor, Sky | None]:
-        """Returns the pooled fields of few channels, and their sky; ``size`` is that of the convolved maps."""
+    def to_plain(self) -> nn.Conv2d:
+        """Returns torch's convolution with the dense filter."""
+        return plain_conv(self.expand(), self.padding)
+
+    def _convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the height and width of the convolved fields."""
+        return tuple(n + 2 * self.padding - self.kernel_size + 1 for n in size)
+
+    def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool) -> Maps:
+        """Returns the pooled fields of few channels, as tiles where that pays; ``sky`` is seen from those fields."""
+        size = self._convolved(x.shape[-2:])
         pooled, before = pooled_size(size), self.padding + 2
-        busy, tile, layout = None if sky is None else sky.busy(FIRST_TILE, pooled), (FIRST_TILE, FIRST_TILE), None
-        if busy is None or busy.float().mean() > FULLEST_MAPS:
-            busy, tile = torch.ones(len(x), 1, 1, dtype=torch.bool), pooled
+        busy = None if sky is None else sky.tiles_that_pay(FIRST_TILE, pooled)
+        if busy is None:
+            tile, busy, layout = pooled, torch.ones(len(x), 1, 1, dtype=torch.bool), None
             after = [2 * t + 3 + self.kernel_size - n - before for t, n in zip(tile, x.shape[-2:], strict=True)]
             windows = F.pad(x, (before, after[1], before, after[0]))
         else:
-            layout = (busy, *pooled)
+            tile, layout = (FIRST_TILE, FIRST_TILE), Layout(busy, *pooled)
             windows = Windows.apply(x, busy, 2 * FIRST_TILE, 2 * FIRST_TILE + 3 + self.kernel_size, before)
-        tiles = FirstLayer.apply(windows, self._reuse("dense", self._dense)[0], pool.blur, inside(busy, tile, size))
-        return tiles, sky and replace(sky, layout=layout)
+        dense = self._reuse("dense", self._dense)[0]
+        return Maps(FirstLayer.apply(windows, dense, pool.blur, inside(busy, tile, size)), sky, layout)
 
-    def _harmonic_pays(self, x: Tensor) -> bool:
-        """Returns whether the harmonic form is the faster one: on a CPU, for large groups.
-
-        Measured on a CPU core with AVX-512 (6 to 16 fields, forward and backward): C_8 0.7, D_8 1.2, C_16 1.5,
-        D_16 2.5 times as fast as the dense form. In float64 the rounding of the basis to float32 would show. Under
-        autocast it computes in float32 nevertheless.
-        """
-        return (
-            self.regular_input
-            and self.symmetry.order >= HARMONIC_FROM_ORDER
-            and self.kernel_size % 2 == 1
-            and self.weights.dtype == torch.float32
-            and runs_eagerly_on_cpu(x)
-            and self._same_precision(x)
-        )
-
-    def _same_precision(self, x: Tensor) -> bool:
-        return x.dtype == self.weights.dtype or torch.is_autocast_enabled("cpu")
+    def _later(self, maps: Maps, sky: Sky | None, pool: ReluMaxPool, way: Way) -> Tensor:
+        """Returns the pooled fields of many channels, (N, C', H', W'); ``sky`` is seen from the convolved fields."""
+        tiles = Tiles(self._convolved(maps.size), self.kernel_size, self.padding, sky)
+        if way is Way.HARMONIC:
+            form = HarmonicForm(make_plan(self.symmetry, self.kernel_size))
+            parameters = self._reuse("harmonic", self._matrices)
+        else:
+            form, parameters = DenseForm(), self._reuse("dense", self._dense)
+        keep = torch.is_grad_enabled()
+        return LaterLayer.apply(maps.values, pool.blur, tiles, maps.layout, form, keep, *parameters)
 
     def _dense(self) -> list[Tensor]:
         return [self.expand()]
@@ -212,32 +232,24 @@ class ReluMaxPool(nn.Module):
         with full_precision(x.device):
             return ReluMaxBlur.apply(x, self.blur)
 
-
-def gaussian_blur(sigma: float = 0.6) -> Tensor:
-    """Returns e2cnn's normalized blur filter of ``sigma`` pixels: (1, 1, 5, 5) for 0.6, rounded as there."""
-    size = 2 * round(4 * sigma) + 1
-    offset = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    blur = torch.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * sigma**2))
-    return (blur / blur.sum())[None, None]
+    def to_plain(self) -> nn.Sequential:
+        """Returns torch's layers in a row."""
+        return plain_relu_max_blur(self.n_channels)
 
 
-class GroupPool(nn.Module):
-    """Maximum over the group: one invariant channel per regular field.
+class GroupPool(GroupMax):
+    """Maximum over the group: one invariant channel per regular field, (N, F |G|, H, W) -> (N, F, H, W).
 
     Differs from e2cnn's ``GroupPooling``: keeps the precision of its input and never waits for the GPU.
 
     Args:
         symmetry: the group G.
-        n_fields: number of regular fields.
+        n_fields: number of regular fields F.
     """
 
     def __init__(self, symmetry: Symmetry, n_fields: int):
-        super().__init__()
-        self.order, self.n_fields = symmetry.order, n_fields
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the pooled fields: (N, n_fields |G|, H, W) -> (N, n_fields, H, W)."""
-        return x.unflatten(1, (self.n_fields, self.order)).amax(2)
+        super().__init__(symmetry.order)
+        self.n_fields = n_fields
 
     def extra_repr(self) -> str:
         return f"n_fields={self.n_fields}, order={self.order}"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from radgal.classifier import Classifier, only_dropout, softmax
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import uncertainties
+from radgal.evaluation.probabilities import uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.files.tables import column_name
 from radgal.images.preparation import Preparation
@@ -31,7 +31,7 @@ from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
-from utils import UserError, pick_device
+from utils import UserError, float32_in_full, pick_device
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ def columns_of(settings: Settings) -> list[Column]:
     ]
 
 
+@float32_in_full()
 def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], object] = lambda n: None) -> str:
     """Writes the part of one chunk, unless it is there already; returns its path.
 

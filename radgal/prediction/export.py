@@ -9,7 +9,6 @@ Legend: N images, K classes, S pixels along each side of an image as the data se
 
 from __future__ import annotations
 
-import copy
 import inspect
 import io
 import json
@@ -29,9 +28,7 @@ from radgal.config.config import Config
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.splits import load_training_data
 from radgal.images.preparation import Preparation, crop_and_pad
-from radgal.images.transforms import background_value
-from radgal.layers.conventional import PooledConv2d
-from radgal.layers.steerable import gaussian_blur
+from radgal.layers.plain import to_plain
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, atomic_write, show_bars
 
@@ -68,49 +65,11 @@ class PlainNet(nn.Module):
         end = self.start + self.imsize
         x = x[:, :, self.start : end, self.start : end] * (1.0 / (255.0 * self.std)) - self.mean / self.std
         if self.pad:
-            x = F.pad(x, (0, self.pad, 0, self.pad), value=background_value(self.mean, self.std))
+            x = F.pad(x, (0, self.pad, 0, self.pad), value=-self.mean / self.std)
         if self.downsample > 1:
             x = F.avg_pool2d(x, self.downsample)
         logits = self.net(x)
         return logits, logits.softmax(1)
-
-
-class GroupMax(nn.Module):
-    """Maximum over each ``order`` consecutive channels, (N, C, H, W) -> (N, C / order, H, W)."""
-
-    def __init__(self, order: int):
-        super().__init__()
-        self.order = order
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (-1, self.order)).amax(2)
-
-
-def to_plain(module: nn.Module) -> nn.Module:
-    """Returns a copy in which every steerable layer, of either engine, is one of torch's own of the same function."""
-    kind = type(module).__name__
-    if kind == "SteerableConv":
-        conv = nn.Conv2d(
-            module.in_channels, module.out_channels, module.kernel_size, padding=module.padding, bias=False
-        )
-        conv.weight = nn.Parameter(module.expand().detach().clone())
-        return conv
-    if kind == "ReluMaxPool":
-        n = module.n_channels
-        blur = nn.Conv2d(n, n, 5, stride=2, padding=2, groups=n, bias=False)
-        blur.weight = nn.Parameter(gaussian_blur().repeat(n, 1, 1, 1))
-        return nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, stride=1), blur)
-    if kind == "GroupPool":
-        order = getattr(module, "order", None)  # the stock layer holds e2cnn's, which knows its field types
-        return GroupMax(order or module.pool.in_type.size // module.pool.out_type.size)
-    if isinstance(module, PooledConv2d):
-        conv = nn.Conv2d(module.in_channels, module.out_channels, module.kernel_size, padding=module.padding)
-        conv.load_state_dict(module.state_dict())
-        return nn.Sequential(conv, nn.MaxPool2d(2), nn.ReLU())
-    plain = copy.copy(module)
-    plain._modules = {name: to_plain(child) for name, child in module._modules.items()}
-    plain._parameters, plain._buffers = copy.deepcopy(module._parameters), copy.deepcopy(module._buffers)
-    return plain
 
 
 def from_run(run: TrainedRun) -> PlainNet:

@@ -12,25 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from radgal.evaluation.metrics import binomial_error, percentile_interval, resample
+from radgal.evaluation.intervals import binomial_error, mean_and_sd, percentile_interval, resample
+from radgal.evaluation.metrics import Reading, readings, value_of
 from radgal.figures.plots import save_learning_curves
 from radgal.files.tables import write_table
 from radgal.repeats import tables
 from utils import UserError, atomic_write, write_json
 
 N_RESAMPLES = 10_000
-SCORES = (
-    "accuracy",
-    "error",
-    "rotated_accuracy",
-    "rotated_error",
-    "roc_auc",
-    "nll",
-    "brier",
-    "ece",
-    "mc_accuracy",
-)
 COSTS = ("parameters", "multiply_adds", "seconds_per_epoch")
+
+
+def in_csv() -> list[Reading]:
+    """Returns the scores that are collected from every run."""
+    return readings(lambda score: score.in_csv)
 
 
 def collect_run(
@@ -54,10 +49,7 @@ def collect_run(
         parameters, multiply_adds: of the network, the latter per image.
         fold: from 0, for cross-validation.
     """
-    upright, rotated = metrics["upright"], metrics["rotated"]
-    scores = {name: upright[name]["value"] for name in ("accuracy", "error", "roc_auc", "nll", "brier", "ece")}
-    scores |= {"rotated_accuracy": rotated["accuracy"]["mean"], "rotated_error": rotated["error"]["mean"]}
-    scores["mc_accuracy"] = metrics["mc_dropout"]["accuracy"]["value"]
+    rotated = metrics["rotated"]
     seconds = [row["seconds"] for row in history if row.get("seconds") is not None]
     return {
         "config": config,
@@ -73,7 +65,7 @@ def collect_run(
             "mc_samples": metrics["mc_dropout"]["mc_samples"],
             "seed": metrics["seed"],
         },
-        "scores": scores,
+        "scores": {one.key: value_of(one.entry(metrics)) for one in in_csv()},
         "missed": {name: one["mean"] for name, one in rotated["missed_per_class"].items()},
         "history": [dict(row) for row in history],
         "parameters": parameters,
@@ -194,17 +186,8 @@ def check_runs(runs: list[dict]) -> list[dict]:
     return aligned
 
 
-def mean_and_sd(values: Sequence[float | None]) -> dict:
-    """Returns the mean and the standard deviation (k - 1) of what is defined; None where there is too little."""
-    there = np.array([value for value in values if value is not None], dtype=float)
-    return {
-        "mean": float(there.mean()) if len(there) else None,
-        "sd": float(there.std(ddof=1)) if len(there) > 1 else None,
-    }
-
-
 def _summarize_config(name: str, runs: Sequence[dict], n: int) -> dict:
-    scores = {key: mean_and_sd([run["scores"].get(key) for run in runs]) for key in SCORES}
+    scores = {one.key: mean_and_sd([run["scores"].get(one.key) for run in runs]) for one in in_csv()}
     error = 1 - scores["accuracy"]["mean"]
     return {
         "config": name,
@@ -303,8 +286,8 @@ def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0) -> dic
             temporary.write_text(text, encoding="utf-8")
     for name, rows in (("repeat", tables.config_rows(summary)), ("repeat_pairs", tables.pair_rows(summary))):
         if rows:
-            write_table(Table({key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}),
-                        folder / f"{name}.csv")  # fmt: skip
+            columns = {key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}
+            write_table(Table(columns), folder / f"{name}.csv")
     histories = {name: [run["history"] for run in runs if run["config"] == name] for name in _config_names(runs)}
     save_learning_curves(folder / "learning_curves.png", histories)
     return summary

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-# Shown in the table; the csv has all scores. key -> (Markdown heading, LaTeX heading, factor, decimals)
-SHOWN = {
-    "accuracy": ("accuracy (%)", r"accuracy (\%)", 100, 2),
-    "rotated_accuracy": ("accuracy, rotated (%)", r"accuracy, rotated (\%)", 100, 2),
-    "rotated_error": ("error, rotated (%)", r"error, rotated (\%)", 100, 2),
-    "roc_auc": ("ROC AUC", "ROC AUC", 1, 3),
-    "nll": ("NLL (nats)", "NLL (nats)", 1, 3),
-    "ece": ("ECE", "ECE", 1, 3),
-}
+from radgal.evaluation.metrics import Reading, readings
 
 
-def with_spread(value: Mapping[str, float | None], factor: float, decimals: int, plus_minus: str) -> str:
+def shown() -> list[Reading]:
+    """Returns the scores of the table; the csv has all."""
+    return readings(lambda score: score.in_table)
+
+
+def with_spread(value: Mapping[str, float | None], write: Callable[[float], str], plus_minus: str) -> str:
     """Returns mean +- sd as text: the mean alone if there is no sd, a dash if there is no mean."""
     if value["mean"] is None:
         return "-"
-    text = f"{factor * value['mean']:.{decimals}f}"
-    return text if value["sd"] is None else f"{text} {plus_minus} {factor * value['sd']:.{decimals}f}"
+    return write(value["mean"]) + ("" if value["sd"] is None else f" {plus_minus} {write(value['sd'])}")
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
@@ -33,6 +29,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Mean and standard deviation over seeds; {over}; rotated: over {summary['n_rotations']} random rotations."
     ]
+    smaller = dict.fromkeys(one.score.short for one in shown() if not one.score.larger_is_better)
+    lines.append(f"Of {', '.join(smaller)} the smaller is the better, of the other scores the larger.")
     if any(config["n_seeds"] == 1 for config in summary["configs"]):
         lines.append("A value without a spread is from one seed: nothing is known of how it varies with the seed.")
     errors = sorted({f"{100 * config['binomial_error']:.2f}" for config in summary["configs"]}, key=float)
@@ -67,8 +65,8 @@ def pair_notes(summary: Mapping[str, Any]) -> list[str]:
 
 def config_cells(config: Mapping[str, Any], plus_minus: str) -> list[str]:
     """Returns one row of the table of configs, as text."""
-    scores = [with_spread(config["scores"][key], *shown[2:], plus_minus) for key, shown in SHOWN.items()]
-    missed = " / ".join(with_spread(value, 1, 2, plus_minus) for value in config["missed"].values())
+    scores = [with_spread(config["scores"][one.key], one.score.number, plus_minus) for one in shown()]
+    missed = " / ".join(with_spread(value, "{:.2f}".format, plus_minus) for value in config["missed"].values())
     counts = [_count(config["parameters"]), _millions(config["multiply_adds"])]
     seconds = config["seconds_per_epoch"]
     return [str(config["n_seeds"]), *scores, missed, *counts, "-" if seconds is None else f"{seconds:.3g}"]
@@ -82,11 +80,18 @@ def _millions(value: float | None) -> str:
     return "-" if value is None else f"{value / 1e6:.1f}"
 
 
-def headings(summary: Mapping[str, Any], latex: bool) -> list[str]:
+def headings(summary: Mapping[str, Any]) -> list[str]:
     """Returns the headings of the table of configs."""
     missed = "missed " + " / ".join(summary["configs"][0]["missed"]) + ", rotated"
-    scores = [shown[1 if latex else 0] for shown in SHOWN.values()]
-    return ["config", "seeds", *scores, missed, "parameters", "multiply-adds (M)", "s / epoch"]
+    return [
+        "config",
+        "seeds",
+        *(one.heading for one in shown()),
+        missed,
+        "parameters",
+        "multiply-adds (M)",
+        "s / epoch",
+    ]
 
 
 def pair_cells(pair: Mapping[str, Any]) -> list[str]:
@@ -110,7 +115,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
     rows = [[config["config"], *config_cells(config, "±")] for config in summary["configs"]]
-    lines = [*table(headings(summary, latex=False), rows), "", *notes(summary)]
+    lines = [*table(headings(summary), rows), "", *notes(summary)]
     if summary["pairs"]:
         rows = [[pair["a"], pair["b"], *pair_cells(pair)] for pair in summary["pairs"]]
         lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows), "", *pair_notes(summary)]
@@ -135,7 +140,7 @@ def to_latex(summary: Mapping[str, Any]) -> str:
         ]
 
     rows = [[escape_latex(one["config"]), *config_cells(one, r"$\pm$")] for one in summary["configs"]]
-    lines = table(headings(summary, latex=True), rows, notes(summary))
+    lines = table([escape_latex(heading) for heading in headings(summary)], rows, notes(summary))
     if summary["pairs"]:
         rows = [[escape_latex(p["a"]), escape_latex(p["b"]), *pair_cells(p)] for p in summary["pairs"]]
         lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows, pair_notes(summary))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 MARK_ROOM = 0.15  # above the lines, for the label of the mark; a share of their height
@@ -23,20 +24,42 @@ def make_series(
     return {"label": label, "points": points, "color": color, "kind": kind}
 
 
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a chart.
+
+    Args:
+        label: what it measures, with its unit.
+        range: its ends; None: what the points need.
+        from_zero: whether it begins at 0.
+        log: whether it is logarithmic, if all values are above 0.
+        step: between its ticks; None: round numbers.
+    """
+
+    label: str
+    range: tuple[float, float] | None = None
+    from_zero: bool = False
+    log: bool = False
+    step: float | None = None
+
+    def limits(self, values: Sequence[float], margin: float) -> tuple[float, float]:
+        """Returns the ends; ``margin`` is the share of the range of ``values`` that is left free at each."""
+        if self.range:
+            return self.range
+        first = [0.0] if self.from_zero else []
+        low, high = _widen(min([*values, *first]), max([*values, *first]), margin)
+        return (0.0 if self.from_zero else low), high
+
+
 def make_chart(
     title: str,
     alt: str,
     series: Sequence[dict[str, Any]],
+    x: Axis,
+    y: Axis,
     *,
-    xlabel: str,
-    ylabel: str,
-    x_range: tuple[float, float] | None = None,
-    y_range: tuple[float, float] | None = None,
-    y_zero: bool = False,
-    log: bool = False,
     diagonal: bool = False,
     mark: tuple[float, str] | None = None,
-    x_step: float | None = None,
     shape: str = "wide",
 ) -> dict[str, Any] | None:
     """Returns a chart for the template, or None if there is nothing to draw.
@@ -45,46 +68,39 @@ def make_chart(
         title: of the figure.
         alt: what it shows, in words, for those who cannot see it.
         series: as ``make_series`` returns them.
-        x_range, y_range: None: what the points need.
-        y_zero: whether the y axis begins at 0.
-        log: whether the y axis is logarithmic.
+        x, y: the axes; x is never logarithmic.
         diagonal: whether to draw y = x.
         mark: an x to mark, and its label.
-        x_step: between the ticks of the x axis; None: round numbers.
         shape: "wide", "square" or "low".
     """
     drawn = [one for one in series if one["points"]]
     if not drawn:
         return None
-    log = log and min(y for one in drawn for _, y in one["points"]) > 0
+    log = y.log and min(value for one in drawn for _, value in one["points"]) > 0
     scale = math.log10 if log else float
-    xs = [x for one in drawn for point in one["points"] for x in _ends(point[0])]
-    ys = [scale(y) for one in drawn for _, y in one["points"]] + ([0.0] if y_zero and not log else [])
-    x0, x1 = x_range or _widen(min(xs), max(xs), 0.0)
-    y0, y1 = y_range or _widen(min(ys), max(ys), 0.04)
-    if y_zero and not log and y_range is None:
-        y0 = 0.0
+    x0, x1 = x.limits([end for one in drawn for point in one["points"] for end in _ends(point[0])], 0.0)
+    y0, y1 = y.limits([scale(value) for one in drawn for _, value in one["points"]], 0.04)
     if mark:
         y1 += MARK_ROOM * (y1 - y0)
     return {
         "title": title,
         "alt": alt,
-        "xlabel": xlabel,
-        "ylabel": ylabel,
+        "xlabel": x.label,
+        "ylabel": y.label,
         "shape": shape,
         "log": log,
-        "view": " ".join(_digits(v) for v in (x0, -y1, x1 - x0, y1 - y0)),
+        "view": " ".join(map(_digits, (x0, -y1, x1 - x0, y1 - y0))),
         "series": [one | {"path": _path(one, scale)} for one in drawn],
         "diagonal": f"M{_digits(x0)} {_digits(-x0)}L{_digits(x1)} {_digits(-x1)}" if diagonal else None,
-        "mark": mark and {
-            "path": f"M{_digits(mark[0])} {_digits(-y0)}V{_digits(-y1)}",
-            "x": _digits(mark[0]),
-            "at": _percent(mark[0], x0, x1),
-            "label": mark[1],
-        },
-        "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x_step)],
+        "mark": _mark(*mark, (x0, x1), (y0, y1)) if mark else None,
+        "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x.step)],
         "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
-    }  # fmt: skip
+    }
+
+
+def _mark(at: float, label: str, x: tuple[float, float], y: tuple[float, float]) -> dict[str, str]:
+    path = f"M{_digits(at)} {_digits(-y[0])}V{_digits(-y[1])}"
+    return {"path": path, "x": _digits(at), "at": _percent(at, *x), "label": label}
 
 
 def ticks(low: float, high: float, log: bool = False, step: float | None = None) -> list[tuple[float, str]]:

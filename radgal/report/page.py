@@ -20,11 +20,12 @@ import numpy as np
 
 from radgal.data.datasets import DATASETS
 from radgal.files.tables import file_name
-from radgal.report import resultviews, runviews
-from radgal.report.savedrun import RunFiles, read_run, to_float
+from radgal.report import poseviews, resultviews, runviews, sourceviews
+from radgal.report.savedrun import SavedRun, read_run, to_float
+from radgal.report.values import clean
+from radgal.runs.files import RunFile
 from utils import UserError, atomic_write
 
-FILE = "report.html"
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "E2CNNRadGal run report"
 MAX_PAGE_BYTES = 5_000_000
@@ -33,16 +34,16 @@ MAX_IMAGE_PIXELS = 40_000_000
 THUMBNAIL_PX = 300  # galaxies are 150 px wide as a rule: only the images of others are made smaller
 FIGURE_PX = 1200
 STALE_SECONDS = 60  # copying a run folder may put its files' times that far apart
-PARTS: dict[str, Callable[[RunFiles], Any]] = {
+PARTS: dict[str, Callable[[SavedRun], Any]] = {
     "summary": runviews.summary,
     "scores": resultviews.scores,
     "confusion": resultviews.confusion,
     "roc": resultviews.roc,
     "reliability": resultviews.reliability,
     "curves": runviews.curves,
-    "gallery": resultviews.gallery,
-    "rotation": resultviews.rotation,
-    "equivariance": resultviews.equivariance,
+    "gallery": sourceviews.gallery,
+    "rotation": poseviews.rotation,
+    "equivariance": poseviews.equivariance,
     "balance": runviews.balance,
     "configuration": runviews.configuration,
     "environment": runviews.environment,
@@ -68,7 +69,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
         UserError: if a run is none, or the page cannot be written.
     """
     runs = list({run.folder.resolve(): run for run in map(read_run, folders)}.values())
-    path = Path(out) if out else (runs[0].folder if len(runs) == 1 else Path("runs")) / FILE
+    path = Path(out) if out else (runs[0].folder if len(runs) == 1 else Path("runs")) / RunFile.REPORT.file
     _forbid_overwriting(path)
     pages = [describe_run(run, f"r{i}", MAX_IMAGE_BYTES // len(runs)) for i, run in enumerate(runs)]
     text = render(pages, compare_runs(runs) if len(runs) > 1 else None, cite(runs))
@@ -86,12 +87,12 @@ def _forbid_overwriting(path: Path) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--out {path}: a report is an HTML file; end its name with .html")
     if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file in it, such as {path / FILE}")
+        raise UserError(f"--out {path} is a folder; name a file in it, such as {RunFile.REPORT.at(path)}")
     if path.is_file() and GENERATOR.encode() not in path.open("rb").read(4096):
         raise UserError(f"--out {path} is there and is not a report of this program; choose another name")
 
 
-def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]:
+def describe_run(run: SavedRun, prefix: str, image_bytes: int) -> dict[str, Any]:
     """Returns all that the page says of a run; a part whose file is malformed is left out and named in ``problems``.
 
     Args:
@@ -100,16 +101,16 @@ def describe_run(run: RunFiles, prefix: str, image_bytes: int) -> dict[str, Any]
     """
     page: dict[str, Any] = {
         "id": prefix,
-        "name": runviews.clean(run.name),
-        "folder": runviews.clean(run.folder.as_posix()),
+        "name": clean(run.name),
+        "folder": clean(run.folder.as_posix()),
     }
-    page["evaluate"] = runviews.clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
+    page["evaluate"] = clean(f"python main.py evaluate {shlex.quote(run.folder.as_posix())}", 1000)
     problems = list(run.problems)
     for name, view in PARTS.items():
         page[name], problem = attempt(view, run)
         if problem:
             problems.append(f"{name} is left out, its file holds something unexpected: {problem}")
-    page["problems"] = [runviews.clean(problem, 400) for problem in problems + stale_results(run)]
+    page["problems"] = [clean(problem, 400) for problem in problems + stale_results(run)]
     _add_images(run, page, image_bytes)
     return page
 
@@ -122,22 +123,22 @@ def attempt(view: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
         return None, f"{type(error).__name__} {error}"
 
 
-def stale_results(run: RunFiles) -> list[str]:
+def stale_results(run: SavedRun) -> list[str]:
     """Returns what in the folder was made of other weights than the kept ones, as after a resumed run."""
     notes = []
     kept, tested = (to_float(v) for v in (run.environment.get("kept_epoch"), run.metrics.get("epoch")))
     if None not in (kept, tested) and kept != tested:
         notes.append(f"the test result is of epoch {tested:g}, but epoch {kept:g} is kept now: evaluate the run again")
-    finished = run.folder / "environment.json"
-    for name, command in (("rotation_sources.csv", "rotate"), ("equivariance_summary.csv", "equivariance")):
-        made = run.folder / name
+    finished = RunFile.ENVIRONMENT.at(run.folder)
+    for file in (RunFile.ROTATION_SOURCES, RunFile.EQUIVARIANCE_SUMMARY):
+        made = file.at(run.folder)
         if made.is_file() and finished.is_file():
             if made.stat().st_mtime < finished.stat().st_mtime - STALE_SECONDS:
-                notes.append(f"{name} is older than the end of the training: run `{command}` again")
+                notes.append(f"{file.file} is older than the end of the training: run `{file.command}` again")
     return notes
 
 
-def _add_images(run: RunFiles, page: dict[str, Any], budget: int) -> None:
+def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
     """Puts data URIs into the page's gallery and rotation test while the budget lasts; says what had no room."""
     page["figures"], n_left_out = [], 0
     sources = (page["gallery"] or {"cards": {}})["cards"].values()
@@ -148,11 +149,11 @@ def _add_images(run: RunFiles, page: dict[str, Any], budget: int) -> None:
             card["image"], n_left_out = None, n_left_out + 1
     by_key: dict[str, str] = {}
     for row in (page["rotation"] or {"rows": []})["rows"]:
-        path = run.folder / "rotation_figures" / f"{file_name(row['key'])}.png"
+        path = RunFile.ROTATION_FIGURES.at(run.folder) / f"{file_name(row['key'])}.png"
         try:
             image = encode_figure(path) if path.is_file() else None
         except (OSError, ValueError, SyntaxError) as error:
-            page["problems"].append(runviews.clean(f"{path.name} cannot be read as an image: {error}", 400))
+            page["problems"].append(clean(f"{path.name} cannot be read as an image: {error}", 400))
             continue
         if image and len(image) > budget:
             n_left_out += 1
@@ -201,14 +202,14 @@ def _data_uri(picture: Any) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
+def compare_runs(runs: Sequence[SavedRun]) -> dict[str, Any]:
     """Returns the table and the charts of several runs side by side, and whether their numbers may be compared."""
-    names = _distinct([runviews.clean(run.name, 60) for run in runs])
-    rows, roc_lines = [], []
+    names = _distinct([clean(run.name, 60) for run in runs])
+    columns, rows, roc_lines = resultviews.comparison_columns(), [], []
     for i, (name, run) in enumerate(zip(names, runs, strict=True)):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own part tells what is malformed
-        rows.append({"name": name, "id": f"r{i}", "network": runviews.network(run), "dataset": runviews.dataset(run),
-                     "cells": cells or [None] * len(resultviews.COMPARED)})  # fmt: skip
+        row = {"name": name, "id": f"r{i}", "network": runviews.network(run), "dataset": runviews.dataset(run)}
+        rows.append(row | {"cells": cells or [None] * len(columns)})
         lines, _ = attempt(resultviews.roc_series, run, name, i)
         roc_lines += lines[:1] if lines and len(run.metrics.get("classes", ())) == 2 else []
     charts, _ = attempt(runviews.epoch_charts, dict(zip(names, runs, strict=True)))
@@ -217,14 +218,14 @@ def compare_runs(runs: Sequence[RunFiles]) -> dict[str, Any]:
     tested = {
         (runviews.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics
     }
-    return {"columns": resultviews.COMPARED, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
+    return {"columns": columns, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
 
 
-def cite(runs: Sequence[RunFiles]) -> list[str]:
+def cite(runs: Sequence[SavedRun]) -> list[str]:
     """Returns what to cite for these runs, data sets first."""
     names = dict.fromkeys(str(run.environment.get("dataset") or run.option("data", "dataset")) for run in runs)
     citations = {name: getattr(DATASETS.get(name), "citation", None) for name in names}

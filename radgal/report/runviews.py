@@ -1,127 +1,109 @@
-"""What a run was: its head, class balance, curves, configuration and environment, as plain values for the report.
-
-A number is {"text", "value"}: as shown, and as saved.
-"""
+"""What a run was: its head, class balance, curves, configuration and environment, as plain values for the report."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from radgal.config.keys import SECTIONS
-from radgal.report.charts import make_chart, make_series
-from radgal.report.savedrun import RunFiles, to_float
-from utils import format_duration
-
-MAX_TEXT = 160  # of a name on the page
-INTERVALS = {"wilson": "Wilson", "bootstrap": "bootstrap over sources"}
+from radgal.evaluation.metrics import ACCURACY
+from radgal.report.charts import Axis, make_chart, make_series
+from radgal.report.savedrun import SavedRun, to_float
+from radgal.report.values import clean, duration, number, score
 
 
-def clean(text: Any, limit: int = MAX_TEXT) -> str:
-    """Returns text that cannot disturb the page: no control or direction characters, and not too long."""
-    shown = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in str(text))
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def number(value: Any, decimals: int = 2, factor: float = 1, unit: str = "") -> dict | None:
-    """Returns a number as shown and as saved; None if there is none."""
-    value = to_float(value)
-    if value is None:
-        return None
-    shown = f"{factor * value:,.{decimals}f}"
-    return {"text": f"{shown}{unit}", "value": repr(int(value) if value.is_integer() and decimals == 0 else value)}
-
-
-def score(of: Mapping[str, Any], decimals: int = 2, factor: float = 1, unit: str = "") -> dict[str, Any]:
-    """Returns a score of metrics.json with its interval, as numbers."""
-    return {
-        "value": number(of["value"], decimals, factor, unit),
-        "low": number(of.get("low"), decimals, factor),
-        "high": number(of.get("high"), decimals, factor),
-        "interval": INTERVALS.get(of.get("interval"), ""),
-    }
-
-
-def upright_scores(run: RunFiles) -> Mapping[str, Any]:
+def upright_scores(run: SavedRun) -> Mapping[str, Any]:
     """Returns the upright scores of the test set, empty without a test."""
     return run.metrics.get("upright", {})
 
 
-def kept_epoch(run: RunFiles) -> int | None:
+def kept_epoch(run: SavedRun) -> int | None:
     """Returns the epoch whose weights were kept, if a file says so."""
     epoch = to_float(run.environment.get("kept_epoch", run.metrics.get("epoch")))
     return None if epoch is None else int(epoch)
 
 
-def kept_row(run: RunFiles) -> dict[str, str] | None:
+def kept_row(run: SavedRun) -> dict[str, str] | None:
     """Returns the row of the kept epoch in history.csv."""
     kept = kept_epoch(run)
     return next((row for row in run.history if kept is not None and to_float(row["epoch"]) == kept), None)
 
 
-def network(run: RunFiles) -> str:
+def network(run: SavedRun) -> str:
     """Returns the network in words."""
     base, nrot = run.option("model", "base"), run.option("model", "nrot")
     return clean(base or "unknown network") + (f", N\u00a0=\u00a0{clean(nrot)}" if nrot is not None else "")
 
 
-def dataset(run: RunFiles) -> str:
+def dataset(run: SavedRun) -> str:
     """Returns the data set and its version in words."""
     name = run.environment.get("dataset") or run.metrics.get("dataset") or run.option("data", "dataset")
     version = run.environment.get("dataset_version") or run.metrics.get("version")
     return clean(name or "unknown data set") + (f" {clean(version)}" if version else "")
 
 
-def training_seconds(run: RunFiles) -> float | None:
+def training_seconds(run: SavedRun) -> float | None:
     """Returns how long the epochs took, in all."""
     seconds = [to_float(row.get("seconds")) for row in run.history]
     return sum(s for s in seconds if s is not None) if any(s is not None for s in seconds) else None
 
 
-def summary(run: RunFiles) -> dict[str, Any]:
+def summary(run: SavedRun) -> dict[str, Any]:
     """Returns the head of the report: one sentence, and the few numbers that matter most."""
     classes = " against ".join(clean(name) for name in run.metrics.get("classes", ()))
     side = run.option("training", "imsize")
     side = None if side is None else side + (run.option("data", "pad") or 0)
     words = [f"{network(run)}, trained on {dataset(run)}", classes, f"{side} px" if side else ""]
+    finished = clean(run.environment.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
+    return {
+        "sentence": ", ".join(word for word in words if word) + ".",
+        "cards": [*_test_cards(run), *_training_cards(run)],
+        "finished": finished,
+        "has_test_set": run.environment.get("has_test_set", True),
+    }
+
+
+def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
+    """Returns the cards of the test result, upright and rotated."""
     cards = []
     if upright := upright_scores(run):
-        accuracy = score(upright["accuracy"], 2, 100, " %")
-        cards.append({"label": "Test accuracy, upright", "number": accuracy["value"], "interval": accuracy,
-                      "note": f"{upright['n_sources']} sources, 95 % interval"})  # fmt: skip
+        accuracy = score(ACCURACY, upright["accuracy"])
+        note = f"{upright['n_sources']} sources, 95 % interval"
+        cards.append(_card("Test accuracy, upright", accuracy["value"], note) | {"interval": accuracy})
     if rotated := run.metrics.get("rotated"):
-        spread = number(rotated["accuracy"]["sd"], 2, 100)
-        mean, note = (
-            number(rotated["accuracy"]["mean"], 2, 100, " %"),
-            f"over {rotated['n_rotations']} random rotations",
-        )
-        cards.append({"label": "Test accuracy, rotated", "number": mean, "spread": spread,
-                      "note": f"mean and spread {note}"})  # fmt: skip
-    row = kept_row(run)
+        accuracy = score(ACCURACY, rotated["accuracy"])
+        note = f"mean and spread over {rotated['n_rotations']} random rotations"
+        cards.append(_card("Test accuracy, rotated", accuracy["value"], note) | {"spread": accuracy["sd"]})
+    return cards
+
+
+def _training_cards(run: SavedRun) -> list[dict[str, Any]]:
+    """Returns the cards of the training: what is not known has none."""
+    row, kept, cards = kept_row(run), kept_epoch(run), []
     accuracy = to_float(row.get("test_accuracy")) if row else None
     if accuracy is not None:
         n_val = sum(run.environment.get("class_counts", {}).get("validation", {}).values())
         of = f"{n_val} sources, " if n_val else ""
-        cards.append({"label": "Validation error", "number": number(1 - accuracy, 2, 100, " %"),
-                      "note": f"{of}at the kept epoch, which it chose: optimistic"})  # fmt: skip
+        note = f"{of}at the kept epoch, which it chose: optimistic"
+        cards.append(_card("Validation error", number(1 - accuracy, 2, 100, " %"), note))
     if run.history:
-        kept = kept_epoch(run)
-        cards.append({"label": "Epochs", "number": number(len(run.history), 0),
-                      "note": f"kept: epoch {kept}" if kept else "the kept epoch was not recorded"})  # fmt: skip
-    seconds = training_seconds(run)
-    if seconds is not None:
-        where = clean(run.environment.get("cuda_device") or run.environment.get("processor") or "", 60)
-        text = {"text": format_duration(seconds), "value": repr(seconds)}
-        cards.append({"label": "Training time (h:m:s)", "number": text, "note": where})
-    if (parameters := number(run.environment.get("trainable_parameters"), 0)) is not None:
-        cards.append({"label": "Trainable parameters", "number": parameters, "note": ""})
-    finished = clean(run.environment.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
-    return {"sentence": ", ".join(word for word in words if word) + ".", "cards": cards, "finished": finished,
-            "has_test_set": run.environment.get("has_test_set", True)}  # fmt: skip
+        note = f"kept: epoch {kept}" if kept else "the kept epoch was not recorded"
+        cards.append(_card("Epochs", number(len(run.history), 0), note))
+    where = clean(run.environment.get("cuda_device") or run.environment.get("processor") or "", 60)
+    for label, value, note in (
+        ("Training time (h:m:s)", duration(training_seconds(run)), where),
+        ("Trainable parameters", number(run.environment.get("trainable_parameters"), 0), ""),
+    ):
+        cards += [_card(label, value, note)] if value is not None else []
+    return cards
 
 
-def balance(run: RunFiles) -> dict[str, Any] | None:
+def _card(label: str, value: dict | None, note: str) -> dict[str, Any]:
+    return {"label": label, "number": value, "note": note}
+
+
+def balance(run: SavedRun) -> dict[str, Any] | None:
     """Returns how many sources of each class each part of the data has."""
     parts = {name: dict(counts) for name, counts in run.environment.get("class_counts", {}).items()}
     if upright := upright_scores(run):
@@ -142,58 +124,68 @@ def balance(run: RunFiles) -> dict[str, Any] | None:
     }
 
 
-def curves(run: RunFiles) -> list[dict[str, Any]]:
+def curves(run: SavedRun) -> list[dict[str, Any]]:
     """Returns the charts of loss and error by epoch."""
     return epoch_charts({"": run}, kept_epoch(run))
 
 
-def epoch_charts(runs: Mapping[str, RunFiles], kept: int | None = None) -> list[dict[str, Any]]:
+def epoch_charts(runs: Mapping[str, SavedRun], kept: int | None = None) -> list[dict[str, Any]]:
     """Returns the charts of loss and error by epoch, of one run (training too) or of several (validation only)."""
+    charts = (
+        _epoch_chart("Loss", "loss", Axis("cross-entropy (nats)", log=True), runs, kept),
+        _epoch_chart("Error", "accuracy", Axis("error (%)", from_zero=True), runs, kept),
+    )
+    return [chart for chart in charts if chart]
+
+
+def _epoch_chart(
+    title: str, quantity: str, y: Axis, runs: Mapping[str, SavedRun], kept: int | None
+) -> dict[str, Any] | None:
     several = len(runs) > 1
     parts = (("test", "validation"),) if several else (("train", "training"), ("test", "validation"))
-    charts = []
-    for title, quantity, ylabel, log in (("Loss", "loss", "cross-entropy (nats)", True),
-                                         ("Error", "accuracy", "error (%)", False)):  # fmt: skip
-        series = []
-        for i, (name, run) in enumerate(runs.items()):
-            epochs = [to_float(row["epoch"]) or 0.0 for row in run.history]
-            for k, (prefix, part) in enumerate(parts):
-                values = [to_float(row.get(f"{prefix}_{quantity}")) for row in run.history]
-                if quantity == "accuracy":
-                    values = [None if v is None else 100 * (1 - v) for v in values]
-                series.append(make_series(name or part, epochs, values, color=i if several else k))
-        reached = [f"{one['label']} {one['points'][0][1]:.3g} to {one['points'][-1][1]:.3g}"
-                   for one in series if one["points"]]  # fmt: skip
-        low_high = [y for one in series for _, y in one["points"] if y > 0]
-        drawn = [x for one in series for x, _ in one["points"]]
-        few_epochs = bool(drawn) and max(drawn) - min(drawn) < 5  # of more, round numbers are whole numbers
-        wide = log and bool(low_high) and max(low_high) / min(low_high) > 20
-        words = ", validation" if several else ""
-        chart = make_chart(
-            f"{title}{words}",
-            f"{title} by epoch: {'; '.join(reached)}." + (f" Epoch {kept} was kept." if kept else ""),
-            series, xlabel="epoch", ylabel=ylabel, log=wide, y_zero=not log,
-            mark=(kept, f"kept: epoch {kept}") if kept else None, x_step=1 if few_epochs else None,
-        )  # fmt: skip
-        charts += [chart] if chart else []
-    return charts
+    series = []
+    for i, (name, run) in enumerate(runs.items()):
+        epochs = [to_float(row["epoch"]) or 0.0 for row in run.history]
+        for k, (prefix, part) in enumerate(parts):
+            values = [to_float(row.get(f"{prefix}_{quantity}")) for row in run.history]
+            if quantity == "accuracy":
+                values = [None if v is None else 100 * (1 - v) for v in values]
+            series.append(make_series(name or part, epochs, values, color=i if several else k))
+    points = [point for one in series for point in one["points"]]
+    epochs, above_zero = [x for x, _ in points], [y for _, y in points if y > 0]
+    few_epochs = bool(epochs) and max(epochs) - min(epochs) < 5  # of more, round numbers are whole numbers
+    spans_decades = bool(above_zero) and max(above_zero) / min(above_zero) > 20
+    ends = [(one["label"], one["points"][0][1], one["points"][-1][1]) for one in series if one["points"]]
+    reached = "; ".join(f"{label} {first:.3g} to {last:.3g}" for label, first, last in ends)
+    return make_chart(
+        title + (", validation" if several else ""),
+        f"{title} by epoch: {reached}." + (f" Epoch {kept} was kept." if kept else ""),
+        series,
+        Axis("epoch", step=1 if few_epochs else None),
+        replace(y, log=y.log and spans_decades),
+        mark=(kept, f"kept: epoch {kept}") if kept else None,
+    )
 
 
-def configuration(run: RunFiles) -> list[dict[str, Any]]:
+def configuration(run: SavedRun) -> list[dict[str, Any]]:
     """Returns the configuration, section by section: key, value, whether it is not the default, meaning."""
     sections = []
     for section, values in run.config.items():
         known = SECTIONS[section].model_fields if section in SECTIONS else {}
         rows = [
-            {"key": clean(key), "value": clean(repr(value)), "meaning": known[key].description if key in known else "",
-             "changed": key in known and known[key].default != value}
+            {
+                "key": clean(key),
+                "value": clean(repr(value)),
+                "meaning": known[key].description if key in known else "",
+                "changed": key in known and known[key].default != value,
+            }
             for key, value in values.items()
-        ]  # fmt: skip
+        ]
         sections.append({"name": clean(section), "rows": rows})
     return sections
 
 
-def environment(run: RunFiles) -> list[tuple[str, str]]:
+def environment(run: SavedRun) -> list[tuple[str, str]]:
     """Returns what the run was made with."""
     shown = []
     for key, value in run.environment.items():

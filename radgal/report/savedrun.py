@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from radgal.config.ini import parse_literal, read_ini
-from radgal.evaluation.gallery import FILE as GALLERY
 from radgal.evaluation.gallery import read_gallery
+from radgal.runs.files import RunFile
 from utils import UserError, reason_of
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
+OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT)  # at least one of them
 Rows = list[dict[str, str]]
 
 
 @dataclass
-class RunFiles:
+class SavedRun:
     """The content of a run folder; tables are rows of text, as csv gives them."""
 
     folder: Path
@@ -51,7 +52,7 @@ class RunFiles:
         return self.config.get(section, {}).get(key)
 
 
-def read_run(run: str | Path) -> RunFiles:
+def read_run(run: str | Path) -> SavedRun:
     """Returns what there is of a run.
 
     Args:
@@ -65,32 +66,18 @@ def read_run(run: str | Path) -> RunFiles:
         folder = folder.parent
     if not folder.is_dir():
         raise UserError(f"there is no run folder {run}")
-    if not any((folder / name).is_file() for name in ("history.csv", "metrics.json", "config.txt", "environment.json")):
+    if not any(one.at(folder).is_file() for one in OF_EVERY_RUN):
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise UserError(f"{folder} is not the folder of a training run; it holds {there}")
-    found = RunFiles(folder)
-    readers: dict[str, Callable[[Path], Any]] = {
-        "config.txt": _read_config,
-        "environment.json": _read_json,
-        "metrics.json": _read_json,
-        "sources.csv": read_csv,
-        GALLERY: read_gallery,
-        "rotation_sources.csv": read_csv,
-        "rotation_poses.csv": read_csv,
-        "rotation_compare.json": _read_json,
-        "equivariance.csv": read_csv,
-        "equivariance_summary.csv": read_csv,
-    }
-    for file, reader in readers.items():
-        attribute = "images" if file == GALLERY else file.split(".")[0]
-        _fill(found, attribute, folder / file, reader)
-    moved = found.option("output", "csvfile")
-    history = folder / "history.csv"
+    found = SavedRun(folder)
+    for file, (attribute, reader) in READERS.items():
+        _fill(found, attribute, file.at(folder), reader)
+    moved, history = found.option("output", "csvfile"), RunFile.HISTORY.at(folder)
     _fill(found, "history", Path(str(moved)) if moved and not history.is_file() else history, read_csv)
     return found
 
 
-def _fill(found: RunFiles, attribute: str, path: Path, reader: Callable[[Path], Any]) -> None:
+def _fill(found: SavedRun, attribute: str, path: Path, reader: Callable[[Path], Any]) -> None:
     if not path.is_file():
         return
     try:
@@ -127,6 +114,20 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
         section: {key: literal(text, key) for key, text in entries.items()}
         for section, entries in read_ini(path).sections.items()
     }
+
+
+READERS: dict[RunFile, tuple[str, Callable[[Path], Any]]] = {  # attribute of SavedRun, and how it is read
+    RunFile.CONFIG: ("config", _read_config),
+    RunFile.ENVIRONMENT: ("environment", _read_json),
+    RunFile.METRICS: ("metrics", _read_json),
+    RunFile.SOURCES_CSV: ("sources", read_csv),
+    RunFile.GALLERY: ("images", read_gallery),
+    RunFile.ROTATION_SOURCES: ("rotation_sources", read_csv),
+    RunFile.ROTATION_POSES: ("rotation_poses", read_csv),
+    RunFile.ROTATION_COMPARE_JSON: ("rotation_compare", _read_json),
+    RunFile.EQUIVARIANCE: ("equivariance", read_csv),
+    RunFile.EQUIVARIANCE_SUMMARY: ("equivariance_summary", read_csv),
+}
 
 
 def to_float(text: Any) -> float | None:

@@ -159,7 +159,7 @@ def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     content = read(path)
     config = Config.from_dict(content["config"])
     classes = tuple(map(str, content["classes"]))
-    preparation = preparation_of(config, float(content["mean"]), float(content["std"]))
+    preparation = preparation_of(config, (float(content["mean"]), float(content["std"])))
     model = models.build_from_config(config, classes, preparation)
     try:
         model.load_state_dict(content["model"])

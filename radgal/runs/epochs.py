@@ -38,19 +38,21 @@ def run_epochs(
     *,
     say: Callable[..., None],
     team: Team | None = None,
+    precision: Precision | None = None,
 ) -> Progress:
     """Trains ``model`` and writes the csv, last.pt, best.pt and the plain weights as it goes.
 
     Args:
         start: anew or where the run in the folder stands.
         team: the processes that share the work; None: this one alone.
+        precision: what the config's comes to on the device of ``data``; None: it is chosen here.
 
     Raises:
         UserError: with the checkpoint that is still good in its message.
         Interrupted: on SIGTERM or SIGINT, after the batch, with everything on disk.
     """
     team = team or Team()
-    precision = choose_precision(config.training.precision, data.train.images.device)
+    precision = precision or choose_precision(config.training.precision, data.train.images.device)
     learner = make_learner(model, config.training)
     state = team.from_first(lambda: begin(folder, config, data, precision, start, say))
     progress, part = Progress(started_from=start.started_from), None

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from radgal.config.config import Config
 from radgal.runs import checkpoint, lock
-from radgal.runs.statecheck import CSV_COLUMNS, find_mistake
+from radgal.runs.files import RunFile
+from radgal.runs.statecheck import find_mistake
+from radgal.training.loop import CSV_COLUMNS
 from utils import UserError, atomic_write, free_name
 
 
@@ -27,16 +29,16 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        return self.path / "last.pt"
+        return RunFile.LAST.at(self.path)
 
     @property
     def best(self) -> Path:
-        return self.path / "best.pt"
+        return RunFile.BEST.at(self.path)
 
     @property
     def unfinished(self) -> Path:
         """The epoch that a stopped run was in; of no use once last.pt has that epoch."""
-        return self.path / "unfinished.pt"
+        return RunFile.UNFINISHED.at(self.path)
 
     def take(self, stack: ExitStack, say: Callable[..., None]) -> None:
         """Holds the folder's lock until ``stack`` is closed, and removes what a killed run left half written.
@@ -101,15 +103,11 @@ class RunFolder:
             ) from None
         return moved
 
-    def _own_files(self) -> Iterable[Path]:
-        names = "unfinished.pt last.pt best.pt config.txt environment.json metrics.json gallery.npz report.html".split()
-        found = [self.path / name for name in names] + sorted(self.path.glob("*.png"))
+    def _own_files(self) -> list[Path]:
         # What the other commands made of the earlier run must not be taken for results of the new one.
-        for pattern in ("sources.*", "rotation_*", "equivariance*.csv"):
-            found += sorted(self.path.glob(pattern))
-        found += [p for p in (self.csv, self.weights) if p.parent == self.path]
-        found = [p for p in found if p.is_file() or p.name == "rotation_figures"]
-        return [p for p in found if p not in self._without_rows()]
+        found = {one.at(self.path): None for one in RunFile if one.is_put_aside}
+        found |= {path: None for path in (self.csv, self.weights) if path.parent == self.path}
+        return [path for path in found if path.exists() and path not in self._without_rows()]
 
     def _without_rows(self) -> list[Path]:
         """Returns the csv if it is there but holds no epoch, as after a run that was killed in its first."""
@@ -178,5 +176,5 @@ class RunFolder:
 
     def write_config(self, config: Config) -> None:
         """Writes the resolved config, which ``--config`` reads again."""
-        with atomic_write(self.path / "config.txt") as temporary:
+        with atomic_write(RunFile.CONFIG.at(self.path)) as temporary:
             temporary.write_text(f"# {config.name}, with every default filled in\n{config.to_ini()}", encoding="utf-8")

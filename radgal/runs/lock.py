@@ -18,9 +18,10 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from radgal.runs.files import RunFile
 from utils import UserError
 
-NAME = "run.lock"
+NAME = RunFile.LOCK.file
 
 
 class RunLock:

@@ -29,6 +29,8 @@ from radgal.training.team import Team
 from utils import UserError, random_states, set_random_states
 
 LARGEST_SEED = 2**63 - 1
+# The first four are the published program's columns, in its order; its "test" is our validation.
+CSV_COLUMNS = ("epoch", "train_loss", "test_loss", "test_accuracy", "train_accuracy", "lr", "seconds")
 
 
 @dataclass(frozen=True)

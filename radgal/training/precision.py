@@ -15,7 +15,7 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Precision:
     """The precision of forward passes and losses; parameters, gradients and Adam's state are float32 in each.
 
-    'fp32' is IEEE float32 throughout: TensorFloat-32, which keeps 10 of the 23 bits, is off (``utils.pick_device``).
+    'fp32' is IEEE float32 throughout: TensorFloat-32 is off in every command (``utils.float32_in_full``).
     'bf16' and 'fp16' run convolutions and matrix products in that type (``torch.autocast``); 'fp16' also scales the
     loss, so that small gradients do not vanish.
 

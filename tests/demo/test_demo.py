@@ -306,7 +306,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
     }.items():
         cfg = read_config(str(config), ["training.imsize=30", *options])
         content = dict(format=FORMAT, config=cfg.to_dict(), classes=["FRI", "FRII"], mean=0.0019, std=0.0281)
-        model = models.build_from_config(cfg, ("FRI", "FRII"), preparation_of(cfg, 0.0019, 0.0281))
+        model = models.build_from_config(cfg, ("FRI", "FRII"), preparation_of(cfg, (0.0019, 0.0281)))
         torch.save(content | dict(model=model.state_dict(), epoch=1, seed=0, history=[]), tmp_path / f"{name}.pt")
         paths[name] = tmp_path / f"{name}.pt"
     return paths

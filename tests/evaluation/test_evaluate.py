@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from radgal.data.splits import Split
-from radgal.evaluation import evaluate, metrics
+from radgal.evaluation import evaluate, intervals, metrics, probabilities, scorer
 from radgal.files import tables
 from tests.networks import classifier_of
 from utils import UserError
@@ -79,7 +79,7 @@ def test_scores_agree_with_scikit_learn(n_classes):
 
     logits, labels, classes = random_case(n_classes)
     ours = metrics.score_predictions(logits, labels, classes, n_resamples=10)
-    probs, preds = np.exp(metrics.log_softmax(logits)), logits.argmax(1)
+    probs, preds = np.exp(probabilities.log_softmax(logits)), logits.argmax(1)
     precision, recall, f1, support = known.precision_recall_fscore_support(labels, preds)
     auc = (
         known.roc_auc_score(labels, probs[:, 1])
@@ -111,8 +111,9 @@ def test_weights_of_a_resample_are_the_resample():
     logits, labels, _ = random_case(2)
     drawn = np.random.default_rng(3).integers(len(labels), size=len(labels))
     weights = np.bincount(drawn, minlength=len(labels))[None].astype(float)
-    ours = metrics._Scorer(logits, labels)(weights)
-    probs = np.exp(metrics.log_softmax(logits))[drawn]
+    drawn_so = scorer.Weighted(scorer.Predictions(logits, labels), weights)
+    ours = {score.key: score.formula(drawn_so) for score in (*metrics.SCORES, *metrics.CLASS_SCORES)}
+    probs = np.exp(probabilities.log_softmax(logits))[drawn]
     assert ours["roc_auc"][0] == pytest.approx(roc_auc_score(labels[drawn], probs[:, 1]))
     assert ours["nll"][0] == pytest.approx(log_loss(labels[drawn], probs))
     assert ours["f1"][0, 1] == pytest.approx(f1_score(labels[drawn], logits[drawn].argmax(1)))
@@ -121,18 +122,18 @@ def test_weights_of_a_resample_are_the_resample():
 def test_calibration_error_is_the_binned_gap():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(scale=3, size=(300, 2)), rng.integers(2, size=300)
-    probs = np.exp(metrics.log_softmax(logits))
+    probs = np.exp(probabilities.log_softmax(logits))
     expected = sum(
-        bin["n"] / 300 * abs(bin["accuracy"] - bin["confidence"]) for bin in metrics.reliability(probs, labels)
+        bin["n"] / 300 * abs(bin["accuracy"] - bin["confidence"]) for bin in scorer.reliability(probs, labels)
     )
     assert metrics.score_predictions(logits, labels, CLASSES, n_resamples=2)["ece"]["value"] == pytest.approx(expected)
-    assert metrics.confidence_bins(np.array([1 / 15, 1 / 15 + 1e-9, 0.5, 1.0])).tolist() == [0, 1, 7, 14]
+    assert scorer.confidence_bins(np.array([1 / 15, 1 / 15 + 1e-9, 0.5, 1.0])).tolist() == [0, 1, 7, 14]
 
 
 def test_calibration_error_agrees_with_torchmetrics():
     known = pytest.importorskip("torchmetrics.functional.classification")
     logits, labels, classes = random_case(3)
-    probs = torch.from_numpy(np.exp(metrics.log_softmax(logits)))
+    probs = torch.from_numpy(np.exp(probabilities.log_softmax(logits)))
     theirs = known.multiclass_calibration_error(probs, torch.from_numpy(labels), 3, n_bins=15)
     assert metrics.score_predictions(logits, labels, classes)["ece"]["value"] == pytest.approx(float(theirs), abs=1e-6)
 
@@ -149,18 +150,18 @@ def test_intervals_hold_the_value_and_follow_the_seed():
 def test_wilson_interval_has_a_width_without_any_error():
     # Wilson 1927 for 104 of 104: low = n / (n + z^2)
     z2 = 1.959963984540054**2
-    assert metrics.proportion(104, 104)["low"] == pytest.approx(104 / (104 + z2))
-    assert metrics.proportion(104, 104)["high"] == 1.0
-    assert metrics.proportion(0, 0)["value"] is None
+    assert intervals.proportion(104, 104)["low"] == pytest.approx(104 / (104 + z2))
+    assert intervals.proportion(104, 104)["high"] == 1.0
+    assert intervals.proportion(0, 0)["value"] is None
 
 
 def test_wilson_interval_agrees_with_scipy():
     from scipy.stats import binomtest
 
     for k, n in ((0, 1), (1, 1), (3, 7), (98, 104), (104, 104)):
-        known, ours = binomtest(k, n).proportion_ci(0.95, method="wilson"), metrics.proportion(k, n)
+        known, ours = binomtest(k, n).proportion_ci(0.95, method="wilson"), intervals.proportion(k, n)
         assert (ours["low"], ours["high"]) == (pytest.approx(known.low, abs=1e-9), pytest.approx(known.high, abs=1e-9))
-    low, between, high = (metrics.proportion(k, 104)["low"] for k in (90, 90.5, 91))
+    low, between, high = (intervals.proportion(k, 104)["low"] for k in (90, 90.5, 91))
     assert low < between < high
 
 
@@ -197,12 +198,12 @@ def test_what_cannot_be_scored_is_said_clearly(logits, labels, message):
 
 def test_uncertainties_are_ordered_and_bounded():
     probs = np.random.default_rng(0).dirichlet([0.3, 0.3, 0.3], size=(50, 20))
-    found = metrics.uncertainties(probs)
+    found = probabilities.uncertainties(probs)
     mutual, total = found["mutual_information"], found["predictive_entropy"]
     assert (mutual >= 0).all() and (mutual <= total).all() and (total <= math.log(3) + 1e-12).all()
     assert mutual.max() > 0.1
     certain = np.array([[[1.0, 0.0]], [[0.0, 1.0]]])  # sure passes that contradict each other
-    found = metrics.uncertainties(certain)
+    found = probabilities.uncertainties(certain)
     assert found["mutual_information"] == pytest.approx(math.log(2))
     assert found["expected_entropy"] == pytest.approx(0.0)
 
@@ -225,7 +226,7 @@ def test_dropout_passes_differ_only_by_dropout(model):
 
 def test_no_dropout_no_mutual_information():
     probs = classifier_of(SmallNet(dropout=0.0)).dropout_samples(make_split(5).images, 20)
-    assert metrics.uncertainties(probs)["mutual_information"].max() < 1e-9
+    assert probabilities.uncertainties(probs)["mutual_information"].max() < 1e-9
 
 
 def test_dropout_leaves_the_global_random_state(model):
@@ -243,7 +244,7 @@ def test_logits_do_not_depend_on_the_batches(model):
 def test_temperature_recovers_a_known_one_and_is_the_optimum():
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=2, size=(20000, 2))
-    labels = (rng.random(20000) < np.exp(metrics.log_softmax(logits))[:, 1]).astype(int)
+    labels = (rng.random(20000) < np.exp(probabilities.log_softmax(logits))[:, 1]).astype(int)
     assert evaluate.fit_temperature(3.0 * logits, labels) == pytest.approx(3.0, rel=0.05)
     assert 0.01 <= evaluate.fit_temperature(10.0 * np.eye(2), np.array([0, 1])) < 0.2  # all right: no minimum
 
@@ -283,7 +284,7 @@ def test_rotated_passes_count_missed_sources(model):
     assert result["error"]["mean"] == pytest.approx(missed / 20)
     assert result["accuracy"]["sd"] == pytest.approx(hits.mean(1).std(ddof=1))
     ends = [result["accuracy"][end] for end in ("low", "high")]
-    assert ends == [metrics.proportion(hits.mean() * 20, 20)[end] for end in ("low", "high")]
+    assert ends == [intervals.proportion(hits.mean() * 20, 20)[end] for end in ("low", "high")]
     sure = SmallNet()
     sure.fc2.bias.data = torch.tensor([99.0, -99.0])  # all right, and the interval has a width
     all_right = dataclasses.replace(test, labels=torch.zeros_like(test.labels))
@@ -315,7 +316,7 @@ def test_table_has_every_source_in_its_row(model, tmp_path):
         assert read["las_arcsec"][1] == pytest.approx(250.34)
         assert np.ma.is_masked(read["redshift"][2])
         np.testing.assert_array_equal(read["label"], test.labels.numpy())
-        np.testing.assert_allclose(read["prob_FRII"], np.exp(metrics.log_softmax(logits))[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(read["prob_FRII"], np.exp(probabilities.log_softmax(logits))[:, 1], rtol=1e-6)
         correct = [str(one) == "True" for one in read["correct"]]
         assert correct == (logits.argmax(1) == test.labels.numpy()).tolist()
     assert str(Table.read(tmp_path / "sources.ecsv")["ra_deg"].unit) == "deg"

@@ -9,9 +9,8 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from radgal.evaluation import evaluate
-from radgal.figures import plots, poseplots
-from radgal.files.tables import column_name
+from radgal.evaluation import evaluate, results
+from radgal.figures import plots, poseplots, style
 from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 from tests.networks import classifier_of
 
@@ -21,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved, in order."""
-    figures, save = [], plots.save_figure
+    figures, save = [], style.save_figure
     for module in (plots, poseplots):
         monkeypatch.setattr(module, "save_figure", lambda figure, path: (figures.append(figure), save(figure, path)))
     return figures
@@ -45,7 +44,7 @@ def history(n: int, validated: bool = True) -> list[dict]:
 
 
 def test_training_curves_show_the_history_and_the_kept_epoch(tmp_path, drawn):
-    plots.save_training_curves(history(5), 3, tmp_path)
+    plots.save_training_curves(history(5), 3, tmp_path / "loss.png", tmp_path / "error.png")
     assert is_png(tmp_path / "loss.png") and is_png(tmp_path / "error.png")
     loss, error = (figure.axes[0].get_lines() for figure in drawn)
     np.testing.assert_allclose(loss[1].get_ydata(), [1.2 / i for i in range(1, 6)])
@@ -55,7 +54,7 @@ def test_training_curves_show_the_history_and_the_kept_epoch(tmp_path, drawn):
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_short_histories_without_validation(tmp_path, drawn, n):
-    plots.save_training_curves(history(n, validated=False), n, tmp_path)
+    plots.save_training_curves(history(n, validated=False), n, tmp_path / "loss.png", tmp_path / "error.png")
     assert len(drawn) == (2 if n else 0)
     for figure in drawn:
         labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
@@ -67,7 +66,7 @@ def test_evaluation_figures(tmp_path, drawn):
 
     torch.manual_seed(0)
     metrics, table = evaluate.evaluate_test(classifier_of(SmallNet()), make_split(), None, rotations=1, mc_samples=2)
-    plots.save_evaluation_figures(metrics, table, tmp_path)
+    results.save_evaluation_figures(metrics, table, tmp_path)
     for name in ("confusion", "roc", "reliability"):
         assert is_png(tmp_path / f"{name}.png")
     cells = [text.get_text().split("\n")[0] for text in drawn[0].axes[0].texts]
@@ -81,7 +80,7 @@ def test_evaluation_figures_with_a_class_missing(tmp_path, drawn):
     test = evaluate.Split(split.images, torch.zeros(6, dtype=torch.int64), split.names)
     classes = ("a", "b", "c")
     metrics, table = evaluate.evaluate_test(classifier_of(SmallNet(3), classes), test, None, rotations=1, mc_samples=2)
-    plots.save_evaluation_figures(metrics, table, tmp_path)
+    results.save_evaluation_figures(metrics, table, tmp_path)
     assert "not defined" in drawn[1].axes[0].get_title()
     assert [text.get_text() for text in drawn[0].axes[0].texts][3:] == ["-"] * 6
 
@@ -92,7 +91,8 @@ def test_rotation_figure(tmp_path, drawn, n_poses):
     images = np.zeros((n_poses, 6, 6), dtype=np.uint8)
     angles, flips = np.arange(n_poses) * 5.0, np.arange(n_poses) > n_poses // 2
     title = "200_214.154+020.893_0.2474_0046.70, FRII\nmean overlap index 0.152, corrected 0.153"
-    poseplots.save_rotation(tmp_path / "r.png", title, angles, flips, samples, CLASSES, images)
+    shown = poseplots.PoseSamples(title, angles, flips, samples, CLASSES, images)
+    poseplots.save_rotation(tmp_path / "r.png", shown)
     assert is_png(tmp_path / "r.png")
     top, bottom = drawn[0].axes
     np.testing.assert_allclose(top.collections[1].get_offsets()[:, 1], samples[..., 1].ravel())
@@ -131,7 +131,7 @@ def test_legends_of_many_curves_lie_on_none_of_them(tmp_path, drawn):
 
 
 def test_epochs_are_whole_numbers(tmp_path, drawn):
-    plots.save_training_curves(history(4), 3, tmp_path)
+    plots.save_training_curves(history(4), 3, tmp_path / "loss.png", tmp_path / "error.png")
     plots.save_learning_curves(tmp_path / "c.png", {"a": [history(4)]})
     assert len(drawn) == 3
     for axes in (axes for figure in drawn for axes in figure.axes):
@@ -140,23 +140,43 @@ def test_epochs_are_whole_numbers(tmp_path, drawn):
 
 def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     overlap, labels = np.array([0.5, 0.1, 0.3]), np.array([0, 1, 1])
-    poseplots.save_comparison(tmp_path / "c.png", overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    shown = poseplots.Overlaps(overlap, np.array([0.2, 0.4, 0.3]), ("a", "b"), labels, CLASSES, 0.01)
+    poseplots.save_comparison(tmp_path / "c.png", shown)
     left, right = drawn[0].axes
     bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
     assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}
     assert not {color for _, color in bars.values()} & {to_rgba(line.get_color()) for line in left.get_lines()[:2]}
 
 
+def test_a_kind_of_change_that_no_source_has_is_not_in_the_legend(tmp_path, drawn):
+    overlap, labels = np.array([0.5, 0.1]), np.array([0, 1])
+    poseplots.save_comparison(
+        tmp_path / "c.png", poseplots.Overlaps(overlap, overlap, ("a", "b"), labels, CLASSES, 0.01)
+    )
+    right = drawn[0].axes[1]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["neither"]
+    assert right.get_title() == "0 improved, 0 worsened, 2 neither"
+
+
+@pytest.mark.parametrize("classes", [("FRI", "FRII"), ("a rather long name", "b"), tuple("abcdefghij")], ids=len)
+def test_the_labels_of_a_confusion_matrix_are_whole(tmp_path, drawn, classes):
+    plots.save_confusion(50 * np.eye(len(classes), dtype=int), classes, tmp_path / "c.png")
+    figure, axes = drawn[0], drawn[0].axes[0]
+    for text in (axes.yaxis.label, axes.xaxis.label, *axes.get_xticklabels(), *axes.get_yticklabels()):
+        box = text.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1 and 0 <= box.y0 < box.y1 <= figure.bbox.y1
+
+
 def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
     odd = ("a$^$", "b$_")  # mathematics to matplotlib, and not even that
-    table = {"label": np.array([0, 1]), **{column_name("prob", name): np.array([0.2, 0.8]) for name in odd}}
-    area = {"value": 1.0, "low": None, "high": None}
     plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
-    plots.save_roc(table, {"classes": odd, "upright": {"roc_auc": area}}, tmp_path / "roc.png")
+    plots.save_roc(tmp_path / "roc.png", "", odd, {1: (np.array([0.0, 1.0]), np.array([0.0, 1.0]))})
     samples, images = np.full((1, 2, 2), 0.5), np.zeros((1, 4, 4), np.uint8)
-    poseplots.save_rotation(tmp_path / "r.png", "a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
+    shown = poseplots.PoseSamples("a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
+    poseplots.save_rotation(tmp_path / "r.png", shown)
     overlap, labels = np.array([0.1, 0.2]), np.array([0, 1])
-    poseplots.save_comparison(tmp_path / "o.png", overlap, overlap, ("a$^$", "b"), labels, odd, 0.01)
+    shown = poseplots.Overlaps(overlap, overlap, ("a$^$", "b"), labels, odd, 0.01)
+    poseplots.save_comparison(tmp_path / "o.png", shown)
     curve = {"angle_deg": [0.0], "equivariance_error": [0.0], "invariance_error": [0.0], "is_element": [True]}
     poseplots.save_equivariance(tmp_path / "e.png", {"a$^$": curve})
     plots.save_learning_curves(tmp_path / "l.png", {"a$^$": [history(3)]})

@@ -10,7 +10,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
 from radgal.images import transforms
-from radgal.images.transforms import background_value, random_poses, rotate, to_input
+from radgal.images.preparation import Preparation
+from radgal.images.transforms import random_poses, rotate
 
 
 def blob(side: int = 50) -> torch.Tensor:
@@ -70,14 +71,15 @@ def test_the_sky_outside_takes_the_fill_value() -> None:
 
 def test_turned_background_has_no_edge_after_normalization() -> None:
     empty = torch.zeros(1, 1, 20, 20, dtype=torch.uint8)
-    x = to_input(empty, 0.0031, 0.035, torch.tensor([33.0]))
-    torch.testing.assert_close(x, torch.full_like(x, background_value(0.0031, 0.035)))
+    how = Preparation(0.0031, 0.035, empty.shape[-1])
+    x = how.to_input(empty, (torch.tensor([33.0]), None))
+    torch.testing.assert_close(x, torch.full_like(x, how.background))
 
 
 def test_normalization_is_that_of_totensor_and_normalize() -> None:
     images = torch.randint(0, 256, (4, 1, 9, 9), dtype=torch.uint8)
     expected = tv.normalize(images.float() / 255, [0.0031], [0.035])
-    torch.testing.assert_close(to_input(images, 0.0031, 0.035), expected)
+    torch.testing.assert_close(Preparation(0.0031, 0.035, images.shape[-1]).to_input(images), expected)
 
 
 def test_poses_follow_the_seed_and_the_choice() -> None:

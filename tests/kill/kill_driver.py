@@ -20,11 +20,11 @@ from pathlib import Path
 import torch
 
 import main
-from radgal import api
+from radgal import trainingrun
 from radgal.data import splits
 from radgal.data.splits import Split, TrainingData
 from radgal.figures import plots
-from radgal.images import preparation
+from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint, folder
 
 SIDE, EPOCHS = 18, 24
@@ -52,7 +52,7 @@ def toy_data(cfg) -> TrainingData:
     images = torch.randint(0, 256, (31, 1, SIDE, SIDE), generator=generator).to(torch.uint8)
     whole = Split(images, labels, tuple(map(str, range(31))))
     parts = whole.take(list(range(22))), whole.take(list(range(22, 31)))
-    return TrainingData(*parts, ("FRI", "FRII"), preparation.Preparation(0.5, 0.3, SIDE), "toy", "v1", "none")
+    return TrainingData(*parts, ("FRI", "FRII"), Preparation(0.5, 0.3, SIDE), "toy", "v1", "none")
 
 
 def kill_at(kind: str, count: int) -> None:
@@ -65,13 +65,13 @@ def kill_at(kind: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if kind == "batch":
-        to_input = preparation.to_input
+        to_input = Preparation.to_input
 
         def counted(*args, **options):
             tick()
             return to_input(*args, **options)
 
-        preparation.to_input = counted
+        Preparation.to_input = counted
     elif kind == "half a write":
         write = Path.write_bytes
 
@@ -190,5 +190,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     splits.load_training_data = toy_data
     plots.save_training_curves = lambda *_: None
-    api.environment, api.make_report = dict, lambda *_: None
+    trainingrun.environment, trainingrun.make_report = dict, lambda *_: None
     print(json.dumps(run_and_kill(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))

@@ -15,6 +15,7 @@ from radgal.images.preparation import Preparation
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
+from radgal.layers.cpu.maps import Maps
 from radgal.layers.e2cnn_compat import quick_einsum
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
 from radgal.training.learner import make_learner
@@ -98,7 +99,7 @@ def test_convolution_and_pooling_in_one_are_those_in_turn(
     conv = SteerableConv(symmetry, 2, 6, kernel_size, padding, regular_input=regular_input).double()
     pool = ReluMaxPool(symmetry, 6).double()
     x = torch.randn(shape[0], conv.in_channels, *shape[1:], dtype=torch.float64, requires_grad=True)
-    expected, (got, _) = pool(conv(x)), conv.with_sky(x, None, pool)
+    expected, got = pool(conv(x)), conv.with_sky(Maps(x), pool).joined()
     torch.testing.assert_close(got, expected)
     grad = torch.randn_like(got)
     theirs = torch.autograd.grad(expected, (x, conv.weights), grad)
@@ -110,9 +111,9 @@ def test_hooks_see_the_maps_between_a_layer_and_its_pooling(regular_input: bool)
     symmetry, seen = Symmetry("C", 4), []
     conv, pool = SteerableConv(symmetry, 1, 2, 5, 1, regular_input=regular_input), ReluMaxPool(symmetry, 2)
     x = torch.randn(1, conv.in_channels, 14, 14)
-    without, _ = conv.with_sky(x, None, pool)
+    without = conv.with_sky(Maps(x), pool).joined()
     conv.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    torch.testing.assert_close(conv.with_sky(x, None, pool)[0], without)
+    torch.testing.assert_close(conv.with_sky(Maps(x), pool).joined(), without)
     torch.testing.assert_close(pool(seen[0]), without)
 
 
@@ -177,9 +178,9 @@ def test_large_groups_use_the_harmonic_form_on_a_cpu_only_where_it_pays(monkeypa
     monkeypatch.setattr(HarmonicForm, "convolve", lambda *args: called.append(1) or convolve(*args))
     for symmetry, n_calls in ((Symmetry("C", 8), 0), (Symmetry("C", 16), 1)):
         conv, pool = SteerableConv(symmetry, 1, 1, 5, padding=1), ReluMaxPool(symmetry, 1)
-        conv.with_sky(torch.randn(1, symmetry.order, 9, 9), None, pool)
+        conv.with_sky(Maps(torch.randn(1, symmetry.order, 9, 9)), pool)
         assert len(called) == n_calls
-    conv.double().with_sky(torch.randn(1, 16, 9, 9, dtype=torch.float64), None, pool.double())
+    conv.double().with_sky(Maps(torch.randn(1, 16, 9, 9, dtype=torch.float64)), pool.double())
     assert len(called) == 1
 
 
@@ -215,7 +216,7 @@ def there_and_back(conv: SteerableConv, x: torch.Tensor) -> None:
 
 def layer(conv: SteerableConv):
     pool = ReluMaxPool(conv.symmetry, 1).to(conv.weights.dtype)
-    return lambda x: conv.with_sky(x, None, pool)[0]
+    return lambda x: conv.with_sky(Maps(x), pool).joined()
 
 
 @pytest.mark.parametrize("order", [4, 16], ids=["dense", "harmonic"])

@@ -10,8 +10,12 @@ import torch.nn.functional as F
 
 import models
 from radgal.data.firstgalaxy import FIRSTGalaxyData
-from radgal.layers.cpu import sky
-from radgal.layers.cpu.sky import Sky, watch
+from radgal.layers.basis import Symmetry
+from radgal.layers.conventional import PooledConv2d
+from radgal.layers.cpu import maps, sky, tiles
+from radgal.layers.cpu.maps import watch
+from radgal.layers.cpu.sky import Sky
+from radgal.layers.steerable import GroupPool, ReluMaxPool, SteerableConv
 
 BACKGROUND = -0.068
 
@@ -51,14 +55,13 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     model = models.build_model(base, n_classes=2, side=side, **options).double()
     x = galaxies(side)
     if side < 150:  # small images have little sky: have tiles computed all the same
-        for module in ("conventional", "steerable"):
-            monkeypatch.setattr(f"radgal.layers.{module}.FULLEST_MAPS", 1)
+        monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
     watched = []
-    real = sky.Windows.forward
-    monkeypatch.setattr(sky.Windows, "forward", lambda *args: watched.append(1) or real(*args))
+    real = tiles.Windows.forward
+    monkeypatch.setattr(tiles.Windows, "forward", lambda *args: watched.append(1) or real(*args))
     on_tiles = numbers(model, x)
     assert watched
-    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
     n_watched = len(watched)
     for got, right in zip(on_tiles, numbers(model, x), strict=True):
         torch.testing.assert_close(got, right, rtol=1e-10, atol=1e-12)
@@ -67,11 +70,11 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
 
 def test_kernels_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr("radgal.layers.conventional.FULLEST_MAPS", 1)
+    monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
     model = models.VanillaLeNet(1, 2, 150, 11, background=BACKGROUND, dropout=0.0).double()
     x = galaxies(150)
     with_sky = numbers(model, x)
-    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
     for got, right in zip(with_sky, numbers(model, x), strict=True):
         torch.testing.assert_close(got, right, rtol=1e-10, atol=1e-12)
 
@@ -81,7 +84,7 @@ def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(m
     model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=8, dropout=0.0, background=BACKGROUND)
     x = galaxies(50).float()
     on_tiles = numbers(model, x)
-    monkeypatch.setattr(sky, "FEWEST_IMAGES", 1000)
+    monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
     monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ORDER", 1000)
     for got, right in zip(on_tiles, numbers(model, x), strict=True):
         assert (got - right).abs().max() < 1e-4 * right.abs().max()
@@ -106,7 +109,7 @@ def test_where_the_sky_cannot_help_the_batch_stays_as_it_is(case: str) -> None:
     torch.manual_seed(0)
     model = models.build_model("VanillaLeNet", n_classes=2, side=50, background=BACKGROUND)
     x = galaxies(50).float()
-    assert len(watch(x, model)[0]) == 8
+    assert len(watch(x, model).values) == 8
     if case == "few":
         x = x[:3]
     elif case == "full":
@@ -115,5 +118,32 @@ def test_where_the_sky_cannot_help_the_batch_stays_as_it_is(case: str) -> None:
         model.fc1.register_forward_hook(lambda *_: None)
     else:
         x.requires_grad_()
-    got, view = watch(x, model)
-    assert got is x and view is None
+    got = watch(x, model)
+    assert got.values is x and got.sky is None and got.of_batch() is x
+
+
+@pytest.mark.parametrize("second", ["pooled", "trivial", "regular", "torch"])
+def test_tiles_of_the_first_layer_go_through_any_second_layer(second: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
+    group = Symmetry("C", 4)
+    conv, pool, gpool = (
+        SteerableConv(group, 1, 3, 5, 1, regular_input=False),
+        ReluMaxPool(group, 3),
+        GroupPool(group, 3),
+    )
+    layers = {
+        "pooled": (PooledConv2d(3, 2, 5, padding=1),),
+        "trivial": (SteerableConv(group, 3, 2, 5, 1, regular_input=False), ReluMaxPool(group, 2)),
+        "regular": (SteerableConv(group, 3, 2, 5, 1), ReluMaxPool(group, 2)),
+        "torch": (torch.nn.Conv2d(3, 2, 5), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+    }[second]
+    network = torch.nn.ModuleList([conv, pool, *layers]).double()
+    x = galaxies(50)
+    after = (lambda x: x) if second == "regular" else gpool
+    expected = after(pool(conv(x)))
+    for layer in layers:
+        expected = layer(expected)
+    first = watch(x, network).through(conv, pool).each(after)
+    assert first.layout is not None and first.size == (24, 24) and first.joined().shape[0] == len(x) + 1
+    torch.testing.assert_close(first.through(*layers).of_batch(), expected)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from radgal.images.transforms import rotate
 from radgal.layers import e2cnn_compat
 from radgal.layers.basis import Symmetry
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
+from tests.conftest import ROOT
 from tests.published import PublishedSteerable
 from utils import UserError
 
@@ -177,6 +181,27 @@ def test_e2cnn_still_needs_the_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "np", np)
     with pytest.raises(ValueError, match="copy"):
         kernels.psichi(0.3, s=1, k=1)
+
+
+USES_E2CNN = """
+import sys, warnings
+warnings.simplefilter("error", UserWarning)  # a filter that a user may have set
+before = list(warnings.filters)
+import models, torch
+for engine in models.ENGINES:
+    model = models.build_model("CNSteerableLeNet", n_classes=2, side=14, nrot=4, engine=engine)
+    model.eval()(torch.zeros(1, 1, 14, 14))
+from radgal.demo.fieldnetworks import steerable_network
+from radgal.layers.basis import Symmetry
+steerable_network(Symmetry("C", 3))
+assert [f for f in warnings.filters if f not in before and "e2cnn" in str(f)] == [], warnings.filters
+assert [f for f in before if f not in warnings.filters] == []
+"""
+
+
+def test_e2cnn_is_quiet_and_leaves_no_filter_of_warnings_behind() -> None:
+    done = subprocess.run([sys.executable, "-c", USES_E2CNN], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
 
 
 def test_bases_are_those_of_e2cnn_and_depend_on_no_order_of_sums() -> None:

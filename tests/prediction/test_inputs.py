@@ -73,7 +73,7 @@ def test_a_run_on_own_images_says_how_its_images_were_made(tmp_path) -> None:
     own["data"] |= {"dataset": "ImageTable", "table": "mine.csv", "recipe": "mirabest_v2", "pixel_scale": 5.0}
     own["training"] |= {"imsize": 200}
     how = Preparation(0.1, 0.2, imsize=200, recipe="mirabest_v2", native_size=200, pixel_scale_arcsec=5.0)
-    assert preparation_of(Config.from_dict(own), 0.1, 0.2) == how
+    assert preparation_of(Config.from_dict(own), (0.1, 0.2)) == how
 
 
 def test_resampling_to_a_scale_that_the_run_does_not_know_is_refused_at_once(run_folder, tmp_path) -> None:

@@ -10,7 +10,7 @@ from astropy.io import fits as pyfits
 import main
 from radgal.data.datasets import MiraBest_full
 from radgal.data.splits import Split
-from radgal.evaluation.metrics import log_softmax
+from radgal.evaluation.probabilities import log_softmax
 from radgal.evaluation.rotation import sample_rotations
 from radgal.images.preparation import crop_and_pad
 from radgal.runs import checkpoint

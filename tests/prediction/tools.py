@@ -35,7 +35,7 @@ def make_run(folder: Path, *, seed=0, imsize=18, base="VanillaLeNet", classes=CL
     path.write_text(CONFIG.format(base=base, imsize=imsize))
     config = load_config(path)
     torch.manual_seed(seed)
-    model = models.build_from_config(config, classes, preparation_of(config, 0.0031, std))
+    model = models.build_from_config(config, classes, preparation_of(config, (0.0031, std)))
     content = {"format": checkpoint.FORMAT, "config": config.to_dict(), "classes": list(classes), "mean": 0.0031}
     content |= {"std": std, "model": model.state_dict(), "epoch": 1, "seed": seed, "history": []}
     checkpoint.save(folder / "best.pt", content | changes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from radgal.report.charts import make_chart, make_series, thin, ticks
+from radgal.report.charts import Axis, make_chart, make_series, thin, ticks
 from radgal.report.runviews import epoch_charts
 from radgal.report.savedrun import read_run
 
@@ -20,9 +20,8 @@ def test_epochs_are_whole_numbers(run: Path) -> None:
 
 def test_the_kept_epoch_is_written_above_the_curves() -> None:
     series = [make_series("s", [1, 2, 3], [5.0, 3.0, 5.0])]
-    _, top, _, height = map(
-        float, make_chart("t", "a", series, xlabel="x", ylabel="y", mark=(2, "kept"))["view"].split()
-    )
+    chart = make_chart("t", "a", series, Axis("x"), Axis("y"), mark=(2, "kept"))
+    _, top, _, height = map(float, chart["view"].split())
     assert -top > 5 + 0.12 * height
 
 
@@ -42,6 +41,6 @@ def test_long_lines_are_thinned_but_keep_their_extremes() -> None:
     kept = thin(list(enumerate(values)))
     assert len(kept) <= 1200 and kept == sorted(kept)
     assert {min(values), max(values)} <= {y for _, y in kept}
-    chart = make_chart("t", "a", [make_series("s", [1, 2, 3], [1.0, None, math.nan])], xlabel="x", ylabel="y", log=True)
+    chart = make_chart("t", "a", [make_series("s", [1, 2, 3], [1.0, None, math.nan])], Axis("x"), Axis("y", log=True))
     assert chart["series"][0]["points"] == [(1, 1.0)]
-    assert make_chart("t", "a", [make_series("s", [1], [None])], xlabel="x", ylabel="y") is None
+    assert make_chart("t", "a", [make_series("s", [1], [None])], Axis("x"), Axis("y")) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from radgal.evaluation.gallery import N_MISCLASSIFIED, choose_sources, read_gallery, save_gallery
-from radgal.report.resultviews import sexagesimal
+from radgal.report.sourceviews import sexagesimal
 from tests.report.tools import check_page, report
 
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import main
-from radgal import api
+from radgal import api, trainingrun
 from radgal.data import splits
 from radgal.figures import plots
-from radgal.images import preparation
+from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from tests.kill import kill_driver
 from tests.kill.kill_driver import CONFIG, differing, outcome, toy_data
@@ -26,8 +26,8 @@ from utils import UserError
 def toy(monkeypatch) -> None:
     monkeypatch.setattr(splits, "load_training_data", toy_data)
     monkeypatch.setattr(plots, "save_training_curves", lambda *_: None)
-    monkeypatch.setattr(api, "environment", dict)
-    monkeypatch.setattr(api, "make_report", lambda *_: None)
+    monkeypatch.setattr(trainingrun, "environment", dict)
+    monkeypatch.setattr(trainingrun, "make_report", lambda *_: None)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def go(config: Path, *words: str, out: str = "out", epochs: int = 3) -> api.Run:
 
 def at_input(monkeypatch, count: int, happens) -> None:
     """Lets something happen before the ``count``-th batch, training (5 an epoch) and validation (2) alike."""
-    to_input, left = preparation.to_input, [count]
+    to_input, left = Preparation.to_input, [count]
 
     def counted(*args, **options):
         left[0] -= 1
@@ -54,7 +54,7 @@ def at_input(monkeypatch, count: int, happens) -> None:
             happens()
         return to_input(*args, **options)
 
-    monkeypatch.setattr(preparation, "to_input", counted)
+    monkeypatch.setattr(Preparation, "to_input", counted)
 
 
 def untouched(config: Path) -> tuple:
@@ -234,7 +234,7 @@ def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
     spoil(state, place, value)
     checkpoint.save(folder / name, state)
     before = (folder / name).read_bytes()
-    monkeypatch.setattr(preparation, "to_input", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr(Preparation, "to_input", lambda *_: pytest.fail("it trains"))
     with pytest.raises(UserError, match="cannot be resumed|this program did not write it|has 5 batches"):
         go(config, "--resume")
     assert (folder / name).read_bytes() == before

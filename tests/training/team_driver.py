@@ -13,12 +13,11 @@ import sys
 import torch
 
 import main
-from radgal import api
+from radgal import trainingrun
 from radgal.data import splits
 from radgal.data.splits import Split, TrainingData
 from radgal.evaluation import results
 from radgal.figures import plots
-from radgal.images import preparation
 from radgal.images.preparation import Preparation
 from utils import UserError
 
@@ -41,7 +40,7 @@ def toy_data(cfg) -> TrainingData:
 
 def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
     """Sends this process a signal before its ``batch``-th batch, if it is process ``rank``."""
-    to_input, left = preparation.to_input, [batch]
+    to_input, left = Preparation.to_input, [batch]
 
     def counted(*args, **options):
         left[0] -= 1
@@ -49,14 +48,14 @@ def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
             os.kill(os.getpid(), signal.Signals[name])
         return to_input(*args, **options)
 
-    preparation.to_input = counted
+    Preparation.to_input = counted
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     splits.load_training_data, results.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
     results.save_evaluation_figures = plots.save_training_curves = lambda *_: None
-    api.environment, api.make_report = dict, lambda *_: None
+    trainingrun.environment, trainingrun.make_report = dict, lambda *_: None
     if "RADGAL_TEST_KILL" in os.environ:
         rank_, batch_, *name_ = os.environ["RADGAL_TEST_KILL"].split(":")
         come_to_an_end(int(rank_), int(batch_), *name_)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
+import main
 import models
 from radgal.config.config import load_config
 from radgal.data.splits import Split, TrainingData
@@ -19,7 +21,7 @@ from radgal.runs.folder import RunFolder
 from radgal.runs.resume import Start
 from radgal.training import precision
 from radgal.training.precision import Precision, choose_precision, compile_for_training, runnable
-from utils import UserError, pick_device
+from utils import UserError
 
 CPU = torch.device("cpu")
 CONFIG = """
@@ -128,10 +130,41 @@ def test_unknown_values_are_refused_with_the_known_ones(tmp_path: Path, images: 
         train(tmp_path, images, override)
 
 
-def test_float32_is_not_tensorfloat32() -> None:
-    torch.backends.cudnn.allow_tf32 = True
-    pick_device("cpu")
-    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+@pytest.mark.parametrize("fails", [False, True])
+def test_float32_is_not_tensorfloat32_in_a_command_and_what_was_set_is_put_back(monkeypatch, fails: bool) -> None:
+    switches, seen = (torch.backends.cudnn, torch.backends.cuda.matmul), []
+
+    def compute(args) -> None:
+        seen.extend(switch.allow_tf32 for switch in switches)
+        if fails:
+            raise UserError("of no use")
+
+    monkeypatch.setattr("radgal.commands.train.run", compute)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = True
+        with pytest.raises(UserError, match="of no use") if fails else nullcontext():
+            main.main(["--config", "any.txt"])
+        assert seen == [False, False] and [switch.allow_tf32 for switch in switches] == [True, True]
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
+def test_the_precision_of_a_run_is_chosen_once(tmp_path: Path, monkeypatch) -> None:
+    chosen = []
+
+    def choose(*args) -> Precision:
+        chosen.append(choose_precision(*args))
+        return chosen[-1]
+
+    for module in ("api", "runs.epochs"):
+        monkeypatch.setattr(f"radgal.{module}.choose_precision", choose)
+    content = CONFIG.format(base="VanillaLeNet", nrot=None, folder=(tmp_path / "out").as_posix())
+    (tmp_path / "run.txt").write_text(content)
+    main.main(["--config", str(tmp_path / "run.txt"), "--no-test", "--set", "training.epochs=1"])
+    assert len(chosen) == 1
 
 
 def test_a_network_that_cannot_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,10 @@ from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
 from radgal.layers.cpu.harmonic import HarmonicForm
-from radgal.layers.cpu.sky import Sky, TiledMaps, WholeMaps
+from radgal.layers.cpu.tiles import Layout, TiledMaps, Tiles, WholeMaps
 
-TILE = 6
-"""Side of a tile in the later layers, pixels; even, for the harmonic form. Of 4, 6 and 8 the fastest for D_4."""
+WINDOW_PIXELS = 8192
+"""Convolved pixels of one channel that the first layer works on at a time, windows together."""
 
 
 class FirstLayer(torch.autograd.Function):
@@ -93,7 +93,7 @@ def _convolved(windows: Tensor, weight: Tensor) -> tuple[int, int]:
 def _few_windows(windows: Tensor, weight: Tensor, inside: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yields for some windows at a time: which ones, their columns (C k^2, windows x pixels), and what is inside."""
     height, width = _convolved(windows, weight)
-    step = max(1, 8192 // (height * width))
+    step = max(1, WINDOW_PIXELS // (height * width))
     for start in range(0, len(windows), step):
         some = slice(start, start + step)
         columns = F.unfold(windows[some], weight.shape[-1])
@@ -108,7 +108,8 @@ def _few_channels(weight: Tensor, columns: Tensor) -> Iterator[slice]:
 class DenseForm:
     """The convolution without padding, of windows, as torch does it; the only parameter is the dense filter."""
 
-    at_once = 1000  # windows: all of an image
+    at_once = 1000
+    """Windows that are convolved at a time; an image has fewer: all of them."""
 
     def convolve(self, windows: Tensor, parameters: Sequence[Tensor]) -> Tensor:
         """Returns (M, C, h, w) -> (M, C', h', w')."""
@@ -125,108 +126,6 @@ class DenseForm:
         return grad_windows
 
 
-class Tiles:
-    """Which parts of a batch's convolved maps are computed: the tiles that are not sky, or maps as a whole.
-
-    Of the empty image, the last, one tile of each kind is computed.
-
-    Args:
-        size: height and width of the convolved maps.
-        kernel_size, padding: of the convolution.
-        sky: of the convolved maps; None: every image is computed as a whole.
-    """
-
-    def __init__(self, size: tuple[int, int], kernel_size: int, padding: int, sky: Sky | None = None):
-        self.size, self.kernel_size, self.padding = size, kernel_size, padding
-        self.whole = tuple(n + n % 2 if sky is None else -(-n // TILE) * TILE for n in size)
-        self._places: list[tuple[Tensor, Tensor]] = []
-        if sky is not None:
-            self._kinds = [sky.kinds(TILE, n // TILE) for n in self.whole]
-            firsts = torch.meshgrid(*(_first_of_each(kinds) for kinds in self._kinds), indexing="ij")
-            self._places = [one.nonzero(as_tuple=True) for one in sky.busy(TILE, size)[:-1]]
-            self._places.append(tuple(axis.flatten() for axis in firsts))
-
-    def place(self, n: int) -> tuple[Tensor, Tensor] | None:
-        """Returns the rows and columns of image n's tiles, or None if it is computed as a whole."""
-        return self._places[n] if self._places else None
-
-    def has_any(self, n: int) -> bool:
-        """Returns whether anything of image n is computed: not if all of it is sky."""
-        place = self.place(n)
-        return place is None or len(place[0]) > 0
-
-    def cut(self, image: Tensor, n: int) -> Tensor:
-        """Returns what image n's tiles depend on, (C, H, W) -> (M, C, h, w)."""
-        bottom, right = (self.whole[i] + self.kernel_size - 1 - self.padding - image.shape[1 + i] for i in (0, 1))
-        padded = F.pad(image, (self.padding, right, self.padding, bottom))
-        if (place := self.place(n)) is None:
-            return padded[None]
-        side = TILE + self.kernel_size - 1
-        return padded.unfold(1, side, TILE).unfold(2, side, TILE).permute(1, 2, 0, 3, 4)[place]
-
-    def gradient(self, grad_windows: Tensor, n: int, size: Sequence[int]) -> Tensor:
-        """Returns the gradient of image n, (C, H, W), given that of its windows; ``size`` is (H, W)."""
-        if (place := self.place(n)) is None:
-            whole = grad_windows[0]
-        else:
-            shape = (pixels + self.kernel_size - 1 for pixels in self.whole)
-            whole = grad_windows.new_zeros(grad_windows.shape[1], *shape)
-            for part, row, column in zip(grad_windows, *(axis.tolist() for axis in place), strict=True):
-                top, left = TILE * row, TILE * column
-                whole[:, top : top + part.shape[1], left : left + part.shape[2]] += part
-        rows, columns = (slice(self.padding, self.padding + pixels) for pixels in size)
-        return whole[:, rows, columns]
-
-    def join(self, tiles: Tensor | None, n: int, sky: Tensor | None) -> Tensor:
-        """Returns image n's maps, (M, C', h', w') -> (C', rows, columns); what is not computed is ``sky``'s.
-
-        Without ``sky`` they are the empty image's own; without ``tiles`` they are all ``sky``.
-        """
-        if (place := self.place(n)) is None:
-            return tiles[0]
-        if tiles is None:
-            return sky
-        if sky is None:
-            rows, columns = self._kinds
-            tiles = tiles.unflatten(0, (-1, int(columns[-1]) + 1))[rows][:, columns]
-            return tiles.permute(2, 0, 3, 1, 4).reshape(tiles.shape[2], *self.whole)
-        maps = sky.clone()
-        self._grid(maps)[:, place[0], :, place[1]] = tiles
-        return maps
-
-    def split(self, grad: Tensor, n: int, grad_sky: Tensor | None) -> Tensor:
-        """Returns the gradient of image n's tiles, given that of its maps; adds the rest to ``grad_sky``."""
-        if (place := self.place(n)) is None:
-            return grad[None]
-        grid = self._grid(grad)
-        if grad_sky is None:
-            rows, columns = self._kinds
-            grid = _add_up(_add_up(grid, 1, rows), 3, columns)
-            return grid.permute(1, 3, 0, 2, 4).flatten(0, 1)
-        tiles = grid[:, place[0], :, place[1]]
-        grid[:, place[0], :, place[1]] = 0
-        grad_sky += grad
-        return tiles
-
-    def crop(self, maps: Tensor) -> Tensor:
-        """Returns the part of the maps that is not there to fill the last tiles, a view."""
-        return maps[:, : self.size[0], : self.size[1]]
-
-    def _grid(self, maps: Tensor) -> Tensor:
-        return maps.view(len(maps), self.whole[0] // TILE, TILE, self.whole[1] // TILE, TILE)
-
-
-def _first_of_each(kinds: Tensor) -> Tensor:
-    """Returns where each number comes first, for numbers in order."""
-    return torch.searchsorted(kinds, kinds.unique())
-
-
-def _add_up(values: Tensor, dim: int, kinds: Tensor) -> Tensor:
-    """Returns the sums over what is of the same kind along ``dim``."""
-    counts = torch.bincount(kinds).tolist()
-    return torch.cat([part.sum(dim, keepdim=True) for part in values.split(counts, dim)], dim)
-
-
 class LaterLayer(torch.autograd.Function):
     """Many channels in: convolved and pooled image by image, (N, C, H, W) -> (N, C', H', W').
 
@@ -239,7 +138,7 @@ class LaterLayer(torch.autograd.Function):
         x: Tensor,
         blur: Tensor,
         tiles: Tiles,
-        layout: tuple[Tensor, int, int] | None,
+        layout: Layout | None,
         form: DenseForm | HarmonicForm,
         keep: bool,
         *parameters: Tensor,
@@ -247,7 +146,7 @@ class LaterLayer(torch.autograd.Function):
         """Returns the pooled maps.
 
         Args:
-            x: maps or, with a ``layout``, tiles of them; see ``sky.Sky``.
+            x: maps or, with a ``layout``, tiles of them; see ``maps.Maps``.
             keep: whether there may be a backward pass.
             parameters: of the ``form``.
         """

@@ -30,6 +30,11 @@ from torch import Tensor
 from radgal.layers.basis import Symmetry, make_basis
 from radgal.layers.e2cnn_compat import patch_e2cnn
 
+NOTHING = 1e-5
+"""Coordinates of a kernel (about 1) up to which two frequencies are not coupled: the basis is rounded to float32."""
+ROUNDING = 1e-6
+"""Lengths of rows, and radii in pixels, up to which they are 0, computed in float64."""
+
 
 @dataclass(frozen=True)
 class FilterSet:
@@ -99,7 +104,7 @@ def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
     coordinates = torch.cat([_coordinates(some.double(), transform, to_filters) for some in sampled.split(12)])
     sets = []
     for members, part in zip(filters, coordinates.split([len(f) for f in filters], dim=-1), strict=True):
-        coupled = part.abs().amax((0, 3, 4, 5, 6)) > 1e-5
+        coupled = part.abs().amax((0, 3, 4, 5, 6)) > NOTHING
         pairs = sorted(coupled.nonzero().tolist(), key=lambda pair: (pair[0] - pair[1], pair[0]))
         k_out, k_in = torch.tensor(pairs).t()
         basis = part[:, k_out, k_in].flatten(1)
@@ -141,7 +146,7 @@ def real_fourier(n_rot: int) -> Tensor:
     n = n_rot // 2 + 1
     angle = 2 * math.pi / n_rot * torch.outer(torch.arange(n), torch.arange(n_rot)).double()
     rows = torch.stack([angle.cos(), -angle.sin()], dim=1).reshape(2 * n, n_rot)
-    rows[rows.norm(dim=1) < 1e-6] = 0
+    rows[rows.norm(dim=1) < ROUNDING] = 0
     return torch.nn.functional.normalize(rows, dim=1)
 
 
@@ -164,7 +169,7 @@ def angular_filters(kernel_size: int) -> list[Tensor]:
                 continue
             profile = torch.exp(-((radius - ring) ** 2) / (2 * sigma**2))
             if order:
-                profile = profile * (radius > 1e-6)
+                profile = profile * (radius > ROUNDING)
             c, s = profile * torch.cos(order * theta), profile * torch.sin(order * theta)
             scale = 1 / profile.norm()
             plus += [scale * torch.stack([c, -s]), scale * torch.stack([s, c])]

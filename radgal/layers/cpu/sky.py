@@ -14,13 +14,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
-FEWEST_IMAGES = 4
-"""In smaller batches the empty image costs more than the sky of the others saves."""
-FULLEST_IMAGES = 0.2
-"""Share of occupied pixels above which the sky is not looked for. FIRST images have 0.02, images with noise 1."""
 FULLEST_MAPS = 0.6
 """Share of busy tiles above which maps are computed as a whole: tiles overlap, and must be cut out and put back."""
 
@@ -38,15 +33,12 @@ class Sky:
 
     Attributes:
         occupied: (N, S, S) float32, 1 where a pixel differs from the background; 0 in the last image.
-        layout: None where the feature maps are there as (N, C, H, W); or, where they are tiles yet to be put together,
-            which ones, and (H, W): the last three arguments of ``Assemble``.
     """
 
     occupied: Tensor
     stride: int = 1
     first: int = 0
     last: int = 0
-    layout: tuple[Tensor, int, int] | None = None
 
     def after(self, first: int, last: int, stride: int = 1) -> Sky:
         """Returns the same, seen from a layer's output whose row r depends on rows stride * r + first ... + last."""
@@ -59,6 +51,11 @@ class Sky:
         busy = rows @ self.occupied @ columns.t() > 0
         busy[-1] = True
         return busy
+
+    def tiles_that_pay(self, tile: int, size: tuple[int, ...]) -> Tensor | None:
+        """Returns the same; or None where so many are busy that maps are computed as a whole."""
+        busy = self.busy(tile, size)
+        return None if busy.float().mean() > FULLEST_MAPS else busy
 
     def kinds(self, tile: int, n_tiles: int) -> Tensor:
         """Returns a number for each row of tiles, the same for rows that are equal in the empty image.
@@ -76,167 +73,3 @@ class Sky:
         pixel = torch.arange(self.occupied.shape[-1])
         inside = (pixel >= start + self.first) & (pixel <= start + self.stride * (tile - 1) + self.last)
         return inside.to(self.occupied)
-
-
-def watch(x: Tensor, model: nn.Module) -> tuple[Tensor, Sky | None]:
-    """Returns the images with an empty one behind them, and their sky; or the images alone, where that cannot pay.
-
-    Args:
-        x: (N, C, S, S), as the first layer sees them. The background is what most of them hold in a corner.
-        model: the network; if hooks watch it, they are shown the batch as it is.
-    """
-    plain = x.requires_grad or not runs_eagerly_on_cpu(x) or torch.is_autocast_enabled("cpu")
-    if plain or len(x) < FEWEST_IMAGES or is_watched(model):
-        return x, None
-    empty = x[:, :, :1, :1].mode(0, keepdim=True).values
-    occupied = (x != empty).to(torch.float32).amax(1)
-    if occupied.mean() > FULLEST_IMAGES:
-        return x, None
-    x = torch.cat([x, empty.expand(1, *x.shape[1:])])
-    return x, Sky(F.pad(occupied, (0, 0, 0, 0, 0, 1)))
-
-
-def is_watched(model: nn.Module) -> bool:
-    """Returns whether a hook looks at what goes through any of the modules."""
-    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
-
-
-def assembled(x: Tensor, sky: Sky | None) -> Tensor:
-    """Returns the feature maps, (N, C, H, W), which may have been tiles so far."""
-    return x if sky is None or sky.layout is None else Assemble.apply(x, *sky.layout)
-
-
-def images_alone(x: Tensor, sky: Sky | None) -> Tensor:
-    """Returns the feature maps without those of the empty image."""
-    return x if sky is None else assembled(x, sky)[:-1]
-
-
-class Windows(torch.autograd.Function):
-    """Cuts out what each busy tile depends on, (N, C, H, W) -> (M, C, side, side); 0 beyond the edges."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, busy: Tensor, step: int, side: int, before: int) -> Tensor:
-        """``busy`` (N, rows, columns) says which; windows are ``step`` apart, and the first begins at -``before``."""
-        ctx.save_for_backward(busy)
-        ctx.geometry, ctx.shape = (step, side, before), x.shape
-        rows, columns = ((n - 1) * step + side - before for n in busy.shape[1:])
-        padded = F.pad(x, (before, columns - x.shape[-1], before, rows - x.shape[-2]))
-        image, row, column = busy.nonzero(as_tuple=True)
-        return padded.unfold(2, side, step).unfold(3, side, step)[image, :, row, column]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        (busy,), (step, side, before) = ctx.saved_tensors, ctx.geometry
-        n, channels, height, width = ctx.shape
-        rows, columns = (n_tiles + 1 for n_tiles in busy.shape[1:])
-        whole = grad.new_zeros(n, channels, rows, step, columns, step)
-        image, row, column = busy.nonzero(as_tuple=True)
-        over = side - step  # what a window shares with the next one; at most one step
-        whole[image, :, row, :, column] = grad[..., :step, :step]
-        whole[image, :, row, :, column + 1, :over] += grad[..., :step, step:]
-        whole[image, :, row + 1, :over, column] += grad[..., step:, :step]
-        whole[image, :, row + 1, :over, column + 1, :over] += grad[..., step:, step:]
-        whole = whole.view(n, channels, rows * step, columns * step)
-        return whole[..., before : before + height, before : before + width], None, None, None, None
-
-
-class Assemble(torch.autograd.Function):
-    """Puts tiles together, (M, C, T, T) -> (N, C, H, W); those not computed are the empty image's."""
-
-    @staticmethod
-    def forward(ctx, tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
-        ctx.save_for_backward(busy)
-        (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
-        ctx.padding = (0, columns * side - width, 0, rows * side - height)
-        empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
-        maps = empty.contiguous().repeat(n, 1, 1, 1, 1, 1)
-        image, row, column = busy.nonzero(as_tuple=True)
-        maps[image, :, row, :, column] = tiles
-        return maps.view(n, channels, rows * side, columns * side)[..., :height, :width]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple:
-        (busy,) = ctx.saved_tensors
-        n, rows, columns = busy.shape
-        grad = F.pad(grad, ctx.padding) if any(ctx.padding) else grad.clone()
-        side = grad.shape[-2] // rows
-        grad = grad.view(n, -1, rows, side, columns, side)
-        image, row, column = busy.nonzero(as_tuple=True)
-        tiles = grad[image, :, row, :, column]
-        grad[image, :, row, :, column] = 0
-        empty = grad.sum(0).permute(1, 3, 0, 2, 4)
-        tiles[-rows * columns :] += empty.reshape(rows * columns, *tiles.shape[1:])
-        return tiles, None, None, None
-
-
-class WholeMaps:
-    """The maps of a batch (N, C, H, W), with the methods of ``TiledMaps``."""
-
-    def __init__(self, maps: Tensor):
-        self.maps, self._grad = maps, None
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def __getitem__(self, n: int) -> Tensor:
-        return self.maps[n]
-
-    def add_gradient(self, n: int, grad: Tensor) -> None:
-        """Takes the gradient of image n's maps."""
-        if self._grad is None:
-            self._grad = torch.empty_like(self.maps)
-        self._grad[n] = grad
-
-    def gradient(self) -> Tensor:
-        """Returns the gradient of the maps."""
-        return self._grad
-
-
-class TiledMaps:
-    """The maps of a batch whose tiles are not put together, one image at a time: those of all are never in memory.
-
-    Args:
-        tiles, busy, height, width: the arguments of ``Assemble``.
-    """
-
-    def __init__(self, tiles: Tensor, busy: Tensor, height: int, width: int):
-        self.tiles, self.size = tiles, (height, width)
-        self._places = [one.nonzero(as_tuple=True) for one in busy]
-        self._parts = tiles.split([len(rows) for rows, _ in self._places])
-        self._grid = (tiles.shape[1], busy.shape[1], tiles.shape[2], busy.shape[2], tiles.shape[3])
-        self._sky = self._fill(tiles.new_empty(self._grid), len(busy) - 1)
-        self._grad: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, n: int) -> Tensor:
-        """Returns image n's maps, (C, H, W)."""
-        maps = self._fill(self._sky.clone(), n).view(self._grid[0], self._grid[1] * self._grid[2], -1)
-        return maps[:, : self.size[0], : self.size[1]]
-
-    def _fill(self, grid: Tensor, n: int) -> Tensor:
-        rows, columns = self._places[n]
-        grid[:, rows, :, columns] = self._parts[n]
-        return grid
-
-    def add_gradient(self, n: int, grad: Tensor) -> None:
-        """Takes, and may change, the gradient of image n's maps; the empty image's, which has the sky's, is last."""
-        if self._grad is None:
-            self._grad, self._grad_sky = torch.empty_like(self.tiles), torch.zeros_like(self._sky)
-        bottom, right = (self._grid[i] * self._grid[i + 1] - grad.shape[-1 - (i == 1)] for i in (1, 3))
-        grid = F.pad(grad, (0, right, 0, bottom)).contiguous().view(self._grid)
-        if n == len(self) - 1:
-            grid += self._grad_sky
-        rows, columns = self._places[n]
-        part = self._grad.split([len(rows) for rows, _ in self._places])[n]
-        part.copy_(grid[:, rows, :, columns])
-        if n < len(self) - 1:
-            grid[:, rows, :, columns] = 0
-            self._grad_sky += grid
-
-    def gradient(self) -> Tensor:
-        """Returns the gradient of the tiles."""
-        return self._grad

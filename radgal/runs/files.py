@@ -1,0 +1,60 @@
+"""Every file and folder that a command writes into the folder of a run, by name."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+
+class RunFile(Enum):
+    """A row: its name, the command that writes it, what it is, whether a new run puts that of an earlier one aside."""
+
+    # Between the epochs of a run and at its end. [output] csvfile and modfile move the first two elsewhere.
+    HISTORY = "history.csv", "train", "a row as each epoch ends"
+    WEIGHTS = "model.pt", "train", "weights of the kept epoch, a plain state dict"
+    BEST = "best.pt", "train", "checkpoint of the kept epoch"
+    LAST = "last.pt", "train", "checkpoint of the last epoch"
+    UNFINISHED = "unfinished.pt", "train", "checkpoint inside the epoch in which the run was stopped"
+    CONFIG = "config.txt", "train", "the config with every default filled in"
+    ENVIRONMENT = "environment.json", "train", "versions, device, data, kept epoch"
+    LOSS = "loss.png", "train", "loss against epoch"
+    ERROR = "error.png", "train", "error against epoch"
+    LOCK = "run.lock", "train", "who trains here", False  # held by the run that puts the others aside
+    LOG = "log.txt", "repeat", "what a run on a worker prints", False  # open while the others are put aside
+    # The test result, which a run makes at its end.
+    METRICS = "metrics.json", "evaluate", "the test result"
+    SOURCES_CSV = "sources.csv", "evaluate", "a row per test source"
+    SOURCES_ECSV = "sources.ecsv", "evaluate", "the same with units and types"
+    SOURCES_FITS = "sources.fits", "evaluate", "the same as a FITS table"
+    GALLERY = "gallery.npz", "evaluate", "images of misclassified and uncertain sources"
+    CONFUSION = "confusion.png", "evaluate", "confusion matrix"
+    ROC = "roc.png", "evaluate", "receiver operating characteristic"
+    RELIABILITY = "reliability.png", "evaluate", "reliability diagram"
+    REPORT = "report.html", "report", "all of this on one page"
+    # What is made of a run afterwards.
+    ROTATION_SOURCES = "rotation_sources.csv", "rotate", "a row per source"
+    ROTATION_POSES = "rotation_poses.csv", "rotate", "a row per source and pose"
+    ROTATION_SAMPLES = "rotation_samples.npz", "rotate", "every dropout sample"
+    ROTATION_FIGURES = "rotation_figures", "rotate", "folder: the sources of the largest overlap"
+    ROTATION_COMPARE_CSV = "rotation_compare.csv", "rotate --compare", "change of each source against another run"
+    ROTATION_COMPARE_JSON = "rotation_compare.json", "rotate --compare", "how many improved and worsened"
+    ROTATION_COMPARE_PNG = "rotation_compare.png", "rotate --compare", "the changes as a figure"
+    EQUIVARIANCE = "equivariance.csv", "equivariance", "errors by angle"
+    EQUIVARIANCE_SUMMARY = "equivariance_summary.csv", "equivariance", "largest and mean errors"
+    EQUIVARIANCE_PNG = "equivariance.png", "equivariance", "errors against angle"
+    EXPORTED_TORCH = "exported.pt", "export", "the network as TorchScript"
+    EXPORTED_ONNX = "exported.onnx", "export", "the network as ONNX"
+    OF_LAST = "last", "evaluate last.pt", "folder: what the commands find for last.pt"
+    OF_UNFINISHED = "unfinished", "evaluate unfinished.pt", "folder: what the commands find for unfinished.pt"
+
+    def __init__(self, file: str, command: str, what: str, is_put_aside: bool = True):
+        self.file, self.command, self.what, self.is_put_aside = file, command, what, is_put_aside
+
+    def at(self, folder: str | Path) -> Path:
+        """Returns where it lies in a run's folder."""
+        return Path(folder) / self.file
+
+
+def written_by(command: str) -> str:
+    """Returns the names of what a command writes, for its last lines."""
+    return ", ".join(one.file for one in RunFile if one.command == command)

@@ -1,0 +1,143 @@
+"""A training run from its config to its last line: what is read, built, trained, tested and written, in that order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import models
+from radgal.classifier import Classifier
+from radgal.config.config import Config, describe
+from radgal.data import splits
+from radgal.evaluation import results
+from radgal.figures import plots
+from radgal.runs import epochs, finetune, tensorboard
+from radgal.runs.checkpoint import load_run
+from radgal.runs.files import RunFile
+from radgal.runs.folder import RunFolder
+from radgal.runs.resume import Start, differences, is_finished
+from radgal.training import team as processes
+from radgal.training.precision import choose_precision
+from utils import UserError, environment, sayer, set_seed, write_json
+
+
+class Outcome(NamedTuple):
+    """What a training run came to: the kept network, a row per epoch, and the test's metrics, if it was tested."""
+
+    classifier: Classifier
+    history: list[dict]
+    metrics: dict | None
+
+
+class TrainingRun:
+    """A training run from its config to its last line; the methods are called in the order they stand."""
+
+    def __init__(self, cfg: Config, team: processes.Team, folder: RunFolder, test: bool):
+        self.cfg, self.team, self.folder, self.test = cfg, team, folder, test
+        self.say = sayer(cfg.model.quiet or not team.is_first)
+
+    def prepare(self, held: ExitStack, *, resume: bool, dry_run: bool) -> Outcome | None:
+        """Reads the data, builds the network and takes the folder; returns the outcome if nothing is left to train."""
+        cfg, say, team = self.cfg, self.say, self.team
+        say(describe(cfg))
+        tensorboard.require(cfg)
+        self.device = team.pick_device(cfg.training.device)
+        self.precision = choose_precision(cfg.training.precision, self.device)
+        set_seed(cfg.training.seed)
+        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg))
+        say(splits.describe(self.images))
+        self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
+        say(models.summary_text(self.model))
+        if warning := models.equivariance_warning(self.model, self.images.preparation.downsample):
+            say(warning)
+        if not dry_run:
+            team.from_first(lambda: self.folder.take(held, say))
+        goes_on = team.from_first(lambda: resume or self._finds_a_run())
+        self.started_from = None
+        if cfg.training.start_from and not goes_on:
+            self.started_from, said = finetune.begin(self.model, cfg, self.images)
+            say(said)
+        where = f"{self.device} in {self.precision.name}"
+        if dry_run:
+            say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
+            return Outcome(self._untrained(), [], None)
+        self.test = self.test and self.images.has_test
+        if goes_on and not resume and team.from_first(self._is_done):
+            say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
+            return self._finished_run()
+        self.goes_on = goes_on
+        by = "" if team.size == 1 else f" and {team.size - 1} more"
+        say(f"training on {where.replace(' in ', f'{by} in ', 1)}, writing to {self.folder.path}")
+        return None
+
+    def fit(self, *, force: bool) -> None:
+        """Trains, with a row and a checkpoint as each epoch ends."""
+        self.images, self.model = self.images.to(self.device), self.model.to(self.device)
+        start = Start(self.goes_on, force, self.started_from)
+        who = dict(say=self.say, team=self.team, precision=self.precision)
+        self.progress = epochs.run_epochs(self.model, self.images, self.cfg, self.folder, start, **who)
+
+    def finish(self) -> Outcome:
+        """Tests the kept epoch, and writes what the run came to."""
+        cfg, say, progress, folder = self.cfg, self.say, self.progress, self.folder
+        if not self.team.is_first:
+            return Outcome(self._untrained(), progress.history, None)
+        kept = load_run(folder.best, self.device)
+        folder.write_config(cfg)
+        origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
+        result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
+        write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
+        curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
+        plots.save_training_curves(progress.history, kept.epoch, *curves)
+        metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
+        make_report(folder.path, say)
+        print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
+        return Outcome(kept, progress.history, metrics)
+
+    def _untrained(self) -> Classifier:
+        return Classifier(
+            model=self.model,
+            classes=self.images.classes,
+            preparation=self.images.preparation,
+            device=next(self.model.parameters()).device,
+        )
+
+    def _finds_a_run(self) -> bool:
+        """Returns whether [training] resume finds something to go on with."""
+        return self.cfg.training.resume == "auto" and self.folder.state() is not None
+
+    def _is_done(self) -> bool:
+        """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
+        state, last_written = self.folder.state(), RunFile.SOURCES_FITS if self.test else RunFile.ENVIRONMENT
+        if not is_finished(state, self.cfg, self.images.val is not None):
+            return False
+        if differences(state, self.cfg, self.images, self.precision):
+            return False
+        return last_written.at(self.folder.path).is_file()
+
+    def _finished_run(self) -> Outcome:
+        """Returns a run of before as if it had just ended."""
+        kept, metrics = load_run(self.folder.best, self.device), None
+        if self.test:
+            path = RunFile.METRICS.at(self.folder.path)
+            try:
+                metrics = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError) as error:
+                raise UserError(
+                    f"{path} cannot be read ({error}); python main.py evaluate {self.folder.path} makes it again"
+                ) from None
+        return Outcome(kept, self.folder.state()["history"], metrics)
+
+
+def make_report(folder: Path, say: Callable[..., None]) -> None:
+    """Writes the run's report.html; the run is whole without it, so a report that fails is only told."""
+    from radgal.report.page import write_report
+
+    try:
+        for problem in write_report([folder])[1]:
+            say(f"report: {problem}")
+    except UserError as error:
+        print(f"the report was not made: {error}")
