@@ -8,7 +8,7 @@ import pytest
 
 import main
 from radgal.runs.files import RunFile, written_by
-from tests.test_main import CONFIG, WRITTEN, read_once  # noqa: F401
+from tests.smallrun import CONFIG, WRITTEN
 from utils import UserError
 
 
