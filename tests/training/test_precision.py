@@ -159,7 +159,7 @@ def test_the_precision_of_a_run_is_chosen_once(tmp_path: Path, monkeypatch) -> N
         chosen.append(choose_precision(*args))
         return chosen[-1]
 
-    for module in ("api", "runs.epochs"):
+    for module in ("trainingrun", "runs.epochs"):
         monkeypatch.setattr(f"radgal.{module}.choose_precision", choose)
     content = CONFIG.format(base="VanillaLeNet", nrot=None, folder=(tmp_path / "out").as_posix())
     (tmp_path / "run.txt").write_text(content)
