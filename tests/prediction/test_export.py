@@ -57,7 +57,7 @@ def make_run(name: str, nrot: int | None = None, *, head="flatten", mask=True, e
         engine=engine,
     )
     with torch.no_grad():
-        model.fc3.weight.mul_(30)
+        [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1].weight.mul_(30)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(std=0.1)
