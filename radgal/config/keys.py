@@ -1,6 +1,6 @@
 """Every key of the INI file: its section, type, range, default and meaning, one ``Field`` each.
 
-configs/README.md shows the same as a table. A new key is a new line here and a new row there.
+configs/README.md shows the same as a table, which is made from here: see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
