@@ -52,7 +52,9 @@ def test_a_csv_is_understood_by_all_who_read_tables(tmp_path, read, content) -> 
 
 
 @BOTH
-@pytest.mark.parametrize("suffix", [suffix for suffix, kind in FORMATS.items() if kind not in ("csv", "parquet")])
+@pytest.mark.parametrize(
+    "suffix", [suffix for suffix, kind in FORMATS.items() if kind in ASTROPY_NAMES and kind != "csv"]
+)
 def test_units_and_masked_cells_are_understood_in_every_format(tmp_path, read, suffix) -> None:
     table = Table({"path": ["a.png", "b.png", "c.png"], "label": ["FRI", "FRII", "FRI"], "id": ["x", "y", "z"]})
     mask = [False, False, True]
@@ -124,11 +126,11 @@ def test_what_other_programs_write_for_nothing_is_nothing() -> None:
 
 
 def test_every_suffix_has_a_writer_and_what_is_written_reads_the_same(tmp_path) -> None:
-    assert set(FORMATS.values()) == set(WRITERS) == {*ASTROPY_NAMES, "parquet"}
+    assert set(FORMATS.values()) == set(WRITERS) > set(ASTROPY_NAMES)
     table = Table({"name": ["Zo\u00eb", "b"], "p": [0.1, 0.2]})
     for suffix, kind in FORMATS.items():
         path = tmp_path / f"t{suffix.upper()}"
-        if kind == "parquet":
+        if kind not in ASTROPY_NAMES:
             with pytest.raises(UserError, match="tables can be written as .csv, .ecsv"):
                 write_table(table, path)
             continue

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
 from astropy.table import Table
 
 import main
+from radgal.files.tables import ASTROPY_NAMES, FORMATS
+from tests.conftest import ROOT
 from tests.prediction.tools import go, rows_of, save_images
 from utils import UserError
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".ecsv", ".fits", ".vot", ".xml", ".parquet"])
+@pytest.mark.parametrize("suffix", FORMATS)
 def test_every_format_holds_the_same_table(run_folder, tmp_path, suffix) -> None:
     if suffix == ".parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -34,13 +37,12 @@ def test_every_format_holds_the_same_table(run_folder, tmp_path, suffix) -> None
             str(tmp_path / f"d{suffix}"),
         ]
     )
-    kinds = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".fits": "fits"}
     if suffix == ".parquet":
         table = parquet.read_table(tmp_path / "d.parquet")
         assert table["prob_FRI"].null_count == 1 and table["error"].null_count == 4
         read = {name: table[name].to_pylist() for name in table.column_names}
     else:
-        table = Table.read(tmp_path / f"d{suffix}", format=kinds.get(suffix, "votable"))
+        table = Table.read(tmp_path / f"d{suffix}", format=ASTROPY_NAMES[FORMATS[suffix]])
         read = {name: table[name].tolist() for name in table.colnames}
         if suffix != ".csv":
             assert str(table["ra_deg"].unit) == "deg"
@@ -49,6 +51,16 @@ def test_every_format_holds_the_same_table(run_folder, tmp_path, suffix) -> None
         assert [x for x in read[name] if x is not None and x == x] == [float(row[name]) for row in rows if row[name]]
     assert len(read["prob_FRI"]) == 5 and str(read["id"][1]) == "s0001" and "s0002" in str(read["error"][2])
     assert "\\udcff" in rows[4]["id"] and "é" in rows[4]["id"]
+
+
+def test_every_format_is_named_where_a_user_looks(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split()).split("says the format:")[1].split("--ensemble")[0]
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8").split("**Format**")[1].split("\n\n")[0]
+    for text in (said, page):
+        named = {FORMATS[suffix] for suffix in re.findall(r"\.[a-z]+", text) if suffix in FORMATS}
+        assert named == set(FORMATS.values())
 
 
 def test_what_cannot_be_written_is_said_before_anything_is_computed(run_folder, tmp_path, monkeypatch) -> None:
