@@ -14,7 +14,7 @@ base: 'VanillaLeNet'
 [data]
 dataset: 'FIRSTGalaxyData'
 [training]
-imsize: 50       # small, to be quick
+imsize: 26       # small, to be quick
 epochs: 2
 lr0: 1e-3
 [metrics]

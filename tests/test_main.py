@@ -94,7 +94,9 @@ def test_csv_and_weights_elsewhere_are_kept_under_numbers(config: Path, tmp_path
 
 
 def test_a_side_that_spoils_the_symmetry_is_warned_about(config: Path, capsys) -> None:
-    train(config, "--dry-run", "--set", "model.base=CNSteerableLeNet", "model.nrot=4", "data.pad=1")
+    train(
+        config, "--dry-run", "--set", "model.base=CNSteerableLeNet", "model.nrot=4", "training.imsize=50", "data.pad=1"
+    )
     assert "50 and 54" in capsys.readouterr().out
 
 

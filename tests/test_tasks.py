@@ -68,6 +68,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     assert sum(len(path.read_text()) for path in tmp_path.glob("started_*")) <= 10  # the killed worker's queue at most
 
 
+@pytest.mark.slow
 def test_failures_are_named_after_the_others_are_done(tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask is an optional requirement")
     with pytest.raises(UserError, match=r"1 of 4 tasks failed[^\n]*\n  task 2: the file is not there$"):

@@ -160,7 +160,7 @@ def each(readers: list[Reader]) -> pytest.MarkDecorator:
 
 
 # How many cases: few by default, many with ``-m slow``.
-cases = pytest.mark.parametrize("n_cases", [100, pytest.param(2000, marks=pytest.mark.slow)])
+cases = pytest.mark.parametrize("n_cases", [50, pytest.param(2000, marks=pytest.mark.slow)])
 
 
 def fuzz(reader: Reader, folder: Path, n_cases: int) -> None:
