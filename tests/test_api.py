@@ -214,3 +214,8 @@ def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_w
 def test_sizes_that_cannot_be_averaged_are_refused_with_those_that_can() -> None:
     with pytest.raises(UserError, match="imsize . pad = 151 is no multiple of it: make that 150 or 152"):
         radgal.read_config(ROOT / "configs" / "config_first_lenet.txt", ["data.downsample=2", "data.pad=1"])
+
+
+def test_a_side_that_averaging_makes_too_small_is_explained(at_work: Path) -> None:
+    with pytest.raises(UserError, match=r"4 x 4 pixels, .imsize \+ pad. / downsample; the smallest .* is 10"):
+        radgal.train("configs/config_first_lenet.txt", dry_run=True, **SMALL | dict(imsize=12, downsample=3))
