@@ -4,7 +4,8 @@ Shapes: N images, C channels, H and W pixels, K classes, S the side of the squar
 ``classify(embed(x))``, and ``embed`` begins with ``trunk``, the feature maps that carry its symmetry.
 
 To add a network, subclass ``GalaxyNet``, write ``_build``, ``trunk``, ``embed`` and ``classify`` (and ``fields``, if it
-has a symmetry, for the demo), and add it to ``MODELS``. What its layers are called is its own affair.
+has a symmetry, for the demo), and add it to ``MODELS``. What its layers are called is its own affair. If its trunk is
+not two convolutions with padding 1, each with pooling by 2, say so by ``n_poolings``, or by ``map_side``.
 """
 
 from __future__ import annotations

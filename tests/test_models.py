@@ -250,3 +250,14 @@ def test_warning_names_the_nearest_sides_that_keep_the_symmetry() -> None:
     assert "150 and 154" in models.equivariance_warning(build("DNSteerableLeNet", side=151))
     assert models.equivariance_warning(build("DNSteerableLeNet", side=150)) is None
     assert models.equivariance_warning(build("VanillaLeNet", side=151)) is None
+
+
+@pytest.mark.parametrize("name", [name for name, network in models.MODELS.items() if network.takes_nrot])
+def test_quarter_turns_are_exact_where_no_warning_is_given(name: str) -> None:
+    built = [build(name, side=side).eval() for side in range(SIDE, SIDE + 8)]
+    silent = [model for model in built if models.equivariance_warning(model) is None]
+    assert silent
+    for model in (model for model in silent if model.symmetry != ("e", 1)):
+        x = noise(1, model.imsize)
+        with torch.no_grad():
+            torch.testing.assert_close(model.trunk(x.rot90(1, (2, 3))), model.trunk(x).rot90(1, (2, 3)))

@@ -83,20 +83,25 @@ def _idle_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def is_exact_side(side: int, kernel_size: int = 5) -> bool:
+def is_exact_side(side: int, kernel_size: int = 5, n_poolings: int = 2) -> bool:
     """Returns whether the steerable trunk is exactly equivariant to 90 degree turns of images of this side.
 
-    Both anti-aliased poolings must sample a symmetric grid: after each convolution (padding 1) the side must be
-    even. For kernels of 5 pixels that is side = 4 k + 2.
+    Every anti-aliased pooling must sample a symmetric grid: after each convolution (padding 1) the side must be
+    even. For two poolings and kernels of 5 pixels that is side = 4 k + 2.
     """
-    side += 3 - kernel_size
-    return side > 0 and side % 2 == 0 and (side // 2 + 3 - kernel_size) % 2 == 0
+    for _ in range(n_poolings):
+        side += 3 - kernel_size
+        if side < 0 or side % 2:
+            return False
+        side //= 2
+    return True
 
 
-def exact_sides(near: int, kernel_size: int = 5) -> tuple[int, int]:
+def exact_sides(near: int, kernel_size: int = 5, n_poolings: int = 2) -> tuple[int, int]:
     """Returns the nearest sides, at most and at least ``near`` pixels, that keep 90 degree turns exact."""
-    below = next(side for side in range(near, near - 5, -1) if is_exact_side(side, kernel_size))
-    above = next(side for side in range(near, near + 5) if is_exact_side(side, kernel_size))
+    period = 2**n_poolings
+    below = next(side for side in range(near, near - period, -1) if is_exact_side(side, kernel_size, n_poolings))
+    above = next(side for side in range(near, near + period) if is_exact_side(side, kernel_size, n_poolings))
     return below, above
 
 
@@ -104,13 +109,14 @@ def equivariance_warning(model: nn.Module, downsample: int = 1) -> str | None:
     """Returns a warning if the side of the images spoils the symmetry of the trunk on the grid, or None.
 
     Args:
-        model: with ``symmetry``, ``imsize`` and ``kernel_size``.
+        model: with ``symmetry``, ``imsize``, ``kernel_size`` and ``n_poolings``.
         downsample: how many pixels of the images make one of the network's input, along each side.
     """
     kind, n = model.symmetry
-    if kind == "e" or (kind == "C" and n % 2) or is_exact_side(model.imsize, model.kernel_size):
+    shape = model.kernel_size, model.n_poolings
+    if kind == "e" or (kind == "C" and n % 2) or is_exact_side(model.imsize, *shape):
         return None
-    below, above = (downsample * side for side in exact_sides(model.imsize, model.kernel_size))
+    below, above = (downsample * side for side in exact_sides(model.imsize, *shape))
     averaged = f", averaged to {model.imsize} px," if downsample > 1 else ""
     return (
         f"warning: at {downsample * model.imsize} px (imsize + pad){averaged} pooling drops a row and a column, which "

@@ -79,6 +79,7 @@ class GalaxyNet(nn.Module):
     takes_nrot = False
     symmetry: tuple[str, int] = ("e", 1)
     kind = "e"
+    n_poolings = 2  # convolutions in a row, each with padding 1 and pooling by 2, that make the trunk
     min_map = 1
 
     def __init__(
@@ -118,7 +119,7 @@ class GalaxyNet(nn.Module):
         smallest = next(s for s in range(1, LARGEST_SIDE) if self.map_side(s, kernel_size) >= self.min_map)
         if side >= smallest:
             return
-        exact = exact_sides(smallest, kernel_size)[1]
+        exact = exact_sides(smallest, kernel_size, self.n_poolings)[1]
         also = f" ({exact} keeps the symmetry exact)" if self.takes_nrot else ""
         raise UserError(
             f"[training] imsize: {type(self).__name__} cannot take images of {side} x {side} pixels, "
@@ -128,7 +129,7 @@ class GalaxyNet(nn.Module):
     @classmethod
     def map_side(cls, side: int, kernel_size: int) -> int:
         """Returns the side of the last feature map, pixels, for a square input of ``side`` pixels."""
-        for _ in range(2):
+        for _ in range(cls.n_poolings):
             side = (side + 3 - kernel_size) // 2
         return side
 

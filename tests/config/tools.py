@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from models import needs_nrot
 from radgal.config.config import load_config
+from radgal.data.datasets import class_counts
 from tests.conftest import ROOT
 from utils import UserError
 
 CONFIGS = ROOT / "configs"
 ALL_CONFIGS = sorted(CONFIGS.rglob("*.txt"))
-MODELS = {"VanillaLeNet": False, "CNSteerableLeNet": True, "DNSteerableLeNet": True}
-DATASETS = {"MBFRConfident": 2, "FRDEEPF": 2, "FIRSTGalaxyData": 2, "MiraBest_full": 10}
+MODELS, DATASETS = needs_nrot(), class_counts()
 PUBLISHED_STYLE = """
 [model]
 base: 'CNSteerableLeNet'    # network

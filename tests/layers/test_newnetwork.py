@@ -40,6 +40,7 @@ class TinySteerable(Tiny):
 
     takes_nrot = True
     kind = "C"
+    n_poolings = 1
 
     def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
         self.lift = steerable.SteerableConv(group, in_chan, 4, kernel_size, padding=1, regular_input=False)
@@ -54,6 +55,21 @@ class TinySteerable(Tiny):
         return self.invariant(self.fields(x))
 
 
+class Deep(TinySteerable):
+    """Three steerable layers."""
+
+    n_poolings = 3
+
+    def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
+        super()._build(in_chan, out_chan, kernel_size, group, engine)
+        self.second = steerable.SteerableConv(group, 4, 4, kernel_size, padding=1)
+        self.third = steerable.SteerableConv(group, 4, 4, kernel_size, padding=1)
+
+    def fields(self, x: Tensor) -> Tensor:
+        maps = self.look(x, self.lift).through(self.lift, self.shrink)
+        return maps.through(self.second, self.shrink).through(self.third, self.shrink).of_batch()
+
+
 TOYS = [(Tiny, None), (TinySteerable, 4)]
 
 
@@ -63,6 +79,20 @@ def test_it_trains_and_is_summed_up(toy: type[models.GalaxyNet], nrot: int | Non
     F.cross_entropy(model(torch.rand(5, 1, 50, 50)), torch.tensor([0, 1, 1, 0, 1])).backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in model.parameters())
     assert toy.__name__ in models.summary_text(model)
+
+
+def test_the_sides_of_exact_symmetry_go_with_the_number_of_poolings() -> None:
+    said, error = {}, {}
+    for side in (46, 50, 54):
+        model, x = Deep(1, 2, side, N=4).eval(), torch.rand(1, 1, side, side)
+        said[side] = models.equivariance_warning(model)
+        with torch.no_grad():
+            maps = model.trunk(x)
+            error[side] = ((model.trunk(x.rot90(1, (2, 3))) - maps.rot90(1, (2, 3))).abs().max() / maps.max()).item()
+    assert said[46] is None and said[54] is None and "46 and 54 px" in said[50]
+    assert max(error[46], error[54]) < 1e-4 < 1e-2 < error[50]
+    with pytest.raises(main.UserError, match=r"smallest side that works is 22 \(22 keeps the symmetry exact\)"):
+        Deep(1, 2, 21, N=4)
 
 
 def test_the_demo_says_what_a_steerable_network_must_give() -> None:
