@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +98,22 @@ def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> Config:
         UserError: with all mistakes, a line each.
     """
     known = dict(models=models.needs_nrot(), datasets=class_counts())
+    overrides = _texts(overrides)
     cfg = load_config(config, overrides, **known)
     if cfg.training.seed is None:
         cfg = load_config(config, [*overrides, f"training.seed={secrets.randbelow(2**31)}"], **known)
     return cfg
+
+
+def _texts(overrides: Iterable[str]) -> list[str]:
+    """Returns overrides as a list, since they are read more than once.
+
+    Raises:
+        UserError: if they are one text: each letter of it would be an override.
+    """
+    if isinstance(overrides, str):
+        raise UserError(f"overrides must be a list, such as [{overrides!r}], not one text")
+    return list(overrides)
 
 
 def train(
@@ -115,7 +128,8 @@ def train(
 ) -> Run:
     """Trains the network of a config, keeps its best epoch, and tests that once.
 
-    Everything is written to the config's output folder, as by ``python main.py --config FILE``.
+    Everything is written to the config's output folder, as by ``python main.py --config FILE``. Train one network at a
+    time in a process: its threads share their random numbers.
 
     Args:
         config: an INI file, a dict of sections, or a Config.
@@ -140,7 +154,7 @@ def train(
     """
     with ExitStack() as held, float32_in_full(), leaving_on_sigterm():
         with processes.join() as team:
-            cfg = team.from_first(lambda: read_config(config, [*overrides, *override_texts(keys)]))
+            cfg = team.from_first(lambda: read_config(config, [*_texts(overrides), *override_texts(keys)]))
             training = TrainingRun(cfg, team, RunFolder(cfg), test and not dry_run)
             done = training.prepare(held, resume=resume, dry_run=dry_run)
             try:
@@ -154,7 +168,7 @@ def train(
 
 
 def fine_tune(
-    run: str | os.PathLike,
+    run: str | os.PathLike | Run | TrainedRun,
     config: ConfigLike,
     *,
     freeze_epochs: int = 0,
@@ -164,7 +178,8 @@ def fine_tune(
     """Trains a config from the weights of a trained run, with that run's normalization unless the config has another.
 
     Args:
-        run: run folder or checkpoint to start from; its [model] must be the config's.
+        run: run folder or checkpoint to start from, or what :func:`train` or :func:`open_run` returned; its [model]
+            must be the config's.
         config: what to train on.
         freeze_epochs: how many epochs train the last layer only.
         overrides, choices: as for :func:`train`.
@@ -173,6 +188,7 @@ def fine_tune(
         UserError: as :func:`train`, and if the run cannot be used or has another network.
     """
     keys = {key: value for key, value in choices.items() if key not in ("resume", "force", "test", "dry_run")}
+    overrides, run = _texts(overrides), _trained(run).path if isinstance(run, (Run, TrainedRun)) else run
     given, start = read_config(config, [*overrides, *override_texts(keys)]), read(find(run))
     own: dict[str, Any] = {"start_from": os.fspath(run), "freeze_epochs": freeze_epochs}
     for key, value in (("datamean", start["mean"]), ("datastd", start["std"])):
@@ -199,7 +215,7 @@ def open_run(
         >>> radgal.open_run("runs/config_first_lenet")
         <TrainedClassifier config_first_lenet, epoch ..., of FRI, FRII>
     """
-    opened = load_run(find(run), pick_device(device))
+    opened = load_run(find(run), pick_device(str(device)))
     return _ready_to_use(replace(opened, config=results.relocated(opened.config, datadir)))
 
 
@@ -210,8 +226,21 @@ def _ready_to_use(opened: Classifier) -> Classifier:
     return TrainedClassifier(**{one.name: getattr(opened, one.name) for one in fields(opened)})
 
 
+def _trained(one: Any) -> TrainedRun:
+    """Returns the classifier of what ``train`` or ``open_run`` returned.
+
+    Raises:
+        UserError: if it is anything else, or was not trained.
+    """
+    found = one.classifier if isinstance(one, Run) else one
+    if not isinstance(found, TrainedRun):
+        why = "nothing was trained in it" if isinstance(one, Run) else f"it is a {type(one).__name__}"
+        raise UserError(f"this is no trained network, since {why}; give what radgal.open_run(FOLDER) returns")
+    return found
+
+
 def predict(
-    classifier: TrainedRun | Sequence[TrainedRun],
+    classifier: Run | TrainedRun | Sequence[Run | TrainedRun],
     images: Any,
     out: str | os.PathLike | None = None,
     *,
@@ -241,7 +270,8 @@ def predict(
         ['id', 'path', 'ra_deg', 'dec_deg', 'pred_name', 'prob_FRI']
         >>> certain = catalog[catalog["predictive_entropy"] < 0.1]
     """
-    several = [classifier] if isinstance(classifier, TrainedRun) else list(classifier)
+    is_list = isinstance(classifier, Iterable) and not isinstance(classifier, str)
+    several = [_trained(one) for one in (classifier if is_list else [classifier])]
     if not several:
         raise UserError("there is no classifier to predict with")
     mosaic = None if mosaic is None else os.fspath(mosaic)
@@ -256,7 +286,7 @@ def predict(
 
 
 def evaluate(
-    classifier: TrainedRun,
+    classifier: Run | TrainedRun,
     out: str | os.PathLike | None = None,
     *,
     rotations: int = 20,
@@ -281,6 +311,9 @@ def evaluate(
         >>> scores["n_test"], sorted(scores["upright"]["accuracy"])
         (100, ['high', 'interval', 'low', 'standard_error', 'value'])
     """
+    classifier = _trained(classifier)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed = {seed}: must be at least 0 and below {2**32}")
     say = sayer(classifier.quiet or out is None)
-    options = dict(rotations=rotations, mc_samples=mc_samples, seed=seed)
+    options = dict(rotations=index(rotations), mc_samples=index(mc_samples), seed=index(seed))
     return results.test_run(classifier, None if out is None else Path(out), say=say, **options)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgal.images.preparation import UPRIGHT, Poses, Preparation
+from radgal.images.preparation import UPRIGHT, Poses, Preparation, in_words
 from utils import UserError, float32_in_full, progress
 
 
@@ -60,7 +60,7 @@ class Classifier:
             poses: (angles_deg, flip), each (N,) or None, as in ``transforms.rotate``.
 
         Raises:
-            UserError: if there are no images.
+            UserError: if there are no images, or they have another shape or type.
         """
         return self._in_batches(self.model.eval(), images, poses)
 
@@ -84,7 +84,7 @@ class Classifier:
             poses: as in :meth:`logits`.
 
         Raises:
-            UserError: if T is below 1, or the network's outputs are NaN or infinite.
+            UserError: as :meth:`logits`, if T is below 1, or the network's outputs are NaN or infinite.
         """
         if mc_samples < 1:
             raise UserError(f"mc_samples = {mc_samples}: at least one dropout pass is needed")
@@ -113,12 +113,17 @@ class Classifier:
     def _in_batches(
         self, function: Callable[[Tensor], Tensor], images: Tensor, poses: Poses, what: str = ""
     ) -> np.ndarray:
+        if not len(images):
+            raise UserError("there are no images to predict; check the sources asked for")
         parts = []
         for rows in progress(torch.arange(len(images)).split(self.batch_size), what, self.quiet or not what):
             posed = tuple(None if pose is None else pose[rows] for pose in poses)
-            parts.append(function(self.to_input(images[rows], posed)).cpu())
-        if not parts:
-            raise UserError("there are no images to predict; check the sources asked for")
+            batch = images[rows]
+            if not isinstance(batch, Tensor) or batch.dtype != torch.uint8 or batch.ndim != 4 or batch.shape[1] != 1:
+                raise UserError(
+                    f"images must be uint8 (N, 1, S, S), not {in_words(batch)}; preparation.crop makes it of (N, H, W)"
+                )
+            parts.append(function(self.to_input(batch, posed)).cpu())
         return torch.cat(parts).double().numpy()
 
 

@@ -95,6 +95,7 @@ def test_a_config_is_a_file_a_dict_or_an_object(tmp_path: Path) -> None:
         ({"epochs": 2}, ["training.epochs=2"]),
         ({"outputdir": Path("a b")}, ["metrics.outputdir='a b'"]),
         ({"nrot": None, "mirror": "x"}, ["model.nrot=None", "data.mirror='x'"]),
+        ({"epochs": np.int64(2), "lr0": np.float64(0.5)}, ["training.epochs=2", "training.lr0=0.5"]),
     ],
 )
 def test_keys_are_known_by_their_names(keys: dict, texts: list[str]) -> None:
@@ -104,6 +105,15 @@ def test_keys_are_known_by_their_names(keys: dict, texts: list[str]) -> None:
 def test_a_key_that_no_section_has_is_an_error_with_the_nearest() -> None:
     with pytest.raises(UserError, match="epoch: no section of a config has this key; did you mean epochs?"):
         radgal.train("configs/config_first_lenet.txt", epoch=2)
+
+
+def test_overrides_are_a_list_that_is_read_whole() -> None:
+    config = ROOT / "configs" / "config_first_lenet.txt"
+    read = radgal.read_config(config, (text for text in ["training.seed=None", "training.epochs=7"]))
+    assert read.training.epochs == 7 and read.training.seed is not None
+    for function in (radgal.read_config, radgal.train):
+        with pytest.raises(UserError, match=r"must be a list, such as \['training.epochs=5'\]"):
+            function(config, overrides="training.epochs=5")
 
 
 def test_predict_is_the_command(at_work: Path, tmp_path: Path) -> None:
@@ -127,6 +137,49 @@ def test_evaluate_is_the_command(at_work: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in classifier.folder.iterdir()) == before
     written = radgal.evaluate(classifier, tmp_path / "again", rotations=2, mc_samples=2)
     assert written == scores and (tmp_path / "again" / "metrics.json").is_file()
+
+
+def test_a_run_is_taken_for_its_classifier(at_work: Path, tmp_path: Path) -> None:
+    keys = SMALL | dict(epochs=1, test=False)
+    config = "configs/config_first_lenet.txt"
+    run = radgal.train(config, outputdir=tmp_path / "first", **keys)
+    assert len(radgal.predict([run, run.classifier], "my_cutouts", mc_samples=0)) == 2
+    assert radgal.evaluate(run, rotations=np.int64(1), mc_samples=np.int64(1), seed=np.int64(3))["n_test"] == 100
+    tuned = radgal.fine_tune(run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", **SMALL)
+    assert tuned.config.training.start_from == str(run.classifier.path) and len(tuned.history) == 2
+    dry = radgal.train(config, dry_run=True, outputdir=tmp_path / "dry", **SMALL)
+    for wrong, why in ((dry, "nothing was trained"), (str(run.folder), "it is a str"), (None, "it is a NoneType")):
+        for function in (lambda one: radgal.predict(one, "my_cutouts"), radgal.evaluate):
+            with pytest.raises(UserError, match=f"no trained network, since .*{why}.*open_run"):
+                function(wrong)
+
+
+def test_a_run_is_opened_by_paths_and_devices_as_others_give_them(at_work: Path, tmp_path: Path) -> None:
+    opened = radgal.open_run(Path("runs/config_first_lenet"), device=torch.device("cpu"), datadir=tmp_path)
+    assert opened.config.data.datadir == str(tmp_path)
+
+
+def test_choices_out_of_range_are_refused(at_work: Path) -> None:
+    classifier = radgal.open_run("runs/config_first_lenet", device="cpu")
+    for wrong in ({"rotations": 0}, {"batch_size": 0}, {"threads": 0}, {"mc_samples": -1}):
+        with pytest.raises(UserError, match="is needed"):
+            classifier.predict("my_cutouts", **wrong)
+    with pytest.raises(UserError, match="seed = -1"):
+        classifier.evaluate(seed=-1)
+    assert len(classifier.predict("my_cutouts", rotations=np.int64(2), mc_samples=0)) == 2
+
+
+def test_images_of_another_kind_are_refused(at_work: Path) -> None:
+    classifier = radgal.open_run("runs/config_first_lenet", device="cpu")
+    images = torch.zeros(3, 1, 18, 18, dtype=torch.uint8)
+    for wrong in (images[:, 0], images / 255, images.numpy(), images.repeat(1, 3, 1, 1)):
+        with pytest.raises(UserError, match=r"must be uint8 \(N, 1, S, S\), not .*crop"):
+            classifier.probabilities(wrong)
+    with pytest.raises(UserError, match="no images"):
+        classifier.dropout_samples(images[:0])
+    for wrong in (images, images[0, 0], images[:, 0, :17], images[:, 0].numpy()):
+        with pytest.raises(UserError, match="at least 18 x 18 pixels is needed"):
+            classifier.preparation.crop(wrong)
 
 
 def test_a_run_says_what_it_is_in_a_line(at_work: Path, tmp_path: Path) -> None:
@@ -161,3 +214,8 @@ def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_w
 def test_sizes_that_cannot_be_averaged_are_refused_with_those_that_can() -> None:
     with pytest.raises(UserError, match="imsize . pad = 151 is no multiple of it: make that 150 or 152"):
         radgal.read_config(ROOT / "configs" / "config_first_lenet.txt", ["data.downsample=2", "data.pad=1"])
+
+
+def test_a_side_that_averaging_makes_too_small_is_explained(at_work: Path) -> None:
+    with pytest.raises(UserError, match=r"4 x 4 pixels, .imsize \+ pad. / downsample; the smallest .* is 10"):
+        radgal.train("configs/config_first_lenet.txt", dry_run=True, **SMALL | dict(imsize=12, downsample=3))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
+
 import pytest
 import torch
 
@@ -110,6 +114,18 @@ def test_layer_table_and_totals_are_right_for_steerable_layers() -> None:
     conv2 = 128 * 48 * 25 * 72**2
     fc = 16 * 36 * 36 * 120 + 120 * 84 + 84 * 2
     assert models.count_multiply_adds(model, 150) - conv1 - conv2 - fc == 0
+
+
+def test_threads_that_summarize_at_once_leave_the_output_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchsummary.summary", lambda *args, **options: time.sleep(0.3))
+    before, model = sys.stdout, build("VanillaLeNet")
+    threads = [threading.Thread(target=models.summary_text, args=(model,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.15)
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before
 
 
 @pytest.mark.parametrize("engine", models.ENGINES)

@@ -100,11 +100,6 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
-    for name, lowest in (("mc_samples", 0), ("rotations", 1), ("batch_size", 1), ("threads", 1)):
-        if getattr(args, name) < lowest:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name)}: at least {lowest} is needed")
-    if args.overlap and args.mc_samples == 0:
-        raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
 
 
 def make_bar(quiet: bool):

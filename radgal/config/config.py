@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from radgal.config.checker import COMMAND_LINE, Draft
 from radgal.config.ini import read_ini, shorten
 from radgal.config.keys import (
@@ -118,8 +120,14 @@ def override_texts(keys: Mapping[str, Any]) -> list[str]:
             f"{unknown[0]}: no section of a config has this key"
             + (f"; did you mean {like}?" if like else "; configs/README.md lists them")
         )
-    plain = {key: str(value) if isinstance(value, os.PathLike) else value for key, value in keys.items()}
-    return [f"{home[key]}.{key}={value!r}" for key, value in plain.items()]
+    return [f"{home[key]}.{key}={_plain(value)!r}" for key, value in keys.items()]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a path as text, a number of NumPy as Python's, anything else as it is."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def load_config(

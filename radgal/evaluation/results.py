@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,12 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
     return test, training.val
 
 
-def relocated(config: Config, datadir: str | None) -> Config:
+def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
     """Returns the config with another data folder, for a run whose data have moved."""
     if datadir is None:
         return config
     content = config.to_dict()
-    content["data"] |= {"datadir": datadir}
+    content["data"] |= {"datadir": os.fspath(datadir)}
     return Config.from_dict(content)
 
 

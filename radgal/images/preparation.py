@@ -6,6 +6,7 @@ Legend: N images, S pixels along each side as images are kept, s pixels along ea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,16 @@ class Preparation:
         return self.recipe, self.native_size, self.pixel_scale_arcsec
 
     def crop(self, images: Tensor) -> Tensor:
-        """Returns the central part of images, padded, as they are kept, uint8 (N, H, W) -> (N, 1, S, S)."""
+        """Returns the central part of images, padded, as they are kept, uint8 (N, H, W) -> (N, 1, S, S).
+
+        Raises:
+            UserError: if the images have another shape, or are smaller than ``imsize``.
+        """
+        if not isinstance(images, Tensor) or images.ndim != 3 or min(images.shape[1:]) < self.imsize:
+            raise UserError(
+                f"a uint8 tensor (N, H, W) of at least {self.imsize} x {self.imsize} pixels is needed, "
+                f"not {in_words(images)}"
+            )
         return crop_and_pad(images, self.imsize, self.pad)
 
     def to_input(self, images: Tensor, poses: Poses = UPRIGHT) -> Tensor:
@@ -89,6 +99,13 @@ class Preparation:
         if x is images:  # was floating point already, and is the caller's
             x = x.clone()
         return x.mul_(1.0 / (255.0 * self.std)).sub_(self.mean / self.std)
+
+
+def in_words(images: Any) -> str:
+    """Returns type and shape of what was given as images, for messages."""
+    if not isinstance(images, Tensor):
+        return f"a {type(images).__name__}"
+    return f"{str(images.dtype).removeprefix('torch.')} ({', '.join(map(str, images.shape))})"
 
 
 def crop_and_pad(images: Tensor, imsize: int, pad: int = 0) -> Tensor:

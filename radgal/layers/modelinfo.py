@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import threading
 
 import torch
 from torch import nn
@@ -45,6 +46,9 @@ def count_multiply_adds(model: nn.Module, side: int) -> int:
     return total
 
 
+_PRINTING = threading.Lock()  # of two threads that redirect the output at once, neither would get it back
+
+
 def layer_table(model: nn.Module, side: int) -> str:
     """Returns torchsummary's table of layers, without its totals, which leave out steerable layers elsewhere.
 
@@ -57,7 +61,7 @@ def layer_table(model: nn.Module, side: int) -> str:
 
     model = _idle_copy(model)
     text = io.StringIO()
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), contextlib.redirect_stdout(text):
+    with _PRINTING, torch.random.fork_rng(devices=[]), torch.no_grad(), contextlib.redirect_stdout(text):
         summary(model, (model.in_chan, side, side), device="cpu")
     return text.getvalue().split("Total params")[0].rstrip().rstrip("=").rstrip()
 

@@ -122,8 +122,8 @@ class GalaxyNet(nn.Module):
         exact = exact_sides(smallest, kernel_size, self.n_poolings)[1]
         also = f" ({exact} keeps the symmetry exact)" if self.takes_nrot else ""
         raise UserError(
-            f"[training] imsize: {type(self).__name__} cannot take images of {side} x {side} pixels; "
-            f"the smallest side that works is {smallest}{also}"
+            f"[training] imsize: {type(self).__name__} cannot take images of {side} x {side} pixels, "
+            f"(imsize + pad) / downsample; the smallest side that works is {smallest}{also}"
         )
 
     @classmethod

@@ -62,6 +62,9 @@ class Settings:
     device: str = "auto"
 
 
+LOWEST = {"mc_samples": 0, "rotations": 1, "batch_size": 1, "threads": 1}
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Some sources, and the file that what is found of them goes into."""
@@ -78,9 +81,15 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
         choices: the other fields of :class:`Settings`.
 
     Raises:
-        UserError: if a run cannot be used, the runs have different classes, or images are to be resampled to a pixel
-            scale that is not known.
+        UserError: if a choice is out of range, a run cannot be used, the runs have different classes, or images are to
+            be resampled to a pixel scale that is not known.
     """
+    choices = {name: one.item() if isinstance(one, np.generic) else one for name, one in choices.items()}
+    for name, lowest in LOWEST.items():
+        if choices.get(name, lowest) < lowest:
+            raise UserError(f"--{name.replace('_', '-')} {choices[name]}: at least {lowest} is needed")
+    if choices.get("overlap") and choices.get("mc_samples") == 0:
+        raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
     members, classes = [], None
     for run in runs:
         path = checkpoint.find(run)

@@ -129,7 +129,9 @@ def stale_results(run: SavedRun) -> list[str]:
     kept, tested = (to_float(v) for v in (run.environment.get("kept_epoch"), run.metrics.get("epoch")))
     if None not in (kept, tested) and kept != tested:
         notes.append(f"the test result is of epoch {tested:g}, but epoch {kept:g} is kept now: evaluate the run again")
-    finished = RunFile.ENVIRONMENT.at(run.folder)
+    finished = RunFile.LAST.at(run.folder)
+    if not finished.is_file():  # environment.json may be younger: a resume that has nothing to train writes it again
+        finished = RunFile.ENVIRONMENT.at(run.folder)
     for file in (RunFile.ROTATION_SOURCES, RunFile.EQUIVARIANCE_SUMMARY):
         made = file.at(run.folder)
         if made.is_file() and finished.is_file():

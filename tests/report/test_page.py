@@ -106,6 +106,12 @@ def test_results_of_other_weights_are_told(copy: Path) -> None:
     assert "rotation_sources.csv is older than the end of the training" in text
 
 
+def test_a_finished_run_that_is_resumed_has_no_new_weights(run: Path, copy: Path) -> None:
+    shutil.copy2(run / "last.pt", copy)
+    os.utime(copy / "environment.json", (4e9, 4e9))
+    assert "older than the end of the training" not in check_page(report(copy)).text
+
+
 def test_a_new_run_in_the_folder_does_not_inherit_results_of_the_old_one(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(run, out)
