@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
+from radgal.commands.prepare import LIKE
+from radgal.config.keys import DataSection
 from radgal.data.datasets import DATASETS, PUBLISHED
 from radgal.images.reading import read_image
 from radgal.images.recipes import RECIPES, fit_to_side, noise_threshold, resample, to_uint8
@@ -91,3 +95,9 @@ def test_resampling_keeps_the_middle_and_the_level() -> None:
 def test_a_recipe_that_is_none_is_refused_with_those_there_are() -> None:
     with pytest.raises(UserError, match="'mirabest_v3' is no recipe.*mirabest_v1"):
         to_uint8(a_field(), "mirabest_v3")
+
+
+def test_every_recipe_can_be_asked_for() -> None:
+    """In a config for one's own images, and of the command prepare."""
+    assert set(get_args(DataSection.model_fields["recipe"].annotation)) == set(LIKE) == set(RECIPES)
+    assert all(DATASETS[like].recipe == recipe for recipe, like in LIKE.items())
