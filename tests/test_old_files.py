@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch) -> Path:
     """A copy of the old files as they were, and the working folder."""
     copy = Path(shutil.copytree(OLD, tmp_path / "old"))
     for run in RUNS.values():
-        shutil.copy(copy / run / "best.pt", copy / run / "last.pt")
+        shutil.copy2(copy / run / "best.pt", copy / run / "last.pt")  # with its time
     for path in (copy / "images").iterdir():
         os.utime(path, (IMAGES_OF, IMAGES_OF))
     monkeypatch.chdir(copy)

@@ -21,6 +21,23 @@ from utils import UserError, show_bars
 FEW_SOURCES = 10
 
 
+@dataclass(frozen=True)
+class Use:
+    """What a run makes of a table, and so expects of it.
+
+    Args:
+        imsize: pixels along each side that will be used; smaller images are noted.
+        pixel_scale: of the images, arcsec, as the config gives it; None: not given.
+        num_classes: how many classes there should be; None: any number.
+        drawn_validation: whether validation images will be drawn from the training rows, class by class.
+    """
+
+    imsize: int = NATIVE_SIZE
+    pixel_scale: float | None = None
+    num_classes: int | None = None
+    drawn_validation: bool = False
+
+
 class ImageTable(GalaxyImages):
     """The training part (rows of the splits train and val) or the test part of a table of images.
 
@@ -34,10 +51,7 @@ class ImageTable(GalaxyImages):
         train: the training part, or the test part.
         recipe: of FITS and floating-point NPY images, see :mod:`radgal.images.recipes`.
         native_size: pixels along each side that are kept of every image.
-        imsize: pixels along each side that will be used; smaller images are noted.
-        pixel_scale: of the images, arcsec, as the config gives it; None: not given.
-        num_classes: how many classes there should be; None: any number.
-        drawn_validation: whether validation images will be drawn from the training rows, class by class.
+        use: what it will be used for.
         quiet: no progress bar.
 
     Raises:
@@ -59,27 +73,24 @@ class ImageTable(GalaxyImages):
         *,
         recipe: str = "mirabest_v1",
         native_size: int = NATIVE_SIZE,
-        imsize: int = NATIVE_SIZE,
-        pixel_scale: float | None = None,
-        num_classes: int | None = None,
-        drawn_validation: bool = False,
+        use: Use = Use(),
         quiet: bool = True,
     ):
         table = Path(table).expanduser()
         VisionDataset.__init__(self, str(table.parent), transform=transform, target_transform=target_transform)
         self.train, self.native_size, self.recipe, self.version = train, native_size, recipe, table.name
         rows, self.classes, findings = read_labels(table)
-        if num_classes not in (None, len(self.classes)):
+        if use.num_classes not in (None, len(self.classes)):
             findings.problems.append(
-                f"  - [training] num_classes = {num_classes}, but its labels are {len(self.classes)} classes "
+                f"  - [training] num_classes = {use.num_classes}, but its labels are {len(self.classes)} classes "
                 f"({', '.join(self.classes)}); set num_classes: {len(self.classes)}"
             )
         wanted = [(row.split == "test") != train for row in rows]
         seen, pixels = _read_images(rows, wanted, recipe, native_size, quiet, findings)
-        _check_images(rows, seen, imsize, findings)
-        _check_pixel_scale(seen, pixel_scale, findings)
+        _check_images(rows, seen, use.imsize, findings)
+        _check_pixel_scale(seen, use.pixel_scale, findings)
         _check_duplicates(rows, seen, findings)
-        _check_classes(rows, self.classes, drawn_validation, findings)
+        _check_classes(rows, self.classes, use.drawn_validation, findings)
         findings.raise_problems(table)
 
         kept = [row for row, is_wanted in zip(rows, wanted, strict=True) if is_wanted]
@@ -101,17 +112,14 @@ class ImageTable(GalaxyImages):
 
     @classmethod
     def open(cls, cfg, train):
-        return cls(
-            cls._table_of(cfg),
-            train,
-            recipe=cfg.data.recipe,
-            native_size=cls.reading(cfg)["native_size"],
+        use = Use(
             imsize=cfg.training.imsize,
             pixel_scale=cfg.data.pixel_scale,
             num_classes=cfg.training.num_classes,
             drawn_validation=cfg.training.frac_val > 0 and cfg.data.split == "stratified",
-            quiet=cfg.model.quiet,
         )
+        how = dict(recipe=cfg.data.recipe, native_size=cls.reading(cfg)["native_size"], quiet=cfg.model.quiet)
+        return cls(cls._table_of(cfg), train, use=use, **how)
 
     @classmethod
     def reading(cls, cfg):

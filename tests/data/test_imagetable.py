@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 import main
 from radgal.data.datasets import DATASETS, PUBLISHED, class_counts, open_dataset, preprocessing
 from radgal.data.frdeep import FRDEEPF
-from radgal.data.imagetable import ImageTable
+from radgal.data.imagetable import ImageTable, Use
 from radgal.data.labeltable import read_labels
 from radgal.data.splits import load_test_data, load_training_data
 from radgal.images.preparation import measure_normalization
@@ -59,9 +59,9 @@ def labeled(n: int = 12, **more) -> list[dict]:
     return [{"label": ("bent", "compact", "FRII")[i % 3], **more} for i in range(n)]
 
 
-def problems_of(table: Path, **options) -> str:
+def problems_of(table: Path, train: bool = True, **use) -> str:
     with pytest.raises(UserError) as caught:
-        ImageTable(table, **options)
+        ImageTable(table, train, use=Use(**use))
     return str(caught.value)
 
 
@@ -211,7 +211,7 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
     table = make_table(tmp_path, rows)
     (tmp_path / "3.png").write_bytes((tmp_path / "0.png").read_bytes())
     PillowImage.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(tmp_path / "1.png")
-    notes = " | ".join(ImageTable(table, imsize=25).notes)
+    notes = " | ".join(ImageTable(table, use=Use(imsize=25)).notes)
     for words in (
         "1 images are blank: 1",
         "1 images are smaller than imsize, 25 px, and padded: 1",

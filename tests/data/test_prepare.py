@@ -123,8 +123,8 @@ def test_files_of_one_name_in_two_folders_stay_apart(tmp_path) -> None:
 
 def test_rescaled_images_have_the_data_set_s_pixel_scale(folder, tmp_path) -> None:
     write(folder / "coarse.fits", a_field((60, 60)), **dict(SKY, CDELT1=-0.001, CDELT2=0.001))
-    flags = [{r["id"]: r["flags"] for r in prepare(folder, tmp_path / f"out{i}", *o)} for i, o in
-             enumerate([(), ("--rescale",)])]  # fmt: skip
+    made = prepare(folder, tmp_path / "as_they_are"), prepare(folder, tmp_path / "rescaled", "--rescale")
+    flags = [{row["id"]: row["flags"] for row in rows} for rows in made]
     assert (flags[0]["coarse"], flags[1]["coarse"]) == ("pixel_scale", "")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from radgal.runs import checkpoint
 from tests.fuzz.tokens import HOSTILE
-from tests.fuzz.tools import cases, derandomized, memory_limit, time_limit
+from tests.fuzz.tools import cases_from, derandomized, memory_limit, time_limit
 from tests.runs.test_resume import config, go, spoil, toy  # noqa: F401
 from utils import UserError
 
@@ -24,7 +24,7 @@ def places_in(content: object, place: tuple = ()) -> list[tuple]:
     return [found for key, part in items for found in ((*place, key), *places_in(part, (*place, key)))]
 
 
-@cases
+@cases_from(100)  # of fifty, none may be harmless
 def test_spoiled_states(n_cases: int, config: Path) -> None:  # noqa: F811
     folder = go(config, epochs=1).folder
     whole, spoiled = checkpoint.read(folder / "last.pt"), folder.with_name("spoiled")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from radgal.data.imagetable import ImageTable
+from radgal.data.imagetable import ImageTable, Use
 from radgal.prediction.positions import read_positions
 from tests.fuzz.tokens import CARDS, NUMBERS, TABLE
 from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fuzz, memory_limit, time_limit
@@ -55,7 +55,7 @@ def check_labels(path: Path) -> None:
     for i in range(6):
         PillowImage.fromarray((PIXELS + 40 * i).astype(np.uint8)).save(path.parent / f"{i}.png")
     try:
-        table = ImageTable(path, native_size=20, imsize=20)
+        table = ImageTable(path, native_size=20, use=Use(imsize=20))
     finally:
         for i in range(6):
             (path.parent / f"{i}.png").unlink()

@@ -160,7 +160,12 @@ def each(readers: list[Reader]) -> pytest.MarkDecorator:
 
 
 # How many cases: few by default, many with ``-m slow``.
-cases = pytest.mark.parametrize("n_cases", [50, pytest.param(2000, marks=pytest.mark.slow)])
+def cases_from(n_quick: int):
+    """Returns the mark of a test that takes so many cases in the default suite, and 2,000 in the slow one."""
+    return pytest.mark.parametrize("n_cases", [n_quick, pytest.param(2000, marks=pytest.mark.slow)])
+
+
+cases = cases_from(50)
 
 
 def fuzz(reader: Reader, folder: Path, n_cases: int) -> None:
