@@ -60,7 +60,8 @@ class TrainingRun:
         if cfg.training.start_from and not goes_on:
             self.started_from, said = finetune.begin(self.model, cfg, self.images)
             say(said)
-        where = f"{self.device} in {self.precision.name}"
+        more = "" if team.size == 1 else f" and {team.size - 1} more"
+        where = f"{self.device}{more} in {self.precision.name}"
         if dry_run:
             say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
             return Outcome(self._untrained(), [], None)
@@ -69,8 +70,7 @@ class TrainingRun:
             say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
             return self._finished_run()
         self.goes_on = goes_on
-        by = "" if team.size == 1 else f" and {team.size - 1} more"
-        say(f"training on {where.replace(' in ', f'{by} in ', 1)}, writing to {self.folder.path}")
+        say(f"training on {where}, writing to {self.folder.path}")
         return None
 
     def fit(self, *, force: bool) -> None:
