@@ -29,6 +29,7 @@ from radgal.images.preparation import Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
+from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, float32_in_full, pick_device
@@ -38,7 +39,7 @@ from utils import UserError, float32_in_full, pick_device
 class Member:
     """One run of the ensemble."""
 
-    path: str  # of the checkpoint
+    path: str  # of the checkpoint; of a network that comes along, its name
     sha256: str
     preparation: Preparation
 
@@ -77,7 +78,7 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
     """Returns the settings for an ensemble of runs, after a look into every checkpoint.
 
     Args:
-        runs: run folders or checkpoints.
+        runs: run folders, checkpoints, or names of networks that come along.
         choices: the other fields of :class:`Settings`.
 
     Raises:
@@ -92,9 +93,10 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
         raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
     members, classes = [], None
     for run in runs:
-        path = checkpoint.find(run)
+        found = checkpoint.find(run)
+        path = registry.name_of(found) or str(found)
         sha256 = _sha256(path)
-        trained = _load(str(path), sha256, choices.get("device", Settings.device))
+        trained = _load(path, sha256, choices.get("device", Settings.device))
         if classes not in (None, trained.classes):
             raise UserError(
                 f"the runs of an ensemble must have the same classes: {runs[0]} has {', '.join(classes)}, "
@@ -107,13 +109,13 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
                 f"--rescale: the pixel scale of the training images of {run} is not known ([data] pixel_scale was not "
                 "given when it was trained); leave --rescale out"
             )
-        members.append(Member(str(path), sha256, preparation))
+        members.append(Member(path, sha256, preparation))
     return Settings(tuple(members), classes, **choices)
 
 
-def _sha256(path: str | Path) -> str:
+def _sha256(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(checkpoint.find(path).read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
