@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from radgal.data.frdeep import FRDEEPN
 from radgal.data.mirabest import MBFRConfident, MBFRConfident_v2, MBFRUncertain, MBHybrid
 from radgal.data.sourcenames import named_position
 from radgal.data.splits import Split, load_training_data
+from radgal.evaluation.averaging import average_over_poses
 from radgal.evaluation.evaluate import fit_temperature, score_rotated
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import score_predictions
@@ -35,7 +37,6 @@ from radgal.runs.files import RunFile
 from utils import UserError
 
 SAME_SOURCE_ARCSEC = 180  # as far apart as two catalogs put the middle of one large source
-POSES = 8  # rotations, evenly spaced, that probabilities are averaged over
 ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
 MC_SAMPLES = 100
 QUANTILE = 0.95  # of the entropies of cross-validated sources: above it, a network is "unsure"
@@ -173,6 +174,7 @@ def cross_validation(folder: Path, config: Config) -> dict:
     scaled = [one / t for one, t in zip(logits, temperatures, strict=True)]
     every, label = np.concatenate(logits), np.concatenate(labels)
     rotated = 1 - np.concatenate([np.asarray(table["rotated_accuracy"]) for table in tables])
+    averaged = [_columns(table, "averaged_prob", classes) for table in tables]
     entropies = np.concatenate([np.asarray(table["predictive_entropy"]) for table in tables])
     n = len(every) // len(seen)  # sources; each is there once for every seed
     return {
@@ -181,7 +183,8 @@ def cross_validation(folder: Path, config: Config) -> dict:
         "n_seeds": len(seen),
         "n_sources": n,
         **_scores(every, label, classes),
-        "error": proportion((every.argmax(axis=1) != label).mean() * n, n),
+        "error": _error(every, label, n),
+        "averaged_error": None if None in averaged else _error(np.concatenate(averaged), label, n),
         "rotated_error": proportion(rotated.mean() * n, n),
         "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
         "temperature": fit_temperature(every, label),
@@ -193,8 +196,16 @@ def cross_validation(folder: Path, config: Config) -> dict:
     }
 
 
-def _columns(table: Table, prefix: str, classes: list[str]) -> np.ndarray:
-    return np.stack([np.asarray(table[column_name(prefix, name)]) for name in classes], axis=1)
+def _columns(table: Table, prefix: str, classes: list[str]) -> np.ndarray | None:
+    """Returns the columns of a kind, (N, K); None if the run was tested before there were any."""
+    names = [column_name(prefix, name) for name in classes]
+    return np.stack([np.asarray(table[name]) for name in names], axis=1) if names[0] in table.colnames else None
+
+
+def _error(of: np.ndarray, labels: np.ndarray, n_sources: int | None = None) -> dict:
+    """Returns the error with its interval, that of ``n_sources`` if they are there several times."""
+    n = n_sources or len(labels)
+    return proportion((of.argmax(axis=1) != labels).mean() * n, n)
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray, classes) -> dict:
@@ -267,8 +278,6 @@ def look_at(run: TrainedRun, images: Split, classes: tuple | None, crossed: dict
         is_test: whether to turn the images at random too, as `evaluate` does.
     """
     logits, labels = run.logits(images.images), images.labels.numpy()
-    turns = [torch.full((len(images),), 360.0 * k / POSES) for k in range(1, POSES)]
-    poses = [np.exp(log_softmax(one)) for one in (logits, *(run.logits(images.images, (turn, None)) for turn in turns))]
     entropies = uncertainties(run.dropout_samples(images.images, MC_SAMPLES))["predictive_entropy"]
     probs = np.exp(log_softmax(logits))
     found = {
@@ -279,10 +288,11 @@ def look_at(run: TrainedRun, images: Split, classes: tuple | None, crossed: dict
     if classes is None:
         return found
     temperature = 1.0 if crossed is None else crossed["temperature"]
-    wrong = np.mean(poses, axis=0).argmax(axis=1) != labels
-    found |= _scores(logits, labels, classes) | {"averaged_error": proportion(int(wrong.sum()), len(wrong))}
+    averaged = average_over_poses(partial(run.probabilities, images.images), run.model, len(images))
+    found |= _scores(logits, labels, classes) | {"averaged_error": _error(averaged, labels)}
     scaled = _scores(logits / temperature, labels, classes)
     found["with_temperature"] = {key: scaled[key] for key in SCORES[2:]}
     if is_test:
-        found["rotated_error"] = score_rotated(run, images, rotations=ROTATIONS)[0]["error"]
+        error = score_rotated(run, images, rotations=ROTATIONS)[0]["error"]
+        found["rotated_error"] = {"value": error["mean"]} | {key: error[key] for key in ("low", "high", "sd")}
     return found

@@ -121,6 +121,8 @@ def crossed_lines(crossed: Mapping[str, Any] | None) -> Iterator[str]:
     for difference in crossed["folder_recipe_differs"]:
         yield f"the recipe differed in {difference}"
     yield f"error {per_cent(crossed['error'])}, over random rotations {per_cent(crossed['rotated_error'])}"
+    if crossed["averaged_error"] is not None:
+        yield f"error of the probability averaged over poses {per_cent(crossed['averaged_error'])}"
     for name, recall in crossed["recall"].items():
         yield f"{name}: {per_cent(recall)} found"
     yield from score_lines(crossed, crossed["temperature"])

@@ -35,6 +35,7 @@ CARD = {
         "n_sources": 7,
         **SCORED,
         "rotated_error": PROPORTION,
+        "averaged_error": None,
         "temperature": 1.75,
         "mean_predictive_entropy": 0.125,
         "unsure_above": 0.625,
