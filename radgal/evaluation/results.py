@@ -94,7 +94,7 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             f"{', '.join(training.classes)}; use a checkpoint of a run on these classes"
         )
     test = load_test_data(run.config)
-    forbid_overlap(test, training.train, "training")
+    forbid_overlap(test, training.own_train(), "training")
     return test, training.val
 
 

@@ -62,6 +62,7 @@ def pack(
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
+        "sources": data.sources.pack(),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
