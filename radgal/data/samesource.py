@@ -50,6 +50,24 @@ class Sources:
             "prints": torch.tensor(self.prints, dtype=torch.int64),
         }
 
+    @classmethod
+    def unpack(cls, content: Any) -> Sources:
+        """Returns what ``pack`` gave.
+
+        Raises:
+            ValueError: if it is nothing that ``pack`` gives.
+        """
+        if not isinstance(content, dict) or content.keys() != {"names", "positions", "prints"}:
+            raise ValueError("the sources are not listed as this program lists them")
+        names, positions, prints = content["names"], content["positions"], content["prints"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the names of the sources are no list of texts")
+        for values, shape, dtype in ((positions, (len(names), 2), torch.float64), (prints, (len(names),), torch.int64)):
+            if not isinstance(values, torch.Tensor) or values.shape != shape or values.dtype != dtype:
+                raise ValueError("the positions or the prints of the sources are not those of as many sources")
+        places = [None if any(map(math.isnan, place)) else tuple(place) for place in positions.tolist()]
+        return cls(tuple(names), tuple(places), tuple(prints.tolist()))
+
     def take(self, rows: Sequence[int]) -> Sources:
         """Returns the rows asked for, in that order."""
         return Sources(*(tuple(values[i] for i in rows) for values in (self.names, self.positions, self.prints)))

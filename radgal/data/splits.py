@@ -84,7 +84,7 @@ def load_training_data(cfg: Any) -> TrainingData:
     data sets or training and test file are divided anew.
 
     Args:
-        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, also, train_on,
+        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, val_fold, also, train_on,
             leave_out, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which must be a
             number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
 
@@ -143,14 +143,21 @@ def _draw(own: _Part, dataset: GalaxyImages, cfg: Any) -> tuple[_Part, _Part, in
         rows = sorted(set(rows).difference(own.sources.rows_in(sources_to_leave_out(cfg), SAME_SKY_ARCSEC)))
     if not rows:
         raise UserError(f"[data] leave_out = {cfg.data.leave_out} leaves nothing of {cfg.data.dataset} to train on")
-    if dataset.validation_rows is None or cfg.data.fold is not None:
-        labels = own.split.labels[rows]
-        parts = split_indices(labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
-        train, val = ([rows[i] for i in part] for part in parts)
+    train, val = _divide(own.split.labels, rows, dataset, cfg)
+    return own.take(train), own.take(val), len(own.split) - len(rows)
+
+
+def _divide(labels: torch.Tensor, rows: list[int], dataset: GalaxyImages, cfg: Any) -> tuple[list[int], list[int]]:
+    """Returns those of ``rows`` to train on and those to validate on."""
+    if cfg.data.val_fold is not None:
+        k, n_folds = (int(part) for part in cfg.data.val_fold.split("/"))
+        parts = fold_indices(labels[rows], n_folds, cfg.training.seed)[k - 1]
+    elif dataset.validation_rows is None or cfg.data.fold is not None:
+        parts = split_indices(labels[rows], cfg.training.frac_val, cfg.data.split, cfg.training.seed)
     else:
         given = set(dataset.validation_rows)
-        train, val = [i for i in rows if i not in given], [i for i in rows if i in given]
-    return own.take(train), own.take(val), len(own.split) - len(rows)
+        return [i for i in rows if i not in given], [i for i in rows if i in given]
+    return tuple([rows[i] for i in part] for part in parts)
 
 
 def _further(cfg: Any, classes: tuple[str, ...], train: _Part, val: _Part, has_test: bool) -> list[Further]:
@@ -173,9 +180,14 @@ def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:
             f"{n_left_out} sources are left out of training because they are in {named} (within {SAME_SKY_ARCSEC:g} "
             "arcsec, or the same pixels)"
         )
+    if cfg.data.val_fold is not None:
+        notes.append(
+            f"validated on part {cfg.data.val_fold} of the training sources, drawn with the seed: frac_val and split "
+            "are not used"
+        )
     if cfg.data.fold is not None:
         return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
-    if dataset.validation_rows is not None:
+    if dataset.validation_rows is not None and cfg.data.val_fold is None:
         notes.append("the validation images are those that the table names: frac_val and split are not used")
     if cfg.data.train_on == "all":
         notes.append("trained on the test part, too ([data] train_on = 'all'): the run will end without a test")
@@ -292,8 +304,8 @@ def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tupl
     smallest = int(counts[counts > 0].min())
     if not 2 <= n_folds <= smallest:
         raise UserError(
-            f"{n_folds} folds ([data] fold, --folds): there can be 2 to {smallest}, since the smallest class has "
-            f"{smallest} sources"
+            f"{n_folds} folds ([data] fold, val_fold, --folds): there can be 2 to {smallest}, since the smallest class "
+            f"has {smallest} sources"
         )
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
     return [(train.tolist(), test.tolist()) for train, test in folds]

@@ -15,6 +15,7 @@ import models
 from radgal.classifier import Classifier
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
+from radgal.data.samesource import Sources
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.training.learner import Learner
@@ -130,6 +131,10 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
     ):
         return "its weights are no tensors"
+    try:
+        Sources.unpack(content.get("sources", Sources().pack()))
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -183,6 +183,16 @@ def test_a_print_stays_with_its_pixels_wherever_they_lie() -> None:
     assert sources[2].rows_in(Sources(("b",), (None,), (flat,))) == []
 
 
+def test_sources_survive_a_checkpoint_and_a_hostile_list_is_refused() -> None:
+    sources = Sources(("a", "b"), (None, (1.5, -2.0)), (0, -(2**63)))
+    packed = sources.pack()
+    again = Sources.unpack(packed)
+    assert (again.names, again.positions, again.prints) == (sources.names, sources.positions, sources.prints)
+    for key, value in (("names", ["a"]), ("names", [1, 2]), ("prints", packed["prints"][:1]), ("positions", None)):
+        with pytest.raises(ValueError, match="sources"):
+            Sources.unpack(packed | {key: value})
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_the_further_sources_of_the_recipe(real_data, tmp_path) -> None:
