@@ -37,7 +37,7 @@ FLAGS = {
     "several_images": "its file holds several images that might be meant",
     "other_kind": "its header says that it is no image of the sky but of rms, weights or another Stokes parameter",
     "too_large": "the source is larger than the field",
-    "small_cutout": "is smaller than the cutouts that the recipe measures the noise on",
+    "small_cutout": "is smaller than the cutouts that the recipe measures the noise on, though not than the images",
     "padded": "is smaller than the training images; background was added around it",
     "cropped": "is a picture larger than the training images, of which the middle was used",
     "transparent": "is a picture with transparent pixels; they count as black",
@@ -144,7 +144,7 @@ def as_image(
         if rescale_to_arcsec is not None:
             array = resample(array, factors_to(scales, rescale_to_arcsec))
         pixels = to_uint8(array, recipe, native_size, threshold)
-        is_small = min(array.shape) < (1 - TOLERANCE) * CUTOUT_SIDES * native_size
+        is_small = native_size <= min(array.shape) < (1 - TOLERANCE) * CUTOUT_SIDES * native_size
         flags |= {*found, *(("small_cutout",) * is_small)}
     unusual = {
         "nan": nan_fraction > 0,

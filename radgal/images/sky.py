@@ -97,7 +97,8 @@ def sky_at(wcs: WCS, x: float, y: float) -> Sky:
         north = np.cross(vectors[:, 0], east)
         steps = np.stack([vectors[:, 2] - vectors[:, 1], vectors[:, 4] - vectors[:, 3]], axis=1)
         (a, b), (c, d) = np.stack([east, north]) @ steps  # east and north for one pixel along x, and along y
-        scales = float(np.hypot(a, c)) * ARCSEC, float(np.hypot(b, d)) * ARCSEC
+        # to the digits that a difference over one pixel has
+        scales = tuple(float(f"{length * ARCSEC:.7g}") for length in (np.hypot(a, c), np.hypot(b, d)))
         if not (np.isfinite(scales).all() and min(scales) > 0):
             return Sky(position)
         cosine = abs(a * b + c * d) / (np.hypot(a, c) * np.hypot(b, d))

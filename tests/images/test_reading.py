@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits as pyfits
 from PIL import Image as PillowImage
 
 from radgal.images.reading import FLAGS, find_images, read_image
@@ -84,9 +85,17 @@ def test_rescaling_is_to_the_pixel_scale_asked_for(tmp_path) -> None:
     path = write(tmp_path / "a.fits", a_field((80, 80)), **SKY)
     image = read_image(path, recipe=RECIPE, native_size=20, rescale_to_arcsec=3.6, expected_arcsec=3.6)
     assert image.pixel_scale_arcsec == pytest.approx(1.8, rel=1e-5) and image.flags == ()
-    assert read_image(path, recipe=RECIPE, native_size=50, rescale_to_arcsec=3.6).flags == ("small_cutout", "padded")
+    assert read_image(path, recipe=RECIPE, native_size=50, rescale_to_arcsec=3.6).flags == ("padded",)
     with pytest.raises(UserError, match="no pixel scale"):
         read_image(write(tmp_path / "b.fits", a_field()), recipe=RECIPE, rescale_to_arcsec=3.6)
+
+
+@pytest.mark.real_data
+def test_cutouts_too_small_to_measure_the_noise_as_the_recipe_does_are_flagged(cutouts, tmp_path) -> None:
+    data = pyfits.getdata(cutouts[14])
+    for cut, flags in ((0, ()), (2, ()), (20, ("small_cutout",)), (75, ("small_cutout",)), (80, ("padded",))):
+        path = write(tmp_path / f"{cut}.fits", data[cut : 300 - cut, cut : 300 - cut])
+        assert read_image(path, recipe=RECIPE).flags == flags, cut
 
 
 def a_png_header(width: int, height: int) -> bytes:
