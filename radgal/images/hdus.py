@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radgal.images.fitsheaders import MAX_HDUS
 from radgal.images.sky import celestial
 from utils import UserError, reason_of
-
-MAX_HDUS = 1000
 
 NAME_WORDS = ("EXTNAME", "HDUNAME", "BTYPE", "IMAGETYP", "IMTYPE")
 USUAL_NAMES = {"SCI", "SCIENCE", "IMAGE", "DATA", "FLUX", "INTENSITY", "I", "STOKES I", "MAP", "SIGNAL", "PRIMARY"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import shutil
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from radgal.files.packing import check_packing
-from radgal.images.fits import MAX_PIXELS
+from radgal.files.packing import check_packing, max_unpacked, written_again
+from radgal.images.fits import MAX_PIXELS, without_compression
 from radgal.images.hdus import choose_image
 from radgal.images.reading import Field, Image, as_image, factors_to
 from radgal.images.recipes import CUTOUT_SIDES
@@ -31,7 +34,7 @@ class Position:
 class Mosaic:
     """A large FITS image of which only the parts that are asked for are read.
 
-    Gzipped files are the exception: they are unpacked into memory once.
+    Packed files, by gzip or as compressed FITS, are unpacked once, into a file that has no name.
 
     Args:
         path: the file.
@@ -46,19 +49,17 @@ class Mosaic:
 
         self.path, self._lock = Path(path), threading.Lock()
         try:
-            packed = check_packing(self.path)
             with without_warnings():
-                self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
+                file, size = self._open(check_packing(self.path))
+                self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
                 self.choice = choose_image(self._hdus, self.path, max_pixels=2**40, name=hdu)
-                found = self.choice.hdu
-                self._pixels = found.data if packed else found.section
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
             raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
-        self._shape = tuple(found.shape)
-        if not packed and not isinstance(found, astropy_fits.CompImageHDU):
-            self._check_size(found)
+        found = self.choice.hdu
+        self._pixels, self._shape = found.section, tuple(found.shape)
+        self._check_size(found, size)
         sky = celestial(found.header)
         if sky is None:
             raise UserError(
@@ -69,9 +70,20 @@ class Mosaic:
         sides = tuple(side for side in self._shape if side > 1)
         self.height, self.width = sides[::-1] if sky.swapped else sides
 
-    def _check_size(self, hdu: Any) -> None:
+    def _open(self, packed: bool) -> tuple[BinaryIO, int]:
+        """Returns the file as astropy may open it, and its length; compressed images are unpacked into another."""
+        file: BinaryIO = self.path.open("rb")
+        if packed:
+            with gzip.open(file) as unpacked:
+                file = written_again(lambda other: shutil.copyfileobj(unpacked, other))
+        file = without_compression(file, self.path, max_unpacked(self.path))
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        return file, size
+
+    def _check_size(self, hdu: Any, size: int) -> None:
         """Raises a UserError if the file ends before its image does."""
-        end, size = hdu.fileinfo()["datLoc"] + hdu.size, self.path.stat().st_size
+        end = hdu.fileinfo()["datLoc"] + hdu.size
         if size < end:
             raise UserError(f"{self.path} is cut off: its header announces {end:,} bytes, the file has {size:,}")
 
