@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 from radgal.commands.common import add_trained_run, open_run
 
-HELP = "test a trained run once, upright and under rotations"
+HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
 
 
@@ -25,4 +25,5 @@ def run(args) -> None:
     run, out = open_run(args)
     results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     print(f"written to {out}: {written_by('evaluate')}")
-    print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")
+    command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)
+    print(f"next: python main.py {command} {shlex.quote(str(what))}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import add_device, add_workers
+from radgal.commands.common import RUN, add_device, add_workers
 from utils import UserError, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
-EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalog.csv"
+EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "images",
         nargs="*",
@@ -39,7 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     where.add_argument("--las-column", metavar="NAME", help="largest angular size, arcsec (default: las, if there)")
     what = parser.add_argument_group("what is computed")
     what.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image, 0 for none (default: 100)")
-    what.add_argument("--rotations", type=int, default=1, help="average over so many rotations (default: 1)")
+    what.add_argument(
+        "--rotations", type=int, default=1, help="average over so many rotations, for D_N also mirrored (default: 1)"
+    )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")

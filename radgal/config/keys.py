@@ -85,6 +85,12 @@ class DataSection(Section):
         "None: the data set's own test set",
         json_schema_extra={"allowed": "text such as '2/5', or None"},
     )
+    val_fold: Annotated[Text, Field(pattern=r"^\d{1,3}/\d{1,3}$"), AfterValidator(_fold)] | None = Field(
+        None,
+        description="validation on the second of five parts of the training sources for '2/5', the test set untouched; "
+        "None: as frac_val says",
+        json_schema_extra={"allowed": "text such as '2/5', or None"},
+    )
     downsample: Literal[1, 2, 3] = Field(
         1, description="side of the squares of pixels that are averaged, after turning; must divide imsize + pad"
     )

@@ -69,20 +69,15 @@ def load_training_data(cfg: Any) -> TrainingData:
     The test file is not opened, except for cross-validation, where training and test file are divided anew.
 
     Args:
-        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, download, mirror) and
-            ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here); for one's own
-            images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
+        cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, val_fold, download,
+            mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which must be a number here); for one's
+            own images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
 
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
     everything, dataset = _rows(cfg, train=True)
-    if dataset.validation_rows is None or cfg.data.fold is not None:
-        indices = split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
-    else:
-        given = set(dataset.validation_rows)
-        indices = [i for i in range(len(everything)) if i not in given], dataset.validation_rows
-    train, val = (everything.take(part) for part in indices)
+    train, val = (everything.take(part) for part in _parts(everything, dataset, cfg))
     mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.images)
     mean = mean if cfg.data.datamean is None else cfg.data.datamean
     std = std if cfg.data.datastd is None else cfg.data.datastd
@@ -99,11 +94,27 @@ def load_training_data(cfg: Any) -> TrainingData:
     )
 
 
+def _parts(everything: Split, dataset: GalaxyImages, cfg: Any) -> tuple[list[int], list[int]]:
+    """Returns the rows to train on and those to validate on, of all that may be trained on."""
+    if cfg.data.val_fold is not None:
+        k, n_folds = (int(part) for part in cfg.data.val_fold.split("/"))
+        return fold_indices(everything.labels, n_folds, cfg.training.seed)[k - 1]
+    if dataset.validation_rows is None or cfg.data.fold is not None:
+        return split_indices(everything.labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed)
+    given = set(dataset.validation_rows)
+    return [i for i in range(len(everything)) if i not in given], dataset.validation_rows
+
+
 def _notes(dataset: GalaxyImages, cfg: Any) -> tuple[str, ...]:
     notes = list(dataset.notes)
+    if cfg.data.val_fold is not None:
+        notes.append(
+            f"validated on part {cfg.data.val_fold} of the training sources, drawn with the seed: frac_val and split "
+            "are not used"
+        )
     if cfg.data.fold is not None:
         return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
-    if dataset.validation_rows is not None:
+    if dataset.validation_rows is not None and cfg.data.val_fold is None:
         notes.append("the validation images are those that the table names: frac_val and split are not used")
     if not dataset.has_test:
         notes.append("there are no test rows: the run will end without a test (write test into the column split)")
@@ -203,8 +214,8 @@ def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tupl
     smallest = int(counts[counts > 0].min())
     if not 2 <= n_folds <= smallest:
         raise UserError(
-            f"{n_folds} folds ([data] fold, --folds): there can be 2 to {smallest}, since the smallest class has "
-            f"{smallest} sources"
+            f"{n_folds} folds ([data] fold, val_fold, --folds): there can be 2 to {smallest}, since the smallest class "
+            f"has {smallest} sources"
         )
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
     return [(train.tolist(), test.tolist()) for train, test in folds]

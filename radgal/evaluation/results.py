@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,14 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             test source was trained on.
     """
     training = training or load_training_data(run.config)
+    check_data(run, training)
+    test = load_test_data(run.config)
+    forbid_overlap(test, training.train, "training")
+    return test, training.val
+
+
+def check_data(run: TrainedRun, training: TrainingData) -> None:
+    """Raises a UserError if the data found now are not those that the run was trained on, or have other classes."""
     trained_on = run.checkpoint.get("checksum")
     if training.checksum != trained_on:
         raise UserError(
@@ -93,9 +101,6 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             f"the network of {run.folder} tells {', '.join(run.classes)} apart, but {training.dataset} has the classes "
             f"{', '.join(training.classes)}; use a checkpoint of a run on these classes"
         )
-    test = load_test_data(run.config)
-    forbid_overlap(test, training.train, "training")
-    return test, training.val
 
 
 def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
@@ -110,9 +115,8 @@ def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
     rotated, temperature = metrics["rotated"], metrics["temperature"]
-    rows = [
-        (one.name(one.score.name), one.score.text(one.entry(metrics))) for one in readings(lambda of: of.on_console)
-    ]
+    shown = [one for one in readings(lambda of: of.on_console) if metrics.get(one.condition)]
+    rows = [(one.name(one.score.name), one.score.text(one.entry(metrics))) for one in shown]
     sd = rotated["accuracy"]["sd"]
     spread = "" if sd is None else f", which spread by {100 * sd:.2f} %"
     missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
@@ -122,6 +126,8 @@ def describe(metrics: dict) -> str:
         *(f"  {name:{width}}  {text}" for name, text in rows),
         f"  rotated: over {rotated['n_rotations']} random rotations{spread}; missed on average {missed}",
     ]
+    if averaged := metrics.get("averaged"):
+        lines.append(f"  averaged over poses: the class of the mean probability over {describe_poses(averaged)}")
     if temperature:
         lines.append(
             f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
@@ -129,6 +135,12 @@ def describe(metrics: dict) -> str:
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines)
+
+
+def describe_poses(averaged: Mapping[str, Any]) -> str:
+    """Returns what the probabilities of a test were averaged over, in words."""
+    mirrored = ", each also mirrored" if averaged["reflections"] else ""
+    return f"{averaged['n_rotations']} rotations{mirrored}"
 
 
 def choose_sources(
@@ -171,9 +183,13 @@ def finished_test(folder: Path, config: Config):
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
     except (OSError, ValueError):
         return None
-    before = Config.from_dict(read(RunFile.BEST.at(folder))["config"])
-    if before != config:
+    check_config(folder, config)
+    return metrics, table
+
+
+def check_config(folder: Path, config: Config) -> None:
+    """Raises a UserError if the finished run in a folder is of another config: it is neither used nor overwritten."""
+    if Config.from_dict(read(RunFile.BEST.at(folder))["config"]) != config:
         raise UserError(
             f"{folder} holds a finished run of another configuration (see its config.txt); give another --out"
         )
-    return metrics, table

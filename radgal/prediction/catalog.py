@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radgal.files.cells import safe_cell
-from radgal.files.packing import MAX_RATIO
+from radgal.files.packing import MAX_RATIO, check_zip
 from radgal.files.tables import FORMATS, fits_name, to_ascii
 from utils import UserError, atomic_write, reason_of
 
@@ -61,7 +60,7 @@ def write_part(path: Path, columns: Sequence[Column], part: Part) -> None:
     """Writes one part atomically, as parquet or npz, whichever the suffix says."""
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
-            _pyarrow()[1].write_table(_to_arrow(columns, part), temporary)
+            _pyarrow()[1].write_table(_to_arrow(columns, part), temporary, write_page_checksum=True)
         else:
             with temporary.open("wb") as stream:
                 np.savez(stream, **{column.name: part[column.name] for column in columns})
@@ -78,9 +77,7 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
             part = _read_parquet(path, columns)
             _check_part(columns, part)
             return part
-        with zipfile.ZipFile(path) as archive:  # what is not packed takes no more memory than the file has bytes
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("it is packed, as no part is")
+        check_zip(path)  # what is not packed takes no more memory than the file has bytes
         with np.load(path, allow_pickle=False) as content:
             part = {column.name: content[column.name] for column in columns}
         _check_part(columns, part)
@@ -232,7 +229,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
     """
     _, parquet = _pyarrow()
     size, texts = path.stat().st_size, [column.name for column in columns if column.kind == "text"]
-    with parquet.ParquetFile(path, read_dictionary=texts) as file:
+    with parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         n_rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
         if n_rows > size:

@@ -141,6 +141,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         "images_checksum": _checksum(sources),
         "part_rows": part_rows,
     }
+    if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
+        request["reflections"] = True
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
 
 

@@ -1,4 +1,4 @@
-"""What people's programs write and call a csv: encodings, what parts the cells, comments, heads, units, several tables."""
+"""What people's programs call a csv: encodings, what parts the cells, comments, heads, units, several tables."""
 
 from __future__ import annotations
 
