@@ -175,5 +175,5 @@ def write_table(table: Table, path: str | Path) -> None:
             table.rename_column(name, fits_name(name))
     if kind == "fits":
         table.meta = {key: to_ascii([value])[0].decode() for key, value in table.meta.items()}
-    with atomic_write(path) as temporary:
+    with atomic_write(path) as temporary, without_warnings():
         table.write(temporary, format=ASTROPY_NAMES[kind], overwrite=True)

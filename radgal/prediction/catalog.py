@@ -19,7 +19,7 @@ import numpy as np
 from radgal.files.cells import safe_cell
 from radgal.files.packing import MAX_RATIO, check_zip
 from radgal.files.tables import FORMATS, fits_name, to_ascii
-from utils import UserError, atomic_write, reason_of
+from utils import UserError, atomic_write, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -176,7 +176,8 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
 
 
 def _write_votable(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
-    join_parts(columns, list(parts())).write(path, format="votable", overwrite=True)
+    with without_warnings():  # names of other scripts get IDs of their own
+        join_parts(columns, list(parts())).write(path, format="votable", overwrite=True)
 
 
 def _write_parquet(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
