@@ -84,7 +84,7 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
     training = training or load_training_data(run.config)
     check_data(run, training)
     test = load_test_data(run.config)
-    forbid_overlap(test, training.train, "training")
+    forbid_overlap(test, training.own_train(), "training")
     return test, training.val
 
 

@@ -17,6 +17,7 @@ import models
 from radgal.classifier import Classifier
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
+from radgal.data.samesource import Sources
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.pretrained import registry
@@ -68,6 +69,7 @@ def pack(
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
+        "sources": data.sources.pack(),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -135,6 +137,10 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
     ):
         return "its weights are no tensors"
+    try:
+        Sources.unpack(content.get("sources", Sources().pack()))
+    except ValueError as error:
+        return str(error)
     return None
 
 

@@ -30,6 +30,7 @@ def config(real_data, datadir):
     def make(**changes):
         data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0, downsample=1)
         data |= dict(split="stratified", fold=None, val_fold=None, download=False, mirror=str(real_data))
+        data |= dict(also=[], train_on="train", leave_out=[])
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
         for key, value in changes.items():
             (data if key in DATA_KEYS else training)[key] = value
