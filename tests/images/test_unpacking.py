@@ -46,7 +46,7 @@ def test_pixels_are_those_that_were_compressed(codec: str, tmp_path: Path) -> No
     assert found.sky.position == pytest.approx(expected.sky.position) and found.sky.position is not None
     assert found.sky.scales_arcsec == pytest.approx(expected.sky.scales_arcsec)
     other, one = mosaic.Mosaic(packed), mosaic.Mosaic(plain)
-    assert np.array_equal(other.cut(3, 4, 20), one.cut(3, 4, 20), equal_nan=True)
+    assert np.array_equal(other.cut(3, 4, (20, 20)), one.cut(3, 4, (20, 20)), equal_nan=True)
 
 
 def test_what_a_decoder_makes_of_floats_is_what_is_read(tmp_path: Path) -> None:
