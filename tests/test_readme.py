@@ -113,7 +113,8 @@ def test_files_of_the_other_commands() -> None:
     rows = {names_in(row[0])[0]: set(names_in(row[1])) for row in table("What a run writes", n=1)}
     assert {command.split()[0] for command in rows} <= set(COMMANDS)
     assert rows.pop("repeat --workers") == files_of("repeat")
-    assert rows == {command: files_of(command) for command in ("rotate", "rotate --compare", "equivariance", "export")}
+    others = ("rotate", "rotate --compare", "equivariance", "export", "repeat --no-test")
+    assert rows == {command: files_of(command) for command in others}
 
 
 def test_requirements_are_what_is_imported() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import add_device, add_workers
+from radgal.commands.common import RUN, add_device, add_workers
 from utils import UserError, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
-EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalog.csv"
+EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "images",
         nargs="*",
@@ -75,7 +75,7 @@ def run(args) -> None:
         device=args.device,
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
-    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns)
+    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
     job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
     summary = predictjob.run_job(

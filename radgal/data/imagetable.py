@@ -80,7 +80,7 @@ class ImageTable(GalaxyImages):
         VisionDataset.__init__(self, str(table.parent), transform=transform, target_transform=target_transform)
         self.train, self.native_size, self.recipe, self.version = train, native_size, recipe, table.name
         rows, self.classes, findings = read_labels(table)
-        if use.num_classes not in (None, len(self.classes)):
+        if use.num_classes not in (None, len(self.classes)) and not findings.one_class_twice:
             findings.problems.append(
                 f"  - [training] num_classes = {use.num_classes}, but its labels are {len(self.classes)} classes "
                 f"({', '.join(self.classes)}); set num_classes: {len(self.classes)}"
@@ -101,10 +101,16 @@ class ImageTable(GalaxyImages):
         self.data = torch.from_numpy(np.stack(pixels))
         self.targets = [self.class_to_idx[row.label] for row in kept]
         self.names = tuple(row.name for row in kept)
+        self._positions = tuple(row.position for row in kept)
         given = [i for i, row in enumerate(kept) if row.split == "val"]
         self.validation_rows = given or None
         self.notes = tuple(findings.notes)
         self.checksum = _checksum(rows, seen)
+
+    @property
+    def positions(self):
+        """As the table says them, or else the names."""
+        return self._positions
 
     @classmethod
     def n_classes(cls):

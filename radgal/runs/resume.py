@@ -13,7 +13,7 @@ from radgal.config.config import Config
 from radgal.config.keys import TrainingSection
 from radgal.data.splits import TrainingData
 from radgal.runs.folder import RunFolder
-from radgal.runs.statecheck import check_like, check_optimizer, known_part
+from radgal.runs.statecheck import check_like, check_optimizer, check_random, known_part
 from radgal.training.learner import Learner
 from radgal.training.loop import Part, Progress
 from radgal.training.precision import Precision
@@ -107,6 +107,9 @@ def differences(state: dict[str, Any], config: Config, data: TrainingData, preci
         changed.append(
             f"images: were {state.get('version')} ({state['checksum']}), are {data.version} ({data.checksum})"
         )
+    if "sources" in state and state["sources"]["names"] != list(data.sources.names):  # older ones lack them
+        before = len(state["sources"]["names"])
+        changed.append(f"sources: {before} were trained and validated on, {len(data.sources)} are now, or others")
     trained_in = state.get("precision", "fp32")  # of checkpoints that are older than the choice
     if trained_in != precision.name:
         changed.append(
@@ -137,6 +140,7 @@ def restore(
         part = Part(**state["unfinished"]) if "unfinished" in state else None
         # Those of the part count from its next batch on, but must be known to fit before it is trained.
         for states in ([part.random] if part else []) + ([state["random"]] if "random" in state else []):
+            check_random(states)
             set_random_states(states, next(model.parameters()).device)
         progress = Progress(
             [dict(row) for row in state["history"]],
