@@ -266,8 +266,8 @@ def predict(
         images: path, folder or pattern of images, or a list of them; with ``mosaic``, the table of positions.
         out: file to write the catalog to, whose suffix says the format; None: none is written.
         mosaic: FITS image to cut the positions out of.
-        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``batch_size``, ``threads``, as the
-            options of the command.
+        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``batch_size``,
+            ``threads``, as the options of the command.
 
     Raises:
         UserError: if there are no images, a network cannot be used, or the catalog cannot be written.
@@ -289,7 +289,7 @@ def predict(
     settings = open_settings([str(one.path) for one in several], **choices)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "catalog.csv") if out is None else Path(out)
-        sources = predict_job.list_sources(images, mosaic, file)
+        sources = predict_job.list_sources(images, mosaic, file, say=sayer(several[0].quiet))
         planned, parts = predict_job.plan(settings, sources, file), []
         predict_job.run_job(planned, say=sayer(several[0].quiet), collect=parts)
     return join_parts(planned.columns, parts)
