@@ -14,7 +14,7 @@ from radgal.data.datasets import preparation_of
 from radgal.data.splits import load_training_data
 from radgal.evaluation.results import finished_test
 from radgal.evaluation.validation import finished_validation
-from radgal.repeats.comparison import collect_run
+from radgal.repeats.collect import collect_run
 from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
 from utils import UserError
