@@ -69,11 +69,7 @@ def collect_run(
         **{condition: _probabilities(table, prefix, metrics["classes"]) for condition, prefix in PROBABILITIES.items()},
         "rotated_accuracy": [float(value) for value in table["rotated_accuracy"]],
         "classes": list(metrics["classes"]),
-        "tested": {
-            "rotations": rotated["n_rotations"],
-            "mc_samples": metrics["mc_dropout"]["mc_samples"],
-            "seed": metrics["seed"],
-        },
+        "tested": tested_with(metrics),
         "scores": {one.key: value_of(one.entry(metrics)) for one in in_csv()},
         "missed": {name: one["mean"] for name, one in rotated["missed_per_class"].items()},
         "history": [dict(row) for row in history],
@@ -82,6 +78,15 @@ def collect_run(
         "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
         "minutes": sum(seconds) / 60 if seconds else None,
         "chose_epoch": chose_epoch,
+    }
+
+
+def tested_with(metrics: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the options of ``evaluate`` that a run was tested with."""
+    return {
+        "rotations": metrics["rotated"]["n_rotations"],
+        "mc_samples": metrics["mc_dropout"]["mc_samples"],
+        "seed": metrics["seed"],
     }
 
 
