@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
-from radgal.images.reading import find_images
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, open_mosaic
@@ -86,7 +86,11 @@ class Summary:
 
 
 def list_sources(
-    images: Any, mosaic: str | None, out: Path, columns: Mapping[str, str | None] | None = None
+    images: Any,
+    mosaic: str | None,
+    out: Path,
+    columns: Mapping[str, str | None] | None = None,
+    say: Callable[[str], object] = print,
 ) -> list[Source]:
     """Returns the sources that a request names.
 
@@ -95,10 +99,11 @@ def list_sources(
         mosaic: the image that positions are cut out of, or None.
         out: the catalog, which is no image of the request though it may lie among them, in FITS format.
         columns: of the table, see :func:`radgal.prediction.positions.read_positions`; None: the usual names.
+        say: gets a line on what was guessed of a table, or left out of a folder.
     """
     if mosaic is not None:
-        return read_positions(images, dict(columns or dict.fromkeys(COLUMNS)))
-    return [str(path) for path in find_images(images) if path.resolve() != out.resolve()]
+        return read_positions(images, columns or dict.fromkeys(COLUMNS), say)
+    return [str(path) for path in find_images(images, say) if path.resolve() != out.resolve()]
 
 
 def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: int = PART_ROWS) -> Job:
