@@ -18,13 +18,15 @@ from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
-from radgal.prediction.inputs import Source, open_mosaic
+from radgal.prediction.inputs import Source, explain, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
 
 FORMAT = "radgal-predict-1"
 PART_ROWS = 1000
+EXPLAINED = ("pixel_scale", "several_images")
+"""Flags of which the first image is told of as soon as it is there."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,10 @@ class Summary:
     flags: Counter = field(default_factory=Counter)
     errors: int = 0
     example: str = ""
-    scale: float | None = None  # the first pixel scale that is not the training images'
+    first: dict[str, int] = field(default_factory=dict)  # flag -> the first row that has it
 
     def add(self, part: Part) -> None:
         """Counts one part."""
-        self.rows += len(part["id"])
         self.classes.update(part["pred_name"][part["pred_name"] != ""].tolist())
         flags = [row.split(";") if row else [] for row in part["flags"].tolist()]
         self.flags.update(flag for row in flags for flag in row)
@@ -81,8 +82,9 @@ class Summary:
         if len(failed) and not self.example:
             self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
         for i, row in enumerate(flags):
-            if "pixel_scale" in row and self.scale is None:
-                self.scale = float(part["pixel_scale_arcsec"][i])
+            for flag in row:
+                self.first.setdefault(flag, self.rows + i)
+        self.rows += len(flags)
 
 
 def list_sources(
@@ -126,7 +128,7 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     if part_rows < 1:
         raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
     if settings.mosaic is not None:
-        open_mosaic(settings.mosaic)
+        open_mosaic(settings.mosaic, settings.hdu)
     request = {
         "format": FORMAT,
         "runs": [{"checkpoint": member.path, "sha256": member.sha256} for member in settings.members],
@@ -143,6 +145,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     }
     if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
         request["reflections"] = True
+    if settings.hdu is not None:  # and none of these
+        request["hdu"] = settings.hdu
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
 
 
@@ -268,16 +272,14 @@ def run_part(task: PartTask) -> None:
 
 
 def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:
-    """Counts a part, and warns of the first image of another pixel scale."""
-    known = summary.scale is not None
+    """Counts a part, and warns of the first image of another pixel scale, and of the first of several in a file."""
+    known = set(summary.first)
     summary.add(part)
-    if summary.scale is not None and not known:
-        scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
-        trained = " and ".join(f"{scale:g}" for scale in sorted(scales))
-        say(
-            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained}: a "
-            "source looks larger or smaller than those they know; --rescale resamples FITS images (flag pixel_scale)"
-        )
+    scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
+    trained = " and ".join(f"{scale:g}" for scale in sorted(scales)) or "squares"
+    for flag in EXPLAINED:
+        if flag in summary.first and flag not in known:
+            say(f"warning: {explain(flag, job.sources[summary.first[flag]], job.settings.where, trained)}")
 
 
 def assemble(job: Job, say: Callable[..., None] = print) -> None:
