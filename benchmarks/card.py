@@ -182,7 +182,7 @@ def cross_validation(folder: Path, config: Config) -> dict:
         "n_sources": n,
         **_scores(every, label, classes),
         "error": _error(every, label, n),
-        "averaged_error": None if None in averaged else _error(np.concatenate(averaged), label, n),
+        "averaged_error": None if any(one is None for one in averaged) else _error(np.concatenate(averaged), label, n),
         "rotated_error": proportion(rotated.mean() * n, n),
         "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
         "temperature": fit_temperature(every, label),
