@@ -17,6 +17,7 @@ from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
+from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
@@ -49,6 +50,7 @@ def pack(
     """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
     return {
         "format": FORMAT,
+        "finished_by": RunFile.FINISHED.file,  # what says that the run is finished; older versions left nothing
         "epoch": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_score": list(progress.best_score),
@@ -130,6 +132,23 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     ):
         return "its weights are no tensors"
     return None
+
+
+def holds_weights(path: Path, weights: dict[str, torch.Tensor]) -> bool:
+    """Returns whether a file is a plain state dict with these very numbers; any other file is not."""
+    try:
+        check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return content.keys() == weights.keys() and all(
+            content[key].shape == value.shape and torch.equal(_bytes_of(content[key]), _bytes_of(value))
+            for key, value in weights.items()
+        )
+    except Exception:  # whatever a file that is none makes the reader raise
+        return False
+
+
+def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def find(run: str | Path) -> Path:
