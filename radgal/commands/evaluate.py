@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 
 from radgal.commands.common import add_trained_run, open_run
 
-HELP = "test a trained run once, upright and under rotations"
+HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
 
 

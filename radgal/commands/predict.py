@@ -39,7 +39,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     where.add_argument("--las-column", metavar="NAME", help="largest angular size, arcsec (default: las, if there)")
     what = parser.add_argument_group("what is computed")
     what.add_argument("--mc-samples", type=int, default=100, help="dropout passes per image, 0 for none (default: 100)")
-    what.add_argument("--rotations", type=int, default=1, help="average over so many rotations (default: 1)")
+    what.add_argument(
+        "--rotations", type=int, default=1, help="average over so many rotations, for D_N also mirrored (default: 1)"
+    )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
@@ -58,6 +60,7 @@ def run(args) -> None:
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
+    from radgal.prediction.summary import describe
 
     check(args)
     settings = open_settings(
@@ -84,7 +87,7 @@ def run(args) -> None:
         scheduler=args.scheduler,
     )
     if summary.rows:
-        print(predictjob.describe(job, summary))
+        print(describe(summary, settings.classes))
     print(f"written: {job.out}, and how it was made: {job.record}")
 
 

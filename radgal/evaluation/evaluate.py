@@ -1,4 +1,4 @@
-"""A trained network tested on images that took no part in training: upright, rotated, with dropout, calibrated.
+"""A trained network tested on images that took no part in training: upright, turned, with dropout, calibrated.
 
 Legend: N images, K classes, T MC-dropout passes, R rotations.
 """
@@ -6,6 +6,7 @@ Legend: N images, K classes, T MC-dropout passes, R rotations.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from radgal.classifier import Classifier
 from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split
+from radgal.evaluation.averaging import ROTATIONS, average_over_poses, has_reflections
 from radgal.evaluation.intervals import binomial_error, mean_and_sd, proportion
 from radgal.evaluation.metrics import SCORES, score_predictions
 from radgal.evaluation.probabilities import log_softmax, uncertainties
@@ -137,7 +139,8 @@ def evaluate_test(
 
     Returns:
         metrics: JSON-able, with ``upright`` (see ``metrics.score_predictions``), ``rotated`` (see
-            :func:`score_rotated`), ``mc_dropout`` (scores of the mean over passes, mean entropies in
+            :func:`score_rotated`), ``averaged`` (scores of the mean over the poses of
+            :mod:`radgal.evaluation.averaging`), ``mc_dropout`` (scores of the mean over passes, mean entropies in
             nats) and ``temperature`` (None without ``val``).
         table: astropy Table, a row per source in the order of ``test``.
 
@@ -150,6 +153,10 @@ def evaluate_test(
     def score(of: np.ndarray) -> dict:
         return score_predictions(of, labels, classes, seed=seed)
 
+    def score_mean(of: np.ndarray) -> dict:
+        # log of a mean probability that underflowed to 0 would be infinite
+        return score(np.log(np.maximum(of, np.finfo(np.float64).tiny)))
+
     logits = classifier.logits(test.images)
     upright = score(logits)
     probs = np.exp(log_softmax(logits))
@@ -157,8 +164,7 @@ def evaluate_test(
     rotated, hits = score_rotated(classifier, test, rotations=rotations, seed=seed)
     passes = classifier.dropout_samples(test.images, mc_samples, seed=seed)
     mc_probs, entropies = passes.mean(axis=0), uncertainties(passes)
-    # log of a mean probability that underflowed to 0 would be infinite
-    mc_scores = score(np.log(np.maximum(mc_probs, np.finfo(np.float64).tiny)))
+    averaged = average_over_poses(partial(classifier.probabilities, test.images), classifier.model, len(test))
     val_logits = None if val is None else classifier.logits(val.images)
     val_labels = None if val is None else val.labels.cpu().numpy()
     metrics = {
@@ -167,12 +173,18 @@ def evaluate_test(
         "seed": seed,
         "upright": upright,
         "rotated": rotated,
+        "averaged": {
+            "n_rotations": ROTATIONS,
+            "reflections": has_reflections(classifier.model, ROTATIONS),
+            **score_mean(averaged),
+        },
         "mc_dropout": {
             "mc_samples": mc_samples,
             **{f"mean_{name}": float(values.mean()) for name, values in entropies.items()},
-            **mc_scores,
+            **score_mean(mc_probs),
         },
         "temperature": score_calibrated(val_logits, val_labels, logits, upright, score),
     }
-    table = make_table(test.names, labels, classes, probs, mc_probs, entropies, hits.mean(axis=0))
+    by_kind = {"prob": probs, "mc_prob": mc_probs, "averaged_prob": averaged}
+    table = make_table(test.names, labels, classes, by_kind, entropies, hits.mean(axis=0))
     return metrics, table

@@ -61,6 +61,8 @@ def read_gallery(path: str | Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
             raise ValueError(f"unpacks to more than {MAX_BYTES // 2**20} MiB")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"its {damaged} is not what was written")
     with np.load(path, allow_pickle=False) as content:
         if not {"names", "images"} <= set(content.files):
             raise ValueError("holds no names and images")

@@ -15,9 +15,10 @@ from radgal.evaluation.intervals import N_RESAMPLES, percentile_interval, propor
 from radgal.evaluation.scorer import Predictions, Weighted, check_predictions, positive_classes
 
 WILSON, BOOTSTRAP = "wilson", "bootstrap"  # kinds of interval
-UPRIGHT, ROTATED, DROPOUT = "upright", "rotated", "mc_dropout"  # conditions of a test, as metrics.json calls them
-IN_WORDS = {UPRIGHT: "", ROTATED: "rotated", DROPOUT: "dropout"}
-IN_KEYS = {UPRIGHT: "", ROTATED: "rotated_", DROPOUT: "mc_"}
+# Conditions of a test, as metrics.json calls them
+UPRIGHT, ROTATED, AVERAGED, DROPOUT = "upright", "rotated", "averaged", "mc_dropout"
+IN_WORDS = {UPRIGHT: "", ROTATED: "rotated", AVERAGED: "averaged over poses", DROPOUT: "dropout"}
+IN_KEYS = {UPRIGHT: "", ROTATED: "rotated_", AVERAGED: "averaged_", DROPOUT: "mc_"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Score:
     """A score: what it is called, how it is computed, how its numbers are written, and where it is shown.
 
     All scores are in metrics.json, on the page of a run and, upright, in the csv of ``repeat``. The other places name
-    the conditions under which they show one; rotated there are accuracy and error only.
+    the conditions under which they show one; rotated there are accuracy and error only. Averaged: the class of the
+    probability averaged over fixed poses.
     """
 
     key: str  # in files
@@ -141,10 +143,10 @@ SCORES = (
         lambda of: (of.hits.sum(axis=1), of.total),
         WILSON,
         **PER_CENT,
-        on_console=(UPRIGHT, ROTATED),
-        side_by_side=(UPRIGHT, ROTATED),
+        on_console=(UPRIGHT, ROTATED, AVERAGED),
+        side_by_side=(UPRIGHT, ROTATED, AVERAGED),
         in_table=(UPRIGHT, ROTATED),
-        in_csv=(UPRIGHT, ROTATED, DROPOUT),
+        in_csv=(UPRIGHT, ROTATED, AVERAGED, DROPOUT),
     ),
     Score(
         "error",
@@ -154,8 +156,8 @@ SCORES = (
         WILSON,
         **PER_CENT,
         larger_is_better=False,
-        in_table=(ROTATED,),
-        in_csv=(UPRIGHT, ROTATED),
+        in_table=(ROTATED, AVERAGED),
+        in_csv=(UPRIGHT, ROTATED, AVERAGED),
     ),
     Score("balanced_accuracy", "balanced accuracy", "balanced accuracy", balanced_accuracy, **PER_CENT, on_console=UP),
     Score("mcc", "Matthews correlation coefficient", "MCC", matthews_correlation, on_console=UP),

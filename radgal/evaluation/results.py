@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +114,8 @@ def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
     rotated, temperature = metrics["rotated"], metrics["temperature"]
-    rows = [
-        (one.name(one.score.name), one.score.text(one.entry(metrics))) for one in readings(lambda of: of.on_console)
-    ]
+    shown = [one for one in readings(lambda of: of.on_console) if metrics.get(one.condition)]
+    rows = [(one.name(one.score.name), one.score.text(one.entry(metrics))) for one in shown]
     sd = rotated["accuracy"]["sd"]
     spread = "" if sd is None else f", which spread by {100 * sd:.2f} %"
     missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
@@ -126,6 +125,8 @@ def describe(metrics: dict) -> str:
         *(f"  {name:{width}}  {text}" for name, text in rows),
         f"  rotated: over {rotated['n_rotations']} random rotations{spread}; missed on average {missed}",
     ]
+    if averaged := metrics.get("averaged"):
+        lines.append(f"  averaged over poses: the class of the mean probability over {describe_poses(averaged)}")
     if temperature:
         lines.append(
             f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
@@ -133,6 +134,12 @@ def describe(metrics: dict) -> str:
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines)
+
+
+def describe_poses(averaged: Mapping[str, Any]) -> str:
+    """Returns what the probabilities of a test were averaged over, in words."""
+    mirrored = ", each also mirrored" if averaged["reflections"] else ""
+    return f"{averaged['n_rotations']} rotations{mirrored}"
 
 
 def choose_sources(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +19,18 @@ CATALOG_COLUMNS = {  # from the source's name: unit and description
     "redshift": ("", "from the name"),
     "las_arcsec": ("arcsec", "largest angular size, from the name"),
 }
+KINDS = {  # of probabilities, by the prefix of their columns
+    "prob": "dropout off",
+    "mc_prob": "mean over dropout passes",
+    "averaged_prob": "mean over fixed poses",
+}
 
 
 def make_table(
     names: Sequence[str],
     labels: np.ndarray,
     classes: Sequence[str],
-    probs: np.ndarray,
-    mc_probs: np.ndarray,
+    probs: Mapping[str, np.ndarray],
     entropies: dict[str, np.ndarray],
     rotated_accuracy: np.ndarray,
 ) -> Table:
@@ -38,15 +42,15 @@ def make_table(
         names: N source names.
         labels: (N,) of 0..K-1.
         classes: K names.
-        probs: (N, K) of the upright image, dropout off.
-        mc_probs: (N, K), mean over dropout passes of the upright image.
+        probs: each (N, K), by the keys of ``KINDS``: of the upright image with dropout off, of its mean over dropout
+            passes, and of the mean over fixed poses.
         entropies: as ``probabilities.uncertainties`` gives them, each (N,), nats.
         rotated_accuracy: (N,), fraction of random rotations under which the source is classified rightly.
     """
     from astropy.table import Column, MaskedColumn, Table
 
     parsed = [parse_source_name(name) for name in names]
-    preds, mc_preds = probs.argmax(axis=1), mc_probs.argmax(axis=1)
+    preds = {prefix: values.argmax(axis=1) for prefix, values in probs.items()}
     table = Table(masked=False)
     table["name"] = np.asarray(names, dtype=str)
     table["class_code"] = np.asarray([row["class_code"] for row in parsed], dtype="U3")
@@ -55,18 +59,16 @@ def make_table(
         table[key] = MaskedColumn(values, mask=np.isnan(values), unit=unit or None, description=description)
     table["label"] = labels.astype(np.int64)
     table["label_name"] = np.asarray(classes)[labels]
-    table["pred"] = preds.astype(np.int64)
-    table["pred_name"] = np.asarray(classes)[preds]
-    for prefix, values, what in (
-        ("prob", probs, "dropout off"),
-        ("mc_prob", mc_probs, "mean over dropout passes"),
-    ):
+    table["pred"] = preds["prob"].astype(np.int64)
+    table["pred_name"] = np.asarray(classes)[preds["prob"]]
+    for prefix, what in KINDS.items():
         for k, name in enumerate(classes):
-            table[column_name(prefix, name)] = Column(values[:, k], description=f"probability of {name}, {what}")
+            column = Column(probs[prefix][:, k], description=f"probability of {name}, {what}")
+            table[column_name(prefix, name)] = column
     for key, values in entropies.items():
         table[key] = Column(values, description=f"{key.replace('_', ' ')} over dropout passes, nats")
-    table["correct"] = preds == labels
-    table["mc_correct"] = mc_preds == labels
+    for prefix in KINDS:
+        table[prefix.replace("prob", "correct")] = preds[prefix] == labels
     table["rotated_accuracy"] = Column(rotated_accuracy, description="fraction right over random rotations")
     table.meta["classes"] = ", ".join(classes)
     return table

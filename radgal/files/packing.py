@@ -1,8 +1,9 @@
-"""Packed files: how far they may unpack before anything reads them."""
+"""Packed files: how far they may unpack before anything reads them, and whether they are as they were written."""
 
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 
 from utils import UserError
@@ -45,3 +46,28 @@ def is_gzip(path: Path) -> bool:
     if start.startswith(OTHER_PACKINGS):
         raise UserError(f"{path} is packed, and not by gzip; unpack it first")
     return start.startswith(GZIP)
+
+
+def check_zip(path: Path) -> dict[str, int]:
+    """Refuses a zip that is packed, or whose members overlap or are no longer what was written.
+
+    Whoever reads it then need not look at the checksums of its members, which most readers of zips do not, or only of
+    what they read.
+
+    Returns:
+        Bytes by name of member.
+
+    Raises:
+        ValueError: for a zip of another kind, and for one bit that is not as it was written.
+        OSError, zipfile.BadZipFile or what else zipfile raises: if it is no whole zip.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        sizes = {member.filename: member.file_size for member in members}
+        if len(sizes) < len(members) or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("it has packed or repeated members")
+        if sum(sizes.values()) > path.stat().st_size:
+            raise ValueError("its members overlap")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} in it is not what was written (its checksum does not hold)")
+    return sizes

@@ -8,6 +8,7 @@ need does not get past this.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import pickletools
 import zipfile
@@ -17,42 +18,75 @@ from typing import Any
 
 import numpy as np
 
+from radgal.files.packing import check_zip
+
 MAX_PICKLE_BYTES = 16 << 20  # that of a run of ten thousand epochs has two million
 MAX_DEPTH = 32
 MAX_VALUES = 5_000_000
 MAX_INT_BITS = 256  # NumPy's random generators have states of 128
+KEYS = {"str", "bytes_or_str", "int", "int_or_bool"}  # as pickletools calls text and whole numbers
+NOT_NEEDED = {"EMPTY_SET", "FROZENSET", "ADDITEMS", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
+"""What puts things into sets, or makes objects in other ways than by calling what is known (``find_class``)."""
 
 
 def check_pickle(content: bytes) -> None:
-    """Raises ValueError for a pickle that is cut off, or that makes the unpickler ask for memory it never uses.
+    """Raises ValueError for a pickle that is cut off, or that would keep the unpickler busy for ever.
 
     The unpickler numbers what it has read and keeps a table as long as the largest number, which a file of ten bytes
-    can put at two billion.
+    can put at two billion. And it looks at all of a key to put it into a dictionary, which takes for ever where a tuple
+    holds itself twice, sixty times over: keys are text and whole numbers, and there are no sets.
     """
+    stack: list[str] = []  # the kinds of what the unpickler would have there
+    memo: dict[int, str] = {}
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
-            raise ValueError(f"it numbers its {argument:,}th part, and has {len(content):,} bytes")
+        name = opcode.name
+        if name in NOT_NEEDED:
+            raise ValueError(f"it holds what no file here needs ({name})")
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            number = len(memo) if name == "MEMOIZE" else argument
+            if number > len(content):
+                raise ValueError(f"it numbers its {number:,}th part, and has {len(content):,} bytes")
+            memo[number] = stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name == "DUP":
+            stack.append(stack[-1])
+        else:
+            _move(stack, opcode)
+
+
+def _move(stack: list[str], opcode: pickletools.OpcodeInfo) -> None:
+    """Takes from the stack of kinds and puts there what ``opcode`` does; ValueError for a key that is none here."""
+    name, takes = opcode.name, [one.name for one in opcode.stack_before]
+    n_below = takes.index("mark") if "mark" in takes else len(takes)
+    at = len(stack) - 1 - stack[::-1].index("mark") if "mark" in takes else len(stack)
+    below, items = stack[at - n_below : at], stack[at + 1 :]
+    del stack[max(0, at - n_below) :]
+    keys = {"SETITEM": below[1:2], "SETITEMS": items[::2], "DICT": items[::2]}.get(name, ())
+    if wrong := set(keys) - KEYS:
+        raise ValueError(f"a dictionary in it has a key that is neither text nor a whole number ({min(wrong)})")
+    if name == "BUILD" and below[:1] != ["made"]:
+        raise ValueError("it gives a state to what is not its own")
+    if name in ("SETITEM", "SETITEMS", "APPEND", "APPENDS", "BUILD"):
+        stack += below[:1]
+    else:
+        stack += ["made"] if name == "REDUCE" else [one.name for one in opcode.stack_after]
 
 
 def check_archive(path: Path) -> None:
     """Raises ValueError (or what zipfile and pickle raise) unless ``path`` is made as ``torch.save`` makes files.
 
-    That is: a zip of uncompressed members that do not overlap; one pickle of plain values and tensors; every tensor's
-    storage just as long as the pickle says.
+    That is: a zip of uncompressed members that do not overlap and have their checksums; one pickle of plain values and
+    tensors; every tensor contiguous in a storage that is just as long as the pickle says.
     """
+    sizes = check_zip(path)
+    (name,) = (name for name in sizes if name.rpartition("/")[2] == "data.pkl")
+    prefix = name.removesuffix("data.pkl")
+    if prefix + "constants.pkl" in sizes:
+        raise ValueError("it is a TorchScript program")
+    if sizes[name] > MAX_PICKLE_BYTES:
+        raise ValueError(f"its description has {sizes[name]:,} bytes")
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        sizes = {member.filename: member.file_size for member in members}
-        if len(sizes) < len(members) or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError("it has packed or repeated members")
-        if sum(sizes.values()) > path.stat().st_size:
-            raise ValueError("its members overlap")
-        (name,) = (name for name in sizes if name.rpartition("/")[2] == "data.pkl")
-        prefix = name.removesuffix("data.pkl")
-        if prefix + "constants.pkl" in sizes:
-            raise ValueError("it is a TorchScript program")
-        if sizes[name] > MAX_PICKLE_BYTES:
-            raise ValueError(f"its description has {sizes[name]:,} bytes")
         description = archive.read(name)
     check_pickle(description)
     content = _Scan(description, prefix, sizes).load()
@@ -60,13 +94,10 @@ def check_archive(path: Path) -> None:
 
 
 class _Tensor:
-    """Stands for a tensor or its parts; ignores what is done to it."""
-
-    def __init__(self, *_: object, **__: object):
-        pass
+    """Stands for a tensor."""
 
     def __setstate__(self, state: object) -> None:
-        pass
+        raise ValueError("a tensor in it is changed after it was made")  # by which torch would take any shape
 
 
 class _Storage:
@@ -76,20 +107,44 @@ class _Storage:
         self.itemsize = itemsize
 
 
+class _Stored:
+    """Stands for a storage of so many elements."""
+
+    def __init__(self, n_elements: int):
+        self.n_elements = n_elements
+
+
 def _rebuild(storage: object, offset: object, size: object, stride: object, *rest: object) -> _Tensor:
     integers = all(type(part) is tuple and all(type(i) is int and i >= 0 for i in part) for part in (size, stride))
-    if not isinstance(storage, _Tensor) or type(offset) is not int or offset < 0 or not integers:
+    if not isinstance(storage, _Stored) or type(offset) is not int or offset < 0 or not integers:
         raise ValueError("a tensor is not described as one")
+    if len(size) != len(stride) or offset + math.prod(size) > storage.n_elements:
+        raise ValueError("a tensor reaches over the end of what is stored of it")
+    expected = [math.prod(size[i + 1 :]) for i in range(len(size))]
+    if 0 not in size and any(n > 1 and own != one for n, own, one in zip(size, stride, expected, strict=True)):
+        raise ValueError("a tensor is not stored number after number, as torch.save stores what is trained")
     return _Tensor()
+
+
+def _parameter(tensor: object, *_: object) -> _Tensor:
+    if not isinstance(tensor, _Tensor):
+        raise ValueError("a parameter is no tensor")
+    return tensor
+
+
+def _ordered(*items: object) -> OrderedDict:
+    if items:
+        raise ValueError("a dictionary in it is made of a list")
+    return OrderedDict()
 
 
 class _Scan(pickle.Unpickler):
     """Reads the pickle of a checkpoint with stand-ins for its tensors, and knows no other name."""
 
     known = {
-        ("collections", "OrderedDict"): OrderedDict,
+        ("collections", "OrderedDict"): _ordered,
         ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
-        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        ("torch._utils", "_rebuild_parameter"): _parameter,
         **{("torch", f"{kind}Storage"): _Storage(1) for kind in ("Byte", "Char", "Bool")},
         **{("torch", f"{kind}Storage"): _Storage(2) for kind in ("Short", "Half", "BFloat16")},
         **{("torch", f"{kind}Storage"): _Storage(4) for kind in ("Int", "Float")},
@@ -105,13 +160,14 @@ class _Scan(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no checkpoint needs")
         return self.known[module, name]
 
-    def persistent_load(self, pid: object) -> _Tensor:
-        word, kind, key, _, n_elements = pid
-        if word != "storage" or not isinstance(kind, _Storage) or type(key) is not str or type(n_elements) is not int:
+    def persistent_load(self, pid: object) -> _Stored:
+        word, kind, key, place, n_elements = pid
+        is_text = type(word) is type(key) is type(place) is str
+        if not is_text or word != "storage" or not isinstance(kind, _Storage) or type(n_elements) is not int:
             raise ValueError("a tensor's storage is not described as one")
         if self.sizes.get(f"{self.prefix}data/{key}") != n_elements * kind.itemsize:
             raise ValueError(f"tensor {key} is not as long as it says")
-        return _Tensor()
+        return _Stored(n_elements)
 
 
 def _count(value: object, depth: int, known: dict[int, int]) -> int:

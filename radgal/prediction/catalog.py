@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import shutil
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radgal.files.packing import check_zip
 from radgal.files.tables import FORMATS, to_ascii
 from utils import UserError, atomic_write, reason_of
 
@@ -58,7 +58,7 @@ def write_part(path: Path, columns: Sequence[Column], part: Part) -> None:
     """Writes one part atomically, as parquet or npz, whichever the suffix says."""
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
-            _pyarrow()[1].write_table(_to_arrow(columns, part), temporary)
+            _pyarrow()[1].write_table(_to_arrow(columns, part), temporary, write_page_checksum=True)
         else:
             with temporary.open("wb") as stream:
                 np.savez(stream, **{column.name: part[column.name] for column in columns})
@@ -72,11 +72,9 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     """
     try:
         if path.suffix == ".parquet":
-            table = _pyarrow()[1].read_table(path)
+            table = _pyarrow()[1].read_table(path, page_checksum_verification=True)
             return {column.name: _from_arrow(column, table[column.name]) for column in columns}
-        with zipfile.ZipFile(path) as archive:  # what is not packed takes no more memory than the file has bytes
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("it is packed, as no part is")
+        check_zip(path)  # what is not packed takes no more memory than the file has bytes
         with np.load(path, allow_pickle=False) as content:
             part = {column.name: content[column.name] for column in columns}
         _check_part(columns, part)

@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from radgal.classifier import Classifier, only_dropout, softmax
 from radgal.data.splits import Split
+from radgal.evaluation.averaging import average_over_poses, has_reflections
 from radgal.evaluation.probabilities import uncertainties
 from radgal.evaluation.rotation import PUBLISHED_ANGLES, sample_rotations
 from radgal.files.tables import column_name
-from radgal.images.preparation import Preparation
+from radgal.images.preparation import Poses, Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
@@ -41,6 +42,7 @@ class Member:
     path: str  # of the checkpoint
     sha256: str
     preparation: Preparation
+    reflections: bool  # whether it is averaged over these, too
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Settings:
 
     members: tuple[Member, ...]
     classes: tuple[str, ...]
-    rotations: int = 1  # R, evenly spaced, over which probabilities are averaged
+    rotations: int = 1  # R, evenly spaced, over which probabilities are averaged; see averaging.fixed_poses
     mc_samples: int = 100  # T; 0: no dropout passes
     overlap: bool = False
     seed: int = 0
@@ -107,7 +109,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
                 f"--rescale: the pixel scale of the training images of {run} is not known ([data] pixel_scale was not "
                 "given when it was trained); leave --rescale out"
             )
-        members.append(Member(str(path), sha256, preparation))
+        reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
+        members.append(Member(str(path), sha256, preparation, reflections))
     return Settings(tuple(members), classes, **choices)
 
 
@@ -249,9 +252,9 @@ def predict_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns probabilities without dropout (N, K), and those of T passes with dropout (T, N, K).
 
-    Both are means over R evenly spaced rotations. One pass drops the same units in every rotation: it is one network
-    drawn from the approximate posterior (Gal & Ghahramani 2016, arXiv:1506.02142), asked R times. What comes before
-    the first dropout is computed once per image and rotation.
+    Both are means over the poses of :mod:`radgal.evaluation.averaging`. One pass drops the same units in every pose:
+    it is one network drawn from the approximate posterior (Gal & Ghahramani 2016, arXiv:1506.02142), asked again and
+    again. What comes before the first dropout is computed once per image and pose.
 
     Args:
         images: uint8 (N, 1, S, S).
@@ -262,15 +265,18 @@ def predict_images(
     Raises:
         UserError: if the network's outputs are NaN or infinite.
     """
-    model, probs, passes = run.model.eval(), 0.0, 0.0
+    model = run.model.eval()
+
+    def ask(poses: Poses) -> np.ndarray:  # (1 + T, N, K)
+        z = model.embed(run.to_input(images, poses))
+        logits = model.classify(z)[None]
+        if mc_samples:
+            logits = torch.cat([logits, _sample(model, z, seeds, mc_samples)])
+        return softmax(logits.double().cpu().numpy())
+
     with run.own_random_state():
-        for angle in (360.0 * i / rotations for i in range(rotations)):
-            angles = None if angle == 0 else torch.full((len(images),), angle)
-            z = model.embed(run.to_input(images, (angles, None)))
-            probs = probs + _probabilities(model.classify(z)) / rotations
-            if mc_samples:
-                passes = passes + _probabilities(_sample(model, z, seeds, mc_samples)) / rotations
-    return probs, passes
+        both = average_over_poses(ask, model, len(images), rotations)
+    return both[0], both[1:]
 
 
 def _sample(model: nn.Module, z: Tensor, seeds: Sequence[int], mc_samples: int) -> Tensor:
@@ -292,10 +298,6 @@ def _set_seed(seed: int, device: torch.device) -> None:
         torch.mps.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
-
-
-def _probabilities(logits: Tensor) -> np.ndarray:
-    return softmax(logits.double().cpu().numpy())
 
 
 def _overlap_indices(run: Classifier, images: Tensor, seeds: Sequence[int], mc_samples: int) -> np.ndarray:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from radgal.images.mosaic import Position
 from radgal.images.reading import find_images
@@ -20,6 +17,7 @@ from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, r
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
+from radgal.prediction.summary import Summary
 from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
 
@@ -58,32 +56,6 @@ class Job:
         for index, start in enumerate(range(0, len(self.sources), self.part_rows)):
             part = self.folder / f"part-{index:06d}{part_suffix(self.out)}"
             yield Chunk(str(part), tuple(self.sources[start : start + self.part_rows]))
-
-
-@dataclass
-class Summary:
-    """What is worth saying of a catalog, counted part by part."""
-
-    rows: int = 0
-    classes: Counter = field(default_factory=Counter)
-    flags: Counter = field(default_factory=Counter)
-    errors: int = 0
-    example: str = ""
-    scale: float | None = None  # the first pixel scale that is not the training images'
-
-    def add(self, part: Part) -> None:
-        """Counts one part."""
-        self.rows += len(part["id"])
-        self.classes.update(part["pred_name"][part["pred_name"] != ""].tolist())
-        flags = [row.split(";") if row else [] for row in part["flags"].tolist()]
-        self.flags.update(flag for row in flags for flag in row)
-        failed = np.flatnonzero(part["error"] != "")
-        self.errors += len(failed)
-        if len(failed) and not self.example:
-            self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
-        for i, row in enumerate(flags):
-            if "pixel_scale" in row and self.scale is None:
-                self.scale = float(part["pixel_scale_arcsec"][i])
 
 
 def list_sources(
@@ -137,6 +109,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         "images_checksum": _checksum(sources),
         "part_rows": part_rows,
     }
+    if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
+        request["reflections"] = True
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
 
 
@@ -340,14 +314,3 @@ def _keep(job: Job, kept: Path) -> None:
     for path, name in ((job.record, kept.with_name(f"{kept.name}.json")), (job.out, kept)):
         if path.exists():
             os.replace(path, name)
-
-
-def describe(job: Job, summary: Summary) -> str:
-    """Returns what came out as a few lines of text."""
-    counts = ", ".join(f"{summary.classes[name]} {name}" for name in job.settings.classes)
-    lines = [f"{summary.rows} rows: {counts}"]
-    if summary.errors:
-        lines.append(f"{summary.errors} without a prediction, see column error; the first: {summary.example}")
-    if summary.flags:
-        lines.append("flags: " + ", ".join(f"{flag} {n}" for flag, n in sorted(summary.flags.items())))
-    return "\n".join(lines)

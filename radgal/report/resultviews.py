@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from radgal.evaluation import metrics
+from radgal.evaluation.results import describe_poses
 from radgal.evaluation.scorer import roc_curves
 from radgal.files.tables import column_name
 from radgal.report.charts import Axis, make_chart, make_series
@@ -27,7 +28,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
     upright = upright_scores(run)
     if not upright:
         return None
-    mc, temperature = (run.metrics.get(key) or {} for key in ("mc_dropout", "temperature"))
+    mc, averaged, temperature = (run.metrics.get(key) or {} for key in ("mc_dropout", "averaged", "temperature"))
     scaled = temperature["scaled"] if temperature else {}
     rows = [
         {
@@ -35,6 +36,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
             "key": of.key,
             "upright": score(of, upright.get(of.key)),
             "mc": score(of, mc.get(of.key)),
+            "averaged": score(of, averaged.get(of.key)),
             "scaled": score(of, scaled.get(of.key))["value"],
         }
         for of in metrics.SCORES
@@ -46,6 +48,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "class_scores": [of.name for of in metrics.CLASS_SCORES],
         "per_class": _class_rows(run, upright["per_class"]),
         "mc_samples": mc["mc_samples"] if mc else None,
+        "averaged_over": describe_poses(averaged) if averaged else None,
         "entropies": [(label, number(mc[f"mean_{key}"], 4, 1, " nats")) for key, label in ENTROPIES.items() if mc],
         "temperature": number(temperature["temperature"], 3) if temperature else None,
         "one_source": f"{100 / upright['n_sources']:.2f} %",

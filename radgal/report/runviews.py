@@ -8,6 +8,7 @@ from typing import Any
 
 from radgal.config.keys import SECTIONS
 from radgal.evaluation.metrics import ACCURACY
+from radgal.evaluation.results import describe_poses
 from radgal.report.charts import Axis, make_chart, make_series
 from radgal.report.savedrun import SavedRun, to_float
 from radgal.report.values import clean, duration, number, score
@@ -75,6 +76,10 @@ def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
         accuracy = score(ACCURACY, rotated["accuracy"])
         note = f"mean and spread over {rotated['n_rotations']} random rotations"
         cards.append(_card("Test accuracy, rotated", accuracy["value"], note) | {"spread": accuracy["sd"]})
+    if averaged := run.metrics.get("averaged"):
+        accuracy = score(ACCURACY, averaged["accuracy"])
+        note = f"of the mean probability over {describe_poses(averaged)}; 95 % interval"
+        cards.append(_card("Test accuracy, averaged over poses", accuracy["value"], note) | {"interval": accuracy})
     return cards
 
 

@@ -41,6 +41,7 @@ def _source(run: SavedRun, row: Mapping[str, str], classes: Sequence[str]) -> di
             "name": clean(name),
             "prob": number(row[column_name("prob", name)], 3),
             "mc": number(row.get(column_name("mc_prob", name)), 3),
+            "averaged": number(row.get(column_name("averaged_prob", name)), 3),
             "percent": f"{100 * float(row[column_name('prob', name)]):.1f}",
         }
         for name in classes
@@ -55,6 +56,7 @@ def _source(run: SavedRun, row: Mapping[str, str], classes: Sequence[str]) -> di
         "position": facts[0][1],
         "facts": [(label, value) for label, value in facts if value not in (None, "")],
         "probabilities": probabilities,
+        "has_averaged": any(one["averaged"] for one in probabilities),
         "has_image": row["name"] in run.images,
     }
 

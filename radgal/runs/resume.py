@@ -14,7 +14,7 @@ from radgal.config.keys import TrainingSection
 from radgal.data.splits import TrainingData
 from radgal.runs import finished
 from radgal.runs.folder import RunFolder
-from radgal.runs.statecheck import check_like, check_optimizer, known_part
+from radgal.runs.statecheck import check_like, check_optimizer, check_random, known_part
 from radgal.training.learner import Learner
 from radgal.training.loop import Part, Progress
 from radgal.training.precision import Precision
@@ -143,6 +143,7 @@ def restore(
         part = Part(**state["unfinished"]) if "unfinished" in state else None
         # Those of the part count from its next batch on, but must be known to fit before it is trained.
         for states in ([part.random] if part else []) + ([state["random"]] if "random" in state else []):
+            check_random(states)
             set_random_states(states, next(model.parameters()).device)
         progress = Progress(
             [dict(row) for row in state["history"]],

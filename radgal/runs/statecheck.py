@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from radgal.training.loop import CSV_COLUMNS
+from utils import random_states
 
 
 def find_mistake(state: Mapping[str, Any]) -> str | None:
@@ -67,6 +68,20 @@ def check_optimizer(stored: Any, optimizer: torch.optim.Optimizer) -> None:
             raise ValueError(f"its optimizer knows a parameter {i!r}, which the network does not have")
         like = {"step": torch.zeros(()), "exp_avg": parameters[i], "exp_avg_sq": parameters[i]}
         check_like(entry, like, f"optimizer's state of parameter {i}")
+
+
+def check_random(stored: Any) -> None:
+    """Raises ValueError unless stored states of the random generators have the form and length of this program's.
+
+    NumPy takes any place in its state, also one far behind the end of it, and reads there.
+    """
+    own = random_states()
+    check_like({**stored, "cuda": None}, own | {"python": (*own["python"][:2], stored["python"][2])}, "random state")
+    (name, keys, place, *_), gauss, on_gpu = stored["numpy"], stored["python"][2], stored["cuda"]
+    is_inside = name == own["numpy"][0] and 0 <= place <= len(keys) and all(0 <= key < 2**32 for key in keys.tolist())
+    is_bytes = isinstance(on_gpu, Tensor) and on_gpu.dtype == torch.uint8 and on_gpu.ndim == 1
+    if not is_inside or not (gauss is None or _is_number(gauss)) or not (on_gpu is None or is_bytes):
+        raise ValueError("its random state is not as this program writes it")
 
 
 def known_part(stored: Any, scheduler: Any) -> dict[str, Any]:

@@ -134,13 +134,16 @@ def test_results_of_before_a_score_was_there_can_be_read(tmp_path):
     for part in ("upright", "mc_dropout"):
         for key in ("mcc", "balanced_accuracy"):
             del found[part][key]
+    del found["averaged"]
     write_json(tmp_path / "metrics.json", found)
     path, problems = write_report([tmp_path])
     assert problems == []
     text = path.read_text(encoding="utf-8").split('<tr data-score="mcc">')[1].split("</tr>")[0]
     assert text.count('<span class="none">–</span>') == 3  # upright, dropout, temperature
-    assert "MCC" not in results.describe(found | {"dataset": "x", "version": "v"})
-    assert "not defined" in results.describe(found | {"dataset": "x", "version": "v"})
+    assert "over poses" not in path.read_text(encoding="utf-8")
+    said = results.describe(found | {"dataset": "x", "version": "v"})
+    assert "MCC" not in said and "over poses" not in said and "not defined" in said
     summary = comparison.write_repeat(tmp_path, [comparison.collect_run("net", 0, found, table, [])])
-    assert summary["configs"][0]["scores"]["mcc"] == {"mean": None, "sd": None}
+    for key in ("mcc", "averaged_error"):
+        assert summary["configs"][0]["scores"][key] == {"mean": None, "sd": None}
     assert summary["configs"][0]["scores"]["roc_auc"]["mean"] == found["upright"]["roc_auc"]["value"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import models
 from radgal.config.config import Config
+from radgal.files.pickles import read_arrays
 from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
 from tests.fuzz.tokens import HOSTILE, PICKLE
@@ -146,6 +148,80 @@ def test_a_tensor_longer_than_its_file_is_refused(tmp_path: Path) -> None:
             forged.writestr(member, content.replace(b"M\xe8\x03", b"J\x00\x00\x00\x10"))
     with pytest.raises(UserError, match="tensor 0 is not as long as it says"):
         checkpoint.read(tmp_path / "best.pt")
+
+
+def doubled(depth: int = 60) -> bytes:
+    """Opcodes that put a tuple on the stack which holds itself twice, so many times over: to hash it takes for ever."""
+    return b")" + b"2\x86" * depth
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"}" + doubled() + b"Ns.",
+        b"}(" + doubled() + b"Nu.",
+        b"(" + doubled() + b"Nd.",
+        b"ccollections\nOrderedDict\n(](" + doubled() + b"N\x86etR.",
+        b"ccollections\nOrderedDict\n)Rq\x00(" + doubled() + b"Nuh\x00.",
+        b"ccollections\nOrderedDict\n)R](" + doubled() + b"N\x86eb.",
+        b"ccollections\nOrderedDict\n)\x81.",
+        b"\x8f(" + doubled() + b"\x90.",
+        b"(" + doubled() + b"\x91.",
+        b"}" + doubled() + b"q\x05" + b"0h\x05Ns.",
+        b"}NNs.",
+        b"}G?\xf0" + bytes(6) + b"Ns.",
+        b"}\x88Ns.",
+        b"}]Ns.",
+    ],
+)
+def test_only_texts_and_whole_numbers_are_keys(opcodes: bytes, tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_bytes(put_pickle(b"\x80\x02" + opcodes))
+    with time_limit(), pytest.raises(UserError, match="key|no file here needs|made of a list|not a dictionary"):
+        checkpoint.read(tmp_path / "best.pt")
+    with time_limit(), pytest.raises((ValueError, pickle.UnpicklingError)):
+        read_arrays(b"\x80\x02" + opcodes)
+
+
+def strided(size: tuple, stride: tuple) -> torch.Tensor:
+    return torch.arange(12.0).as_strided(size, stride)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [strided((3, 4), (0, 1)), strided((10**12,), (0,)), strided((3, 3), (1, 1)), strided((4, 3), (1, 4))],
+    ids=["rows", "endless", "overlapping", "turned"],
+)
+def test_tensors_that_are_not_stored_number_after_number_are_refused(tensor: torch.Tensor, tmp_path: Path) -> None:
+    """Of such a one, Adam writes past the memory, or more is asked for than there is."""
+    torch.save({"format": checkpoint.FORMAT, "w": tensor}, tmp_path / "best.pt")
+    with memory_limit(), pytest.raises(UserError, match="number after number|over the end"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_a_tensor_that_is_changed_after_it_was_made_is_refused(tmp_path: Path) -> None:
+    """torch lets a state change the shape of a tensor that has been looked at."""
+    content = take_pickle()
+    at = content.index(b"R", content.index(b"R", content.index(b"_rebuild_tensor_v2")) + 1) + 1
+    (tmp_path / "best.pt").write_bytes(put_pickle(content[:at] + b"(K\x00)K\x05tb" + content[at:]))
+    with pytest.raises(UserError, match="changed after it was made"):
+        checkpoint.read(tmp_path / "best.pt")
+
+
+def test_one_bit_that_is_not_as_it_was_written_is_never_used(tmp_path: Path) -> None:
+    whole, path = network(), tmp_path / "best.pt"
+    path.write_bytes(whole)
+    good, n_refused = checkpoint.read(path), 0
+    places = range(0, len(whole), len(whole) // 80)
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            content = checkpoint.read(path)
+        except UserError:
+            n_refused += 1
+            continue
+        assert all(torch.equal(content["model"][key], value) for key, value in good["model"].items())
+        assert content["config"] == good["config"] and content["std"] == good["std"]
+    assert n_refused > len(places) // 2
 
 
 def test_packed_checkpoints_and_programs_are_refused(tmp_path: Path) -> None:

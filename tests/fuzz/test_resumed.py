@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radgal.runs import checkpoint
+from radgal.runs.statecheck import check_random
 from tests.fuzz.tokens import HOSTILE
 from tests.fuzz.tools import cases_from, derandomized, memory_limit, time_limit
 from tests.runs.test_resume import config, go, spoil, toy  # noqa: F401
-from utils import UserError
+from utils import UserError, random_states
 
 
 def places_in(content: object, place: tuple = ()) -> list[tuple]:
@@ -65,3 +66,28 @@ def test_the_state_of_another_parameter_is_refused(config: Path) -> None:  # noq
     checkpoint.save(folder / "last.pt", content)
     with pytest.raises(UserError, match="numbers the parameters in another order"):
         go(config, "--resume", epochs=2)
+
+
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("numpy", 2), 10**6),  # NumPy would read there, far behind its 624 numbers
+        (("numpy", 2), -1),
+        (("numpy", 1), torch.zeros(623, dtype=torch.int64)),
+        (("numpy", 1), torch.full((624,), 2**40)),
+        (("numpy", 0), "PCG64"),
+        (("python", 1), (1,) * 624),
+        (("python", 2), "x"),
+        (("torch",), torch.zeros(8, dtype=torch.uint8)),
+        (("torch",), torch.zeros(5056, dtype=torch.int64)),
+        (("cuda",), torch.zeros(2, 8)),
+    ],
+)
+def test_random_states_have_the_length_that_they_have(place: tuple, value: object) -> None:
+    states = random_states()
+    check_random(states)
+    first, *rest = place
+    if rest:
+        value = tuple(value if i == rest[0] else part for i, part in enumerate(states[first]))
+    with pytest.raises(ValueError, match="random state"):
+        check_random(states | {first: value})

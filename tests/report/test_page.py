@@ -28,6 +28,7 @@ def test_the_page_of_a_run_has_every_part_and_the_numbers_of_its_files(run: Path
             upright[key]["low"],
             upright[key]["high"],
             metrics["mc_dropout"][key]["value"],
+            metrics["averaged"][key]["high"],
         }
     for one in upright["per_class"].values():
         wanted |= {one[key]["value"] for key in ("precision", "recall", "f1")} | {one["n_sources"], one["n_missed"]}
