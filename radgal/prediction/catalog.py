@@ -239,6 +239,7 @@ def remove_parts(folder: Path) -> None:
 
     The record of the request goes last: without it, parts that were left would pass for those of any request.
     """
-    for path in sorted(folder.glob("*"), key=lambda path: path.name == "request.json"):
+    last = ["request.json", "ready.json"]
+    for path in sorted(folder.glob("*"), key=lambda path: last.index(path.name) if path.name in last else -1):
         path.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

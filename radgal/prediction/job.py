@@ -141,8 +141,8 @@ def begin(job: Job, resume: bool, say: Callable[..., None] = print) -> bool:
     """
     record = job.folder / "request.json"
     if not record.exists():  # what a process left that was killed while it began, or removed the parts
-        for left in job.folder.glob(".*.part"):
-            left.unlink()
+        for left in (*job.folder.glob(".*.part"), job.folder / READY):
+            left.unlink(missing_ok=True)
         with suppress(OSError):
             job.folder.rmdir()
     if not resume:

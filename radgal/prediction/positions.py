@@ -30,7 +30,7 @@ def read_positions(path: str | Path, columns: dict[str, str | None]) -> list[Pos
     Raises:
         UserError: if it cannot be read, is empty, or lacks a column; the text names the nearest one.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     table = read_table(path, "catalog")
     if len(table) == 0:
         raise UserError(f"{path} is an empty catalog: it has columns ({', '.join(table.colnames)}) but no rows")

@@ -153,7 +153,7 @@ def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
 
 def find(run: str | Path) -> Path:
     """Returns the checkpoint meant by a run folder (its best.pt) or by a checkpoint file."""
-    run = Path(run)
+    run = Path(run).expanduser()
     if run.is_dir():
         if (run / "best.pt").is_file():
             return run / "best.pt"
