@@ -24,6 +24,7 @@ COMMANDS = (
     "report",
     "prepare",
     "predict",
+    "models",
     "export",
     "demo",
 )

@@ -23,6 +23,7 @@ from radgal.evaluation import results
 from radgal.prediction import job as predict_job
 from radgal.prediction.catalog import join_parts
 from radgal.prediction.chunk import open_settings
+from radgal.pretrained.registry import name_of
 from radgal.runs import epochs
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
 from radgal.runs.folder import RunFolder
@@ -178,8 +179,8 @@ def fine_tune(
     """Trains a config from the weights of a trained run, with that run's normalization unless the config has another.
 
     Args:
-        run: run folder or checkpoint to start from, or what :func:`train` or :func:`open_run` returned; its [model]
-            must be the config's.
+        run: run folder or checkpoint to start from, name of a network that comes along, or what :func:`train` or
+            :func:`open_run` returned; its [model] must be the config's.
         config: what to train on.
         freeze_epochs: how many epochs train the last layer only.
         overrides, choices: as for :func:`train`.
@@ -188,7 +189,7 @@ def fine_tune(
         UserError: as :func:`train`, and if the run cannot be used or has another network.
     """
     keys = {key: value for key, value in choices.items() if key not in ("resume", "force", "test", "dry_run")}
-    overrides, run = _texts(overrides), _trained(run).path if isinstance(run, (Run, TrainedRun)) else run
+    overrides, run = _texts(overrides), _place_of(run)
     given, start = read_config(config, [*overrides, *override_texts(keys)]), read(find(run))
     own: dict[str, Any] = {"start_from": os.fspath(run), "freeze_epochs": freeze_epochs}
     for key, value in (("datamean", start["mean"]), ("datastd", start["std"])):
@@ -197,13 +198,22 @@ def fine_tune(
     return train(config, overrides=overrides, **choices, **own)
 
 
+def _place_of(run: str | os.PathLike | Run | TrainedRun) -> str | os.PathLike:
+    """Returns what names a trained run in a config: its path or, of a network that comes along, its name."""
+    if not isinstance(run, (Run, TrainedRun)):
+        return run
+    path = _trained(run).path
+    return name_of(path) or path
+
+
 def open_run(
     run: str | os.PathLike, *, device: str = "auto", datadir: str | os.PathLike | None = None
 ) -> TrainedClassifier:
-    """Returns the network of a run folder or checkpoint, ready to use.
+    """Returns a trained network, ready to use.
 
     Args:
-        run: output folder of a training run (its kept epoch is taken), or a checkpoint in it.
+        run: output folder of a training run (its kept epoch is taken), a checkpoint in it, or the name of a network
+            that comes along, such as 'fr-d4'. What lies here under that name goes before it.
         device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
         datadir: where its data set lies now, if it has moved.
 

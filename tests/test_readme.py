@@ -109,7 +109,7 @@ def test_files_of_a_run() -> None:
     assert ", ".join(CSV_COLUMNS[:4]) in README and ", ".join(CSV_COLUMNS[4:]) in README
 
 
-OF_OTHERS = ("rotate", "rotate --limit", "rotate --compare", "equivariance", "export")
+OF_OTHERS = ("rotate", "rotate --limit", "rotate --compare", "equivariance", "export", "repeat --no-test")
 
 
 def test_files_of_the_other_commands() -> None:

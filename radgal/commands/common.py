@@ -38,9 +38,12 @@ def add_workers(parser: ArgumentParser) -> None:
     )
 
 
+RUN = "output folder of a training run, a checkpoint in it, or a network that comes along (see models)"
+
+
 def add_trained_run(parser: ArgumentParser) -> None:
     """Adds RUN and what every command that tests a trained run takes; see :func:`open_run`."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "--out",
         metavar="FOLDER",
@@ -66,12 +69,15 @@ def read_config(path: str | None, overrides: Sequence[str]):
     return api.read_config(path, overrides)
 
 
-def results_folder(checkpoint: Path) -> Path:
-    """Returns where the results of a checkpoint go: for best.pt, the kept epoch, the run's folder itself.
+def results_folder(run) -> Path:
+    """Returns where the results of a trained run go: for best.pt, the kept epoch, the run's folder itself.
 
-    Those of another checkpoint go into a folder of its name, so that they are never taken for the result of the run.
+    Those of another checkpoint go into a folder of its name, so that they are never taken for the result of the run;
+    those of a network that comes along, into a folder of its name in runs/.
     """
-    return checkpoint.parent if checkpoint.name == "best.pt" else checkpoint.with_suffix("")
+    from radgal.pretrained.registry import name_of
+
+    return run.folder if run.path.name == "best.pt" or name_of(run.path) else run.path.with_suffix("")
 
 
 def open_run(args):
@@ -81,4 +87,4 @@ def open_run(args):
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed {args.seed}: must be at least 0 and below {2**32}")
     run = api.open_run(args.run, device=args.device, datadir=args.datadir)
-    return run, Path(args.out) if args.out else results_folder(run.path)
+    return run, Path(args.out) if args.out else results_folder(run)

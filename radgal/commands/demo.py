@@ -25,7 +25,10 @@ MAX_NAME = 24  # characters of a run's name that have room in the figure
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument(
-        "runs", nargs="*", metavar="RUN", help="trained run to show (default: an untrained network; two with --both)"
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="what to show (default: an untrained network; two with --both)",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

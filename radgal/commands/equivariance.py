@@ -59,7 +59,7 @@ def run(args) -> None:
     for path in args.runs:
         network, cfg, data = open_network(path, args.device, args.datadir)
         if not is_config(path):
-            folders.append(results_folder(network.path))
+            folders.append(results_folder(network))
         name = cfg.name if cfg.name not in networks else path
         networks[name], data_of[name] = replace(network, quiet=False), data
     images, of_the_same = measure.choose_images(data_of, args.n_images)

@@ -25,4 +25,5 @@ def run(args) -> None:
     run, out = open_run(args)
     results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     print(f"written to {out}: {written_by('evaluate')}")
-    print(f"next: python main.py {'report' if out == run.folder else 'rotate'} {shlex.quote(str(run.folder))}")
+    command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)
+    print(f"next: python main.py {command} {shlex.quote(str(what))}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from radgal.commands.common import RUN
+
 HELP = "write a trained network as TorchScript or ONNX, checked on real images"
 EXAMPLE = "export runs/config_first_lenet --format onnx"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--format", choices=("torch", "onnx"), required=True, help="TorchScript, or ONNX (opset 17)")
     parser.add_argument("--out", metavar="FILE", help="where to write (default: exported.pt or .onnx in the run)")
     parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")

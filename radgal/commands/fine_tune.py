@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 from radgal.commands import train
-from radgal.commands.common import add_overrides
+from radgal.commands.common import RUN, add_overrides
 
 HELP = "train on other images, starting from the weights of a trained run"
 EXAMPLE = "fine-tune runs/config_mb_lenet --config mine.txt --freeze-epochs 5"
@@ -13,7 +13,7 @@ EXAMPLE = "fine-tune runs/config_mb_lenet --config mine.txt --freeze-epochs 5"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--config", metavar="FILE", required=True, help="what to train on; the same [model] as RUN's")
     parser.add_argument(
         "--freeze-epochs", type=int, default=0, metavar="K", help="train the last layer only for K epochs (default: 0)"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import add_device, add_workers
+from radgal.commands.common import RUN, add_device, add_workers
 from utils import UserError, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
-EXAMPLE = "predict runs/config_first_lenet my_cutouts/ --out catalog.csv"
+EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("run", metavar="RUN", help="output folder of a training run, or a checkpoint in it")
+    parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "images",
         nargs="*",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,20 +15,34 @@ if TYPE_CHECKING:
     from radgal.repeats.plan import Task
 
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
-EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_dn4lenet.txt --seeds 5"
+EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_dn4lenet.txt --seeds 5 --test"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument("--config", nargs="+", required=True, metavar="FILE", help="configs to train")
+    parser.add_argument(
+        "--variant",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("NAME", "SECTION.KEY=VALUE"),
+        help="train each config with these changes, too; may be repeated",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: 0, 1, ... (default: 5)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument(
         "--folds",
         type=int,
         metavar="K",
-        help="cross-validate: train K times per seed, each time testing on another K-th of all sources "
-        "(default: the data set's own test set)",
+        help="cross-validate: train K times per seed, each time with another K-th held out: of all sources, to test "
+        "on, or with --no-test of the training sources, to validate on (default: the data set's own parts)",
+    )
+    parser.add_argument(
+        "--test",
+        action=BooleanOptionalAction,
+        help="compare by the test set, or by validation sources alone, to choose without it (default: --test for a "
+        "single config, --no-test where several configs or variants are compared)",
     )
     parser.add_argument("--out", metavar="FOLDER", default="runs/repeat", help="where to write (default: runs/repeat)")
     add_workers(parser)
@@ -41,6 +55,7 @@ SET_BY = {
     "output.csvfile": "--out",
     "output.modfile": "--out",
     "data.fold": "--folds",
+    "data.val_fold": "--folds",
 }
 
 
@@ -56,30 +71,31 @@ def plan_runs(args) -> list[Task]:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     if args.folds is not None and args.folds < 2:
         raise UserError(f"--folds {args.folds}: there must be at least two")
-    stems = [Path(path).stem for path in args.config]
-    if twice := [path for path, stem in zip(args.config, stems, strict=True) if stems.count(stem) > 1]:
-        raise UserError(f"--config {twice[-1]}: two configs of one name would share a folder; rename one")
-    given = {text.split("=")[0].strip() for text in args.set}
-    if clash := sorted(given & plan.keys_set(args.folds)):
-        raise UserError(f"--set {clash[0]}: repeat sets it for each run; use {SET_BY[clash[0]]}")
+    recipes = plan.list_recipes(args.config, args.variant)
+    is_tested = len(recipes) == 1 if args.test is None else args.test
+    for option, texts in (("--set", args.set), *((f"--variant {name}", texts) for name, *texts in args.variant)):
+        given = {text.split("=")[0].strip() for text in texts}
+        if clash := sorted(given & plan.keys_set(args.folds, is_tested)):
+            raise UserError(f"{option} {clash[0]}: repeat sets it for each run; use {SET_BY[clash[0]]}")
     tasks = plan.list_tasks(
-        args.config,
+        recipes,
         args.out,
         seeds=range(args.first_seed, args.first_seed + args.seeds),
         n_folds=args.folds,
         overrides=args.set,
         to_log=args.workers is not None or args.scheduler is not None,
+        is_tested=is_tested,
     )
-    for task in tasks:
-        read_config(task.config, task.overrides)
+    plan.check_tasks(tasks, [read_config(task.config, task.overrides) for task in tasks])
     return tasks
 
 
 def train_task(task: Task) -> None:
-    """Trains and tests one run, going on with what is there; a finished run is left alone."""
+    """Trains one run and tests or validates it, going on with what is there; a finished run is left alone."""
     from radgal import api
+    from radgal.evaluation.validation import validate_run
 
-    if task.is_finished(read_config(task.config, task.overrides)):
+    if task.result(read_config(task.config, task.overrides)) is not None:
         return
     again = task.is_begun()
     print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)
@@ -88,7 +104,10 @@ def train_task(task: Task) -> None:
             task.folder.mkdir(parents=True, exist_ok=True)
             log = stack.enter_context(task.log.open("a", encoding="utf-8"))
             stack.enter_context(redirect_stdout(log))
-        done = api.train(task.config, overrides=task.overrides, resume=again)
+        done = api.train(task.config, overrides=task.overrides, resume=again, test=task.is_tested)
+        if not task.is_tested:
+            validate_run(api.open_run(task.folder, device=done.config.training.device), task.folder)
+            return
     if done.metrics is None:
         raise UserError(
             f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "
@@ -97,17 +116,21 @@ def train_task(task: Task) -> None:
 
 
 def run(args) -> None:
-    """Trains every config with several seeds, skipping what is finished, and makes the tables."""
+    """Trains every recipe with several seeds, skipping what is finished, and makes the tables."""
     from radgal.repeats.comparison import write_repeat
     from radgal.repeats.plan import collect
     from radgal.tasks import run_tasks
 
     tasks = plan_runs(args)
+    part, name = ("test", "repeat") if tasks[0].is_tested else ("validation", "validation")
+    if part == "validation":
+        print("compared by validation sources; the test set is not touched (--test opens it, once all is chosen)")
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
-    summary = write_repeat(args.out, [collect(task, read_config(task.config, task.overrides)) for task in tasks])
-    print(Path(args.out, "repeat.md").read_text(encoding="utf-8"))
-    pairs = "repeat_pairs.csv, " if summary["pairs"] else ""
-    print(f"written to {args.out}: repeat.md, repeat.tex, repeat.csv, {pairs}learning_curves.png")
+    runs = [collect(task, read_config(task.config, task.overrides)) for task in tasks]
+    summary = write_repeat(args.out, runs, part=part)
+    print(Path(args.out, f"{name}.md").read_text(encoding="utf-8"))
+    pairs = f"{name}_pairs.csv, " if summary["pairs"] else ""
+    print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png")
     firsts = [task.folder for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     paths = [path.as_posix() for path in (*firsts, Path(args.out, "report.html"))]
     print(f"next: python main.py report {shlex.join(paths[:-1])} --out {shlex.quote(paths[-1])}")

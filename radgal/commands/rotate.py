@@ -89,5 +89,5 @@ def run(args) -> None:
             print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
     drawn = f"({min(args.figures, len(test))} of {len(test)} sources)"
     print(f"written to {out}: {written_by('rotate')} {drawn}")
-    command = "report" if out == run.folder else "equivariance"
-    print(f"next: python main.py {command} {shlex.quote(str(run.folder))}")
+    command, what = ("report", run.folder) if out == run.path.parent else ("equivariance", args.run)
+    print(f"next: python main.py {command} {shlex.quote(str(what))}")

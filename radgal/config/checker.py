@@ -156,6 +156,11 @@ class Draft:
             self._note("data", "table", f"{dataset} needs it: a csv with the columns path and label", table)
         if own and dataset not in (*own, None) and table is not None:
             self._note("data", "table", f"only {own[0]!r} reads a table: remove it, or change dataset", table)
+        if self._get("data", "train_on") == "all" and self._get("data", "fold") is not None:
+            problem = (
+                "[data] fold tests on a part of all sources, train_on = 'all' trains on them: remove one of the two"
+            )
+            self._note("data", "train_on", problem, "all")
         self._check_downsample()
         warmup = self._get("training", "warmup")
         if warmup != SECTIONS["training"].model_fields["warmup"].default:

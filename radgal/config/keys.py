@@ -9,7 +9,7 @@ import os
 from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _printable(text: str) -> str:
@@ -35,6 +35,20 @@ def _at_home(text: str) -> str:
 
 # A file or folder; ~ is the home folder, as in a shell.
 PathText = Annotated[Text, AfterValidator(_at_home)]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else value
+
+
+def _different(texts: list[str]) -> list[str]:
+    if len(set(texts)) < len(texts):
+        raise ValueError("one is there twice")
+    return texts
+
+
+# One name may be written without brackets.
+Texts = Annotated[list[Text], Field(max_length=40), BeforeValidator(_as_list), AfterValidator(_different)]
 
 AUGMENTATIONS = ("rotate", "flip", "scale", "shift", "brightness", "noise")
 
@@ -92,6 +106,26 @@ class DataSection(Section):
         description="cross-validation over all sources: '2/5' tests on the second of five parts; "
         "None: the data set's own test set",
         json_schema_extra={"allowed": "text such as '2/5', or None"},
+    )
+    val_fold: Annotated[Text, Field(pattern=r"^\d{1,3}/\d{1,3}$"), AfterValidator(_fold)] | None = Field(
+        None,
+        description="validation on the second of five parts of the training sources for '2/5', the test set untouched; "
+        "None: as frac_val says",
+        json_schema_extra={"allowed": "text such as '2/5', or None"},
+    )
+    also: Texts = Field(
+        [],
+        description="further data sets, or tables of images, to train on, both parts of each: names or files",
+        json_schema_extra={"allowed": "a list of different texts, such as ['FIRSTGalaxyData', 'mine.csv']"},
+    )
+    train_on: Literal["train", "all"] = Field(
+        "train", description="'all' trains on the test part of the data set, too: then nothing is tested"
+    )
+    leave_out: Texts = Field(
+        [],
+        description="data sets, or tables, whose sources are not trained on; with ':test' behind, those of the test "
+        "part only",
+        json_schema_extra={"allowed": "a list of different texts, such as ['MBFRConfident_v2:test']"},
     )
     downsample: Literal[1, 2, 3] = Field(
         1, description="side of the squares of pixels that are averaged, after turning; must divide imsize + pad"

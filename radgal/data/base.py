@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import VisionDataset
 
+from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import Source, named_position
 from radgal.files.archives import Archive, read_files
 from radgal.files.pickles import read_arrays
@@ -66,6 +67,11 @@ class GalaxyImages(VisionDataset):
         self.data = torch.from_numpy(images)
         self.targets: Sequence[int] = labels.tolist()
         self.names = tuple(names)
+
+    @property
+    def positions(self) -> tuple[Position | None, ...]:
+        """The position of each source, in degrees; None where its name says none."""
+        return tuple(map(named_position, self.names))
 
     @classmethod
     def n_classes(cls) -> int | None:

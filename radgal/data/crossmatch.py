@@ -11,8 +11,10 @@ SAME_SOURCE_ARCSEC = 5.0  # about the beam of FIRST
 Position = tuple[float, float]  # right ascension and declination, degrees
 
 
-def match(one: Sequence[Position | None], other: Sequence[Position | None]) -> list[tuple[int, int]]:
-    """Returns (row of ``one``, row of ``other``) where the nearest of ``other`` is within 5 arcsec.
+def match(
+    one: Sequence[Position | None], other: Sequence[Position | None], arcsec: float = SAME_SOURCE_ARCSEC
+) -> list[tuple[int, int]]:
+    """Returns (row of ``one``, row of ``other``) where the nearest of ``other`` is within ``arcsec``.
 
     Rows without a position match nothing. A list given for both is compared with itself: no row matches itself.
     """
@@ -22,7 +24,7 @@ def match(one: Sequence[Position | None], other: Sequence[Position | None]) -> l
     other_rows, other_points = _points(other)
     if not rows or not other_rows:
         return []
-    chord = 2 * np.sin(np.radians(SAME_SOURCE_ARCSEC / 3600) / 2)
+    chord = 2 * np.sin(np.radians(arcsec / 3600) / 2)
     # Two neighbors, since the nearest of a list's own rows may be the row itself.
     distances, nearest = cKDTree(other_points).query(points, k=[1, 2], distance_upper_bound=chord)
     pairs = []

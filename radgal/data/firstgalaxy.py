@@ -46,6 +46,7 @@ class FIRSTGalaxyData(GalaxyImages):
     )
     version = "0.2.1"
     classes = ("FRI", "FRII")
+    file_labels = (0, 1)
     mean, std = 0.0019, 0.0281
     native_size = NATIVE_SIZE
     recipe = "mirabest_v1"
@@ -56,7 +57,7 @@ class FIRSTGalaxyData(GalaxyImages):
     )
 
     def read(self, download, mirror):
-        images, labels, names, splits = _read_zip(self._find_zip(download, mirror))
+        images, labels, names, splits = _read_zip(self._find_zip(download, mirror), self.file_labels)
         rows = np.flatnonzero(np.isin(splits, TRAIN_SPLITS if self.train else TEST_SPLITS))
         return images[rows], labels[rows], [names[i] for i in rows]
 
@@ -74,10 +75,20 @@ class FIRSTGalaxyData(GalaxyImages):
         return fetch(self.archive, self.root, download, mirror, troubles)
 
 
+class FIRSTGalaxyOthers(FIRSTGalaxyData):
+    """The other sources of Griese et al. 2023: 341 compact + 298 bent for training, 50 + 50 for testing.
+
+    Neither FRI nor FRII: they show what a network says of what it does not know.
+    """
+
+    classes = ("Compact", "Bent")
+    file_labels = (2, 3)
+
+
 @functools.lru_cache(maxsize=1)
-def _read_zip(path: Path) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+def _read_zip(path: Path, file_labels: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Returns what ``_read_h5`` does of a checked zip, once per process: it holds the training and the test part."""
-    return _read_h5(_unzip(path), FIRSTGalaxyData.native_size)
+    return _read_h5(_unzip(path), FIRSTGalaxyData.native_size, file_labels)
 
 
 def _unzip(path: Path) -> bytes:
@@ -89,8 +100,13 @@ def _unzip(path: Path) -> bytes:
         return file.read(member)
 
 
-def _read_h5(content: bytes, side: int) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
-    """Returns images uint8 (N, side, side), labels int64 (N,), names and splits (N,) of the FRI and FRII."""
+def _read_h5(
+    content: bytes, side: int, file_labels: tuple[int, ...] = FIRSTGalaxyData.file_labels
+) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+    """Returns images uint8 (N, side, side), labels int64 (N,), names and splits (N,) of the sources so labeled.
+
+    Label k is that of ``file_labels[k]`` in the file: 0 FRI, 1 FRII, 2 compact, 3 bent.
+    """
     try:
         import h5py
     except ImportError:
@@ -101,12 +117,12 @@ def _read_h5(content: bytes, side: int) -> tuple[np.ndarray, np.ndarray, list[st
         for i in range(len(file)):
             group = file[f"data_{i}"]
             label = int(group["Label_literature"][()])
-            if label >= len(FIRSTGalaxyData.classes):
+            if label not in file_labels:
                 continue
             image = group["Img"]
             start = (image.shape[0] - side) // 2
             images.append(image[start : start + side, start : start + side])
-            labels.append(label)
+            labels.append(file_labels.index(label))
             splits.append(group["Split_literature"][()])
             names.append(image.attrs["Filepath_literature"].rsplit("/", 1)[-1].removesuffix(".png"))
     return np.stack(images), np.array(labels, dtype=np.int64), names, np.array(splits)

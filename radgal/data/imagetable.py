@@ -101,10 +101,16 @@ class ImageTable(GalaxyImages):
         self.data = torch.from_numpy(np.stack(pixels))
         self.targets = [self.class_to_idx[row.label] for row in kept]
         self.names = tuple(row.name for row in kept)
+        self._positions = tuple(row.position for row in kept)
         given = [i for i, row in enumerate(kept) if row.split == "val"]
         self.validation_rows = given or None
         self.notes = tuple(findings.notes)
         self.checksum = _checksum(rows, seen)
+
+    @property
+    def positions(self):
+        """As the table says them, or else the names."""
+        return self._positions
 
     @classmethod
     def n_classes(cls):

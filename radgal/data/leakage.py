@@ -61,6 +61,9 @@ def find_overlap(source: Config, config: Config) -> list[str]:
 def _sources(config: Config, train: bool) -> list[Source]:
     """Returns the sources of a part; those of a table also if its images are no longer there."""
     kind = kind_of(config)
+    if train and (config.data.also or config.data.leave_out or config.data.train_on == "all"):
+        learned = load_training_data(config).sources
+        return list(zip(learned.names, learned.positions, strict=True))
     if config.data.fold is None:
         return kind.sources(config, train)
     places = dict(kind.sources(config, True) + kind.sources(config, False))

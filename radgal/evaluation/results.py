@@ -86,6 +86,14 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             test source was trained on.
     """
     training = training or load_training_data(run.config)
+    check_data(run, training)
+    test = load_test_data(run.config)
+    forbid_overlap(test, training.own_train(), "training")
+    return test, training.val
+
+
+def check_data(run: TrainedRun, training: TrainingData) -> None:
+    """Raises a UserError if the data found now are not those that the run was trained on, or have other classes."""
     trained_on = run.checkpoint.get("checksum")
     if training.checksum != trained_on:
         raise UserError(
@@ -97,9 +105,6 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
             f"the network of {run.folder} tells {', '.join(run.classes)} apart, but {training.dataset} has the classes "
             f"{', '.join(training.classes)}; use a checkpoint of a run on these classes"
         )
-    test = load_test_data(run.config)
-    forbid_overlap(test, training.train, "training")
-    return test, training.val
 
 
 def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
@@ -199,9 +204,13 @@ def finished_test(folder: Path, config: Config):
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
     except (OSError, ValueError):
         return None
-    before = Config.from_dict(read(RunFile.BEST.at(folder))["config"])
-    if before != config:
+    check_config(folder, config)
+    return metrics, table
+
+
+def check_config(folder: Path, config: Config) -> None:
+    """Raises a UserError if the finished run in a folder is of another config: it is neither used nor overwritten."""
+    if Config.from_dict(read(RunFile.BEST.at(folder))["config"]) != config:
         raise UserError(
             f"{folder} holds a finished run of another configuration (see its config.txt); give another --out"
         )
-    return metrics, table

@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from radgal.files.packing import is_gzip
+from radgal.images.fitsheaders import MAX_HDUS, is_compressed_image, read_headers
+from radgal.images.unpacking import unpack_images
 from utils import UserError, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 MAX_PIXELS = 8192**2
-MAX_HDUS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
                     file = io.BytesIO(unpacked.read(limit + 1))
             if file.seek(0, io.SEEK_END) > limit:
                 raise UserError(f"{path} has more than {limit:,} bytes, too many for an image of {max_pixels:,} pixels")
-            file.seek(0)
+            file = stack.enter_context(without_compression(file, path, limit))
             hdus = stack.enter_context(fits.open(file, memmap=False, lazy_load_hdus=True))
         except UserError:
             raise
@@ -100,6 +101,32 @@ def open_fits(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Any]:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from None
             raise _damaged(path, error) from None
         yield hdus
+
+
+def without_compression(file: BinaryIO, path: Path, limit: int) -> BinaryIO:
+    """Returns a FITS file, at its start, as astropy may open it: headers looked through, compressed images unpacked.
+
+    Args:
+        file: the file, not packed by gzip.
+        path: the same file as it lies on the disk.
+        limit: bytes, of what is returned if images are unpacked.
+
+    Raises:
+        UserError: if a header announces what cannot be, or compressed images are damaged or longer than that.
+    """
+    found = []
+    try:
+        for header_and_end in read_headers(file):
+            found.append(header_and_end)
+    except Exception as error:  # what astropy raises depends on where a header is damaged
+        if not found or isinstance(error, ValueError):
+            raise _damaged(path, error) from None
+        file.seek(0)
+        file = io.BytesIO(file.read(found[-1][1]))  # what follows is no HDU
+    if any(is_compressed_image(header) for header, _ in found):
+        return unpack_images(path, limit)
+    file.seek(0)
+    return file
 
 
 def find_image(hdus: Any, path: Path, max_pixels: int = MAX_PIXELS) -> Any:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
+import shutil
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from radgal.files.packing import check_packing
+from radgal.files.packing import check_packing, max_unpacked, written_again
 from radgal.images import fits
 from radgal.images.reading import Image, as_image
 from radgal.images.recipes import resample
@@ -33,7 +36,7 @@ class Position:
 class Mosaic:
     """A large FITS image of which only the parts that are asked for are read.
 
-    Gzipped files are the exception: they are unpacked into memory once.
+    Packed files, by gzip or as compressed FITS, are unpacked once, into a file that has no name.
 
     Raises:
         UserError: if it is no FITS image, or its header does not say where on the sky its pixels are.
@@ -44,19 +47,18 @@ class Mosaic:
 
         self.path, self._lock = Path(path), threading.Lock()
         try:
-            packed = check_packing(self.path)
             with without_warnings():
-                self._hdus = astropy_fits.open(self.path, memmap=False, lazy_load_hdus=True)
+                file, size = self._open(check_packing(self.path))
+                self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
                 hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
-                self._pixels = hdu.data if packed else hdu.section
+                self._pixels = hdu.section
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
             raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
         self._shape = tuple(hdu.shape)
         self.height, self.width = (side for side in self._shape if side > 1)
-        if not packed and not isinstance(hdu, astropy_fits.CompImageHDU):
-            self._check_size(hdu)
+        self._check_size(hdu, size)
         self.wcs = fits.sky_of(hdu.header)
         if self.wcs is None:
             raise UserError(
@@ -65,9 +67,20 @@ class Mosaic:
             )
         self.pixel_scale_arcsec = fits.pixel_scale(self.wcs)
 
-    def _check_size(self, hdu: Any) -> None:
+    def _open(self, packed: bool) -> tuple[BinaryIO, int]:
+        """Returns the file as astropy may open it, and its length; compressed images are unpacked into another."""
+        file: BinaryIO = self.path.open("rb")
+        if packed:
+            with gzip.open(file) as unpacked:
+                file = written_again(lambda other: shutil.copyfileobj(unpacked, other))
+        file = fits.without_compression(file, self.path, max_unpacked(self.path))
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        return file, size
+
+    def _check_size(self, hdu: Any, size: int) -> None:
         """Raises a UserError if the file ends before its image does."""
-        end, size = hdu.fileinfo()["datLoc"] + hdu.size, self.path.stat().st_size
+        end = hdu.fileinfo()["datLoc"] + hdu.size
         if size < end:
             raise UserError(f"{self.path} is cut off: its header announces {end:,} bytes, the file has {size:,}")
 

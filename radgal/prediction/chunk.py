@@ -30,6 +30,7 @@ from radgal.images.preparation import Poses, Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
+from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
 from utils import UserError, float32_in_full, pick_device
@@ -39,7 +40,7 @@ from utils import UserError, float32_in_full, pick_device
 class Member:
     """One run of the ensemble."""
 
-    path: str  # of the checkpoint
+    path: str  # of the checkpoint; of a network that comes along, its name
     sha256: str
     preparation: Preparation
     reflections: bool  # whether it is averaged over these, too
@@ -79,7 +80,7 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
     """Returns the settings for an ensemble of runs, after a look into every checkpoint.
 
     Args:
-        runs: run folders or checkpoints.
+        runs: run folders, checkpoints, or names of networks that come along.
         choices: the other fields of :class:`Settings`.
 
     Raises:
@@ -94,9 +95,10 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
         raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
     members, classes = [], None
     for run in runs:
-        path = checkpoint.find(run)
+        found = checkpoint.find(run)
+        path = registry.name_of(found) or str(found)
         sha256 = _sha256(path)
-        trained = _load(str(path), sha256, choices.get("device", Settings.device))
+        trained = _load(path, sha256, choices.get("device", Settings.device))
         if classes not in (None, trained.classes):
             raise UserError(
                 f"the runs of an ensemble must have the same classes: {runs[0]} has {', '.join(classes)}, "
@@ -110,13 +112,13 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
                 "given when it was trained); leave --rescale out"
             )
         reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
-        members.append(Member(str(path), sha256, preparation, reflections))
+        members.append(Member(path, sha256, preparation, reflections))
     return Settings(tuple(members), classes, **choices)
 
 
-def _sha256(path: str | Path) -> str:
+def _sha256(path: str) -> str:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(checkpoint.find(path).read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 

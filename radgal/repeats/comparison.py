@@ -1,6 +1,6 @@
 """The same configs with several seeds: one table of means and spreads, and how sure their differences are.
 
-Legend: k seeds, N test sources, B bootstrap resamples.
+Legend: k seeds, N sources.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from radgal.evaluation.intervals import binomial_error, mean_and_sd, percentile_interval, resample
+from radgal.evaluation.intervals import binomial_error, mean_and_sd
 from radgal.evaluation.metrics import Reading, readings, value_of
 from radgal.figures.plots import save_learning_curves
 from radgal.files.tables import write_table
 from radgal.repeats import tables
+from radgal.repeats.differences import bootstrap_difference, mcnemar
 from utils import UserError, atomic_write, write_json
 
-N_RESAMPLES = 10_000
-COSTS = ("parameters", "multiply_adds", "seconds_per_epoch")
+COSTS = ("parameters", "multiply_adds", "seconds_per_epoch", "minutes")
+PARTS = {"test": "repeat", "validation": "validation"}
+"""What runs were compared by -> the stem of the files that say so."""
 
 
 def in_csv() -> list[Reading]:
@@ -38,6 +40,7 @@ def collect_run(
     parameters: int | None = None,
     multiply_adds: int | None = None,
     fold: int | None = None,
+    chose_epoch: bool = False,
 ) -> dict:
     """Returns one finished run in the form that :func:`summarize` reads.
 
@@ -48,6 +51,7 @@ def collect_run(
         history: a row per epoch.
         parameters, multiply_adds: of the network, the latter per image.
         fold: from 0, for cross-validation.
+        chose_epoch: whether the kept epoch was chosen by these very sources.
     """
     rotated = metrics["rotated"]
     seconds = [row["seconds"] for row in history if row.get("seconds") is not None]
@@ -71,6 +75,8 @@ def collect_run(
         "parameters": parameters,
         "multiply_adds": multiply_adds,
         "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
+        "minutes": sum(seconds) / 60 if seconds else None,
+        "chose_epoch": chose_epoch,
     }
 
 
@@ -91,7 +97,6 @@ def merge_folds(runs: Sequence[dict]) -> list[dict]:
         if len(set(names)) != len(names):
             raise UserError(f"{config}, seed {seed}: its folds test some sources more than once; train it again")
         weights = np.array([len(run["names"]) for run in folds], dtype=float)
-        seconds = [run["seconds_per_epoch"] for run in folds if run["seconds_per_epoch"] is not None]
         joined = {
             key: [x for run in folds for x in run[key]] for key in ("names", "labels", "preds", "rotated_accuracy")
         }
@@ -102,7 +107,10 @@ def merge_folds(runs: Sequence[dict]) -> list[dict]:
                 "scores": {key: _weighted(folds, key, weights) for key in folds[0]["scores"]},
                 "missed": {name: sum(run["missed"][name] for run in folds) for name in folds[0]["missed"]},
                 "histories": [run["history"] for run in folds],
-                "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
+                **{
+                    key: mean_and_sd([run.get(key) for run in folds])["mean"]
+                    for key in ("seconds_per_epoch", "minutes")
+                },
                 "n_folds": len(folds),
             }
         )
@@ -114,8 +122,10 @@ def _weighted(runs: Sequence[dict], key: str, weights: np.ndarray) -> float | No
     return None if None in values else float(np.average(values, weights=weights))
 
 
-def summarize(runs: Sequence[dict], seed: int = 0) -> dict:
+def summarize(runs: Sequence[dict], seed: int = 0, *, part: str = "test") -> dict:
     """Returns means and spreads per config, and the paired differences between configs; JSON-able.
+
+    Those compared by validation each stand beside the first; those that were tested, each beside each.
 
     A spread is the standard deviation over seeds (k - 1), None for one seed. ``binomial_error`` is what so few
     sources leave open whatever the number of seeds.
@@ -123,6 +133,7 @@ def summarize(runs: Sequence[dict], seed: int = 0) -> dict:
     Args:
         runs: as :func:`collect_run` makes them, any number of configs and seeds.
         seed: of the bootstrap.
+        part: 'test' or 'validation', whose sources each seed may draw anew.
 
     Raises:
         UserError: if there are no runs, a run is there twice, configs have different seeds, or runs were tested on
@@ -134,15 +145,23 @@ def summarize(runs: Sequence[dict], seed: int = 0) -> dict:
                 f"{run['config']}, seed {run['seed']}, was tested with {run['tested']}, {runs[0]['config']}, seed "
                 f"{runs[0]['seed']}, with {runs[0]['tested']}: run evaluate on one of them again, with equal options"
             )
-    runs = check_runs(merge_folds(runs) if any(run["fold"] is not None for run in runs) else list(runs))
-    by_config = {name: [run for run in runs if run["config"] == name] for name in _config_names(runs)}
+    runs = merge_folds(runs) if any(run["fold"] is not None for run in runs) else list(runs)
+    check_runs(runs, part)
+    by_config = {
+        name: sorted((run for run in runs if run["config"] == name), key=lambda run: run["seed"])
+        for name in _config_names(runs)
+    }
     n = len(runs[0]["names"])
+    names = list(by_config)
+    pairs = itertools.combinations(names, 2) if part == "test" else ((names[0], name) for name in names[1:])
     return {
+        "part": part,
         "n_sources": n,
+        "n_different": len({name for run in runs for name in run["names"]}),
         "n_folds": runs[0].get("n_folds"),
         "n_rotations": runs[0]["tested"]["rotations"],
         "configs": [_summarize_config(name, own, n) for name, own in by_config.items()],
-        "pairs": [_compare(a, b, by_config, seed) for a, b in itertools.combinations(by_config, 2)],
+        "pairs": [_compare(a, b, by_config, seed) for a, b in pairs],
     }
 
 
@@ -150,12 +169,8 @@ def _config_names(runs: Sequence[dict]) -> list[str]:
     return list(dict.fromkeys(run["config"] for run in runs))
 
 
-def check_runs(runs: list[dict]) -> list[dict]:
-    """Returns the runs with their sources in one common order, so that they can be paired source by source.
-
-    Raises:
-        UserError: as :func:`summarize` says.
-    """
+def check_runs(runs: Sequence[dict], part: str = "test") -> None:
+    """Raises a UserError if the runs cannot be paired by seed and source, as :func:`summarize` says."""
     if not runs:
         raise UserError("there is no finished run to summarize")
     seeds = {run["config"]: sorted(one["seed"] for one in runs if one["config"] == run["config"]) for run in runs}
@@ -169,21 +184,26 @@ def check_runs(runs: list[dict]) -> list[dict]:
                 f"{config} was trained with seeds {own}, {first['config']} with {seeds[first['config']]}: differences "
                 "are paired by seed, so give both the same"
             )
-    place = {name: i for i, name in enumerate(first["names"])}
-    aligned = []
+    verb = "tested" if part == "test" else "validated"
     for run in runs:
-        if set(run["names"]) != set(place) or len(run["names"]) != len(place):
+        like = first if part == "test" else next(one for one in runs if one["seed"] == run["seed"])
+        ours, theirs = (dict(zip(one["names"], one["labels"], strict=True)) for one in (run, like))
+        if ours.keys() != theirs.keys() or len(run["names"]) != len(like["names"]):
             raise UserError(
-                f"{run['config']}, seed {run['seed']}, was tested on other sources than {first['config']}, seed "
-                f"{first['seed']}; only runs on one version of one data set can share a table"
+                f"{run['config']}, seed {run['seed']}, was {verb} on other sources than {like['config']}, seed "
+                f"{like['seed']}; only runs on one version of one data set can share a table"
             )
-        order = np.argsort([place[name] for name in run["names"]])
-        columns = ("names", "labels", "preds", "rotated_accuracy")
-        run = run | {key: [run[key][i] for i in order] for key in columns}
-        if run["labels"] != first["labels"]:
-            raise UserError(f"{run['config']}, seed {run['seed']}: labels differ from those of {first['config']}")
-        aligned.append(run)
-    return aligned
+        if ours != theirs:
+            raise UserError(f"{run['config']}, seed {run['seed']}: labels differ from those of {like['config']}")
+
+
+def by_source(runs: Sequence[dict], key: str) -> np.ndarray:
+    """Returns what each run has of each source, (k, N), NaN where a run does not have it."""
+    place = {name: i for i, name in enumerate(sorted({name for run in runs for name in run["names"]}))}
+    values = np.full((len(runs), len(place)), np.nan)
+    for row, run in zip(values, runs, strict=True):
+        row[[place[name] for name in run["names"]]] = run[key]
+    return values
 
 
 def _summarize_config(name: str, runs: Sequence[dict], n: int) -> dict:
@@ -196,95 +216,50 @@ def _summarize_config(name: str, runs: Sequence[dict], n: int) -> dict:
         "scores": scores,
         "binomial_error": binomial_error(error * n, n),
         "missed": {key: mean_and_sd([run["missed"][key] for run in runs]) for key in runs[0]["missed"]},
-        **{key: mean_and_sd([run[key] for run in runs])["mean"] for key in COSTS},
+        **{key: mean_and_sd([run.get(key) for run in runs])["mean"] for key in COSTS},
+        "chose_epoch": any(run.get("chose_epoch") for run in runs),
     }
 
 
 def _compare(a: str, b: str, by_config: Mapping[str, Sequence[dict]], seed: int) -> dict:
     """The accuracy of b less that of a, upright and rotated, on the same sources."""
-    one, two = (sorted(by_config[name], key=lambda run: run["seed"]) for name in (a, b))
+    one, two = by_config[a], by_config[b]
     seeds = [run["seed"] for run in one]
-    labels = np.array(one[0]["labels"])
-    hits = [np.array([np.array(run["preds"]) == labels for run in runs]) for runs in (one, two)]
-    rotated = [np.array([run["rotated_accuracy"] for run in runs]) for runs in (one, two)]
+    hits = [by_source(runs, "preds") == by_source(runs, "labels") for runs in (one, two)]
+    there = np.isfinite(by_source(one, "labels"))
     return {
         "a": a,
         "b": b,
         "paired_seeds": seeds,
-        "upright": bootstrap_difference(*hits, seed=seed),
-        "rotated": bootstrap_difference(*rotated, seed=seed),
-        "mcnemar": [{"seed": s, **mcnemar(hits[0][i], hits[1][i])} for i, s in enumerate(seeds)],
+        "upright": bootstrap_difference(*(np.where(there, hit, np.nan) for hit in hits), seed=seed),
+        "rotated": bootstrap_difference(*(by_source(runs, "rotated_accuracy") for runs in (one, two)), seed=seed),
+        "mcnemar": [{"seed": s, **mcnemar(hits[0][i][there[i]], hits[1][i][there[i]])} for i, s in enumerate(seeds)],
     }
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray) -> dict:
-    """Returns the exact two-sided McNemar test of two classifiers on the same sources.
-
-    Under the null hypothesis, of the sources that only one of the two gets right either has each with probability
-    one half: McNemar 1947, Psychometrika 12, 153, in its exact, binomial form. p is 1 if there are none.
-
-    Args:
-        a, b: (N,) bool, whether each source is classified rightly.
-    """
-    from scipy.stats import binomtest
-
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": p}
-
-
-def bootstrap_difference(a: np.ndarray, b: np.ndarray, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> dict:
-    """Returns the mean of b - a with a 95 % interval and a two-sided p, by a bootstrap over sources and seeds.
-
-    Sources and seeds are both drawn with replacement, the same for both configs (Efron & Tibshirani 1993, An
-    Introduction to the Bootstrap). With one seed only sources are drawn: the interval then holds for these very
-    weights, not for the config.
-
-    Approximate because: so few seeds understate their own spread, its variance by a factor (k - 1) / k.
-
-    Args:
-        a, b: (k, N) success of each seed and source, in [0, 1]; row by row of the same seed.
-
-    Returns:
-        ``difference``, ``low``, ``high``, ``p`` and ``resampled``, what was drawn.
-    """
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    k, n = a.shape
-    sources, seeds = resample(n, n_resamples, seed) / n, resample(k, n_resamples, seed + 1) / k
-    drawn = ((seeds @ (b - a)) * sources).sum(axis=1)
-    # Counting the observed sample as one of the draws keeps p above 0 (Davison & Hinkley 1997). Equal
-    # differences up to rounding count as equal.
-    below, above = (drawn <= 1e-12).sum(), (drawn >= -1e-12).sum()
-    low, high = percentile_interval(drawn)
-    return {
-        "difference": float(b.mean() - a.mean()),
-        "low": low,
-        "high": high,
-        "p": float(min(1.0, 2 * (1 + min(below, above)) / (1 + n_resamples))),
-        "resampled": "sources and seeds" if k > 1 else "sources",
-    }
-
-
-def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0) -> dict:
+def write_repeat(folder: str | Path, runs: Sequence[dict], seed: int = 0, *, part: str = "test") -> dict:
     """Writes repeat.md, .tex, .csv and .json, learning_curves.png and, of several configs, repeat_pairs.csv.
+
+    Runs that are compared by validation are written to validation.md and so on.
 
     Args:
         folder: where to write.
         runs: as :func:`collect_run` makes them; those with a fold are put together first.
         seed: of the bootstrap.
+        part: 'test' or 'validation'.
 
     Returns:
         What :func:`summarize` returns, the content of repeat.json.
     """
     from astropy.table import Table
 
-    folder, summary = Path(folder), summarize(runs, seed)
-    (folder / "repeat_pairs.csv").unlink(missing_ok=True)  # of more configs, earlier
-    write_json(folder / "repeat.json", summary)
+    folder, summary, stem = Path(folder), summarize(runs, seed, part=part), PARTS[part]
+    (folder / f"{stem}_pairs.csv").unlink(missing_ok=True)  # of more configs, earlier
+    write_json(folder / f"{stem}.json", summary)
     for suffix, text in ((".md", tables.to_markdown(summary)), (".tex", tables.to_latex(summary))):
-        with atomic_write(folder / f"repeat{suffix}") as temporary:
+        with atomic_write(folder / f"{stem}{suffix}") as temporary:
             temporary.write_text(text, encoding="utf-8")
-    for name, rows in (("repeat", tables.config_rows(summary)), ("repeat_pairs", tables.pair_rows(summary))):
+    for name, rows in ((stem, tables.config_rows(summary)), (f"{stem}_pairs", tables.pair_rows(summary))):
         if rows:
             columns = {key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}
             write_table(Table(columns), folder / f"{name}.csv")

@@ -1,7 +1,8 @@
-"""Which runs a repeat consists of: every config with every seed and fold, where each goes, and what is done already."""
+"""Which runs a repeat consists of: every recipe with every seed and fold, where each goes, and what is done already."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,26 +11,70 @@ from pathlib import Path
 import models
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
+from radgal.data.splits import load_training_data
 from radgal.evaluation.results import finished_test
+from radgal.evaluation.validation import finished_validation
 from radgal.repeats.comparison import collect_run
 from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
+from utils import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is compared: a config, as it stands or with some keys changed."""
+
+    name: str  # in tables, and of its folder
+    config: str
+    changes: tuple[str, ...] = ()  # SECTION.KEY=VALUE
+
+
+def list_recipes(configs: Sequence[str], variants: Sequence[Sequence[str]] = ()) -> list[Recipe]:
+    """Returns each config followed by its variants.
+
+    Args:
+        configs: files, of different names.
+        variants: of every config: a name, then the changes as SECTION.KEY=VALUE.
+
+    Raises:
+        UserError: if names are no names, or two recipes would share a folder.
+    """
+    for name, *changes in variants:
+        if not re.fullmatch(r"[\w+-][\w.+-]*", name):
+            raise UserError(f"--variant {name}: begin with a name of letters, digits, _, -, + and dots")
+        if not changes:
+            raise UserError(f"--variant {name}: nothing is changed; give SECTION.KEY=VALUE after the name")
+    recipes = []
+    for path in configs:
+        stem = Path(path).stem
+        recipes.append(Recipe(stem, path))
+        recipes += [Recipe(f"{stem}_{name}", path, tuple(changes)) for name, *changes in variants]
+    names = [recipe.name for recipe in recipes]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two recipes would share the folder {twice[0]}; rename a config or a variant")
+    return recipes
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training run of the list: a config with a seed and, for cross-validation, a fold such as '2/5'."""
+    """One training run of the list: a recipe with a seed and, for cross-validation, a fold such as '2/5'."""
 
-    config: str
+    recipe: Recipe
     seed: int
     fold: str | None
     folder: Path
     overrides: tuple[str, ...]
     place: str  # in the list, such as '3 of 10'
     to_log: bool  # what the run prints goes to log.txt in its folder
+    is_tested: bool  # or else scored by its validation sources
 
     def __str__(self) -> str:
-        return f"{Path(self.config).stem}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
+        return f"{self.recipe.name}, seed {self.seed}" + (f", fold {self.fold}" if self.fold else "")
+
+    @property
+    def config(self) -> str:
+        """The config file."""
+        return self.recipe.config
 
     @property
     def log(self) -> Path:
@@ -40,8 +85,8 @@ class Task:
         """Returns whether there is something to go on with."""
         return any(file.at(self.folder).is_file() for file in (RunFile.LAST, RunFile.UNFINISHED))
 
-    def is_finished(self, config: Config) -> bool:
-        """Returns whether the run was trained and tested, so that it is left alone.
+    def result(self, config: Config):
+        """Returns (metrics, per-source table) of the finished run, so that it is left alone; None if it is not.
 
         Args:
             config: of the task, read and checked.
@@ -49,48 +94,53 @@ class Task:
         Raises:
             UserError: if its folder holds a finished run of another config.
         """
-        return finished_test(self.folder, config) is not None
+        return (finished_test if self.is_tested else finished_validation)(self.folder, config)
 
 
 def list_tasks(
-    configs: Sequence[str],
+    recipes: Sequence[Recipe],
     out: str | Path,
     *,
     seeds: Sequence[int],
     n_folds: int | None = None,
     overrides: Sequence[str] = (),
     to_log: bool = False,
+    is_tested: bool = True,
 ) -> list[Task]:
     """Returns every run that the table needs, finished or not.
 
     Args:
-        configs: files, of different names.
-        out: the folder of all; a run goes into ``config/seed_0`` or ``config/seed_0/fold_1_of_5`` in it.
-        seeds: of every config.
-        n_folds: of a cross-validation; None: the data set's own test set.
+        recipes: of different names.
+        out: the folder of all; a run goes into ``recipe/seed_0`` or ``recipe/seed_0/fold_1_of_5`` in it.
+        seeds: of every recipe.
+        n_folds: of a cross-validation; None: the data set's own parts.
         overrides: SECTION.KEY=VALUE, for all runs.
         to_log: whether the runs print to a file each.
+        is_tested: whether the runs are tested, on folds of all sources if ``n_folds`` says so, or else scored by
+            validation, on folds of the training sources.
     """
     folds = [f"{k}/{n_folds}" for k in range(1, n_folds + 1)] if n_folds else [None]
-    combinations = list(product(configs, seeds, folds))
+    combinations = list(product(recipes, seeds, folds))
     tasks = []
-    for i, (path, seed, fold) in enumerate(combinations, start=1):
-        folder = Path(out, Path(path).stem, f"seed_{seed}", f"fold_{fold.replace('/', '_of_')}" if fold else "")
-        own = [f"{key}={value}" for key, value in _settings(folder, seed, fold).items()]
-        tasks.append(Task(path, seed, fold, folder, (*overrides, *own), f"{i} of {len(combinations)}", to_log))
+    for i, (recipe, seed, fold) in enumerate(combinations, start=1):
+        kind = "fold" if is_tested else "val_fold"
+        folder = Path(out, recipe.name, f"seed_{seed}", f"{kind}_{fold.replace('/', '_of_')}" if fold else "")
+        own = [f"{key}={value}" for key, value in _settings(folder, seed, fold, is_tested).items()]
+        changes = (*overrides, *recipe.changes, *own)
+        tasks.append(Task(recipe, seed, fold, folder, changes, f"{i} of {len(combinations)}", to_log, is_tested))
     return tasks
 
 
-def _settings(folder: Path, seed: int, fold: str | None) -> dict[str, str]:
+def _settings(folder: Path, seed: int, fold: str | None, is_tested: bool) -> dict[str, str]:
     """Returns the keys that every run of a repeat has values of its own for."""
     own = {"training.seed": str(seed), "metrics.outputdir": folder.as_posix()}
     own |= {"output.csvfile": "None", "output.modfile": "None"}
-    return own | ({"data.fold": fold} if fold else {})
+    return own | ({"data.fold" if is_tested else "data.val_fold": fold} if fold else {})
 
 
-def keys_set(n_folds: int | None) -> set[str]:
+def keys_set(n_folds: int | None, is_tested: bool = True) -> set[str]:
     """Returns the keys that a repeat sets for each run, which therefore cannot be set for all."""
-    return set(_settings(Path(), 0, "1/2" if n_folds else None))
+    return set(_settings(Path(), 0, "1/2" if n_folds else None, is_tested))
 
 
 def collect(task: Task, config: Config) -> dict:
@@ -99,10 +149,10 @@ def collect(task: Task, config: Config) -> dict:
     Args:
         config: of the task, read and checked.
     """
-    metrics, table = finished_test(task.folder, config)
+    metrics, table = task.result(config)
     network = models.build_from_config(config, tuple(metrics["classes"]), preparation_of(config, (0.0, 1.0)))
     return collect_run(
-        config.name,
+        task.recipe.name,
         task.seed,
         metrics,
         table,
@@ -110,4 +160,20 @@ def collect(task: Task, config: Config) -> dict:
         parameters=models.count_parameters(network)[0],
         multiply_adds=models.count_multiply_adds(network, network.imsize),
         fold=int(task.fold.split("/")[0]) - 1 if task.fold else None,
+        chose_epoch=not (task.is_tested or config.keeps_last),
     )
+
+
+def check_tasks(tasks: Sequence[Task], configs: Sequence[Config]) -> None:
+    """Raises a UserError, before anything is trained, if the runs cannot share a table.
+
+    Args:
+        configs: of the tasks, read and checked.
+    """
+    for task, config in zip(tasks, configs, strict=True):
+        if not task.is_tested and config.training.frac_val == 0 and config.data.val_fold is None:
+            if load_training_data(config).val is None:
+                raise UserError(
+                    f"{task}: there are no validation sources to compare by ([training] frac_val is 0): give --folds 5 "
+                    "to hold out a fifth at a time, or --test to compare by the test set"
+                )

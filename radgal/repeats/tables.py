@@ -23,9 +23,7 @@ def with_spread(value: Mapping[str, float | None], write: Callable[[float], str]
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns what a reader of the table must know, as sentences."""
     n = summary["n_sources"]
-    over = f"{n} test sources"
-    if summary["n_folds"]:
-        over = f"{n} sources, each tested once in {summary['n_folds']}-fold cross-validation"
+    over = _over(summary)
     lines = [
         f"Mean and standard deviation over seeds; {over}; rotated: over {summary['n_rotations']} random rotations."
     ]
@@ -33,12 +31,28 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     lines.append(f"Of {', '.join(smaller)} the smaller is the better, of the other scores the larger.")
     if any(config["n_seeds"] == 1 for config in summary["configs"]):
         lines.append("A value without a spread is from one seed: nothing is known of how it varies with the seed.")
+    if chosen := [config["config"] for config in summary["configs"] if config["chose_epoch"]]:
+        lines.append(
+            f"Kept the epoch that these very sources rated best, so that the scores are too good: {', '.join(chosen)}. "
+            "Compare such a recipe with others by folds and training.keep=last."
+        )
     errors = sorted({f"{100 * config['binomial_error']:.2f}" for config in summary["configs"]}, key=float)
     lines.append(
         f"One source is {100 / n:.2f} %, and the binomial standard error of the accuracy is "
         f"{' to '.join(dict.fromkeys((errors[0], errors[-1])))} %, whatever the number of seeds."
     )
     return lines
+
+
+def _over(summary: Mapping[str, Any]) -> str:
+    """Returns in words which sources were tested or validated on."""
+    n, n_folds, n_different = summary["n_sources"], summary["n_folds"], summary["n_different"]
+    if summary["part"] == "test":
+        return f"{n} sources, each tested once in {n_folds}-fold cross-validation" if n_folds else f"{n} test sources"
+    if n_folds:
+        return f"{n} training sources, each held out once a seed in {n_folds}-fold cross-validation, test untouched"
+    drawn = "" if n == n_different else f" a seed, {n_different} in all"
+    return f"{n} validation sources{drawn}, test untouched"
 
 
 def pair_notes(summary: Mapping[str, Any]) -> list[str]:
@@ -69,7 +83,8 @@ def config_cells(config: Mapping[str, Any], plus_minus: str) -> list[str]:
     missed = " / ".join(with_spread(value, "{:.2f}".format, plus_minus) for value in config["missed"].values())
     counts = [_count(config["parameters"]), _millions(config["multiply_adds"])]
     seconds = config["seconds_per_epoch"]
-    return [str(config["n_seeds"]), *scores, missed, *counts, "-" if seconds is None else f"{seconds:.3g}"]
+    costs = ["-" if cost is None else f"{cost:.3g}" for cost in (seconds, config["minutes"])]
+    return [str(config["n_seeds"]), *scores, missed, *counts, *costs]
 
 
 def _count(value: float | None) -> str:
@@ -91,6 +106,7 @@ def headings(summary: Mapping[str, Any]) -> list[str]:
         "parameters",
         "multiply-adds (M)",
         "s / epoch",
+        "minutes / run",
     ]
 
 
@@ -161,7 +177,10 @@ def config_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         values = config["scores"] | {f"missed_{name}": value for name, value in config["missed"].items()}
         for key, value in values.items():
             row |= {f"{key}_mean": value["mean"], f"{key}_sd": value["sd"]}
-        row |= {key: config[key] for key in ("binomial_error", "parameters", "multiply_adds", "seconds_per_epoch")}
+        row |= {
+            key: config[key]
+            for key in ("binomial_error", "parameters", "multiply_adds", "seconds_per_epoch", "minutes")
+        }
         rows.append(row)
     return rows
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import pickle
 from dataclasses import dataclass
 from math import isfinite
@@ -15,13 +17,17 @@ import models
 from radgal.classifier import Classifier
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
+from radgal.data.samesource import Sources
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
+from radgal.pretrained import registry
 from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
 from utils import UserError, atomic_write, random_states, reason_of
+
+log = logging.getLogger(__name__)
 
 FORMAT = "e2cnn-radgal-1"
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
@@ -40,8 +46,9 @@ class TrainedRun(Classifier):
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
-        return self.path.parent
+        """The run's folder; of a network that comes along, the one in runs/ for what the commands make of it."""
+        name = registry.name_of(self.path)
+        return Path("runs", name) if name else self.path.parent
 
 
 def pack(
@@ -64,6 +71,7 @@ def pack(
         "dataset": data.dataset,
         "version": data.version,
         "checksum": data.checksum,
+        "sources": data.sources.pack(),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -131,6 +139,10 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
     ):
         return "its weights are no tensors"
+    try:
+        Sources.unpack(content.get("sources", Sources().pack()))
+    except ValueError as error:
+        return str(error)
     return None
 
 
@@ -152,23 +164,38 @@ def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def find(run: str | Path) -> Path:
-    """Returns the checkpoint meant by a run folder (its best.pt) or by a checkpoint file."""
-    run = Path(run).expanduser()
+    """Returns the checkpoint meant by a run folder (its best.pt), a checkpoint file, or a name.
+
+    A name is that of a network that comes along. A file or folder of that name here goes before it, so that a path
+    means what it meant before a network of that name came along, and says so aloud.
+
+    Raises:
+        UserError: if there is none of these; the text has the nearest names.
+    """
+    name, run = os.fspath(run), Path(run).expanduser()
+    if run.exists() and name in registry.names():
+        log.warning("%s is taken from here, not the network of that name that comes along", run.absolute())
     if run.is_dir():
         if (run / "best.pt").is_file():
             return run / "best.pt"
         there = ", ".join(sorted(p.name for p in run.iterdir())[:8]) or "nothing"
         raise UserError(f"{run} holds no best.pt, so it is not the folder of a training run; it holds {there}")
-    if not run.exists():
-        raise UserError(f"there is no run folder or checkpoint {run}")
-    return run
+    if run.exists():
+        return run
+    if name in registry.names():
+        return registry.file_of(name)
+    like = registry.nearest_names(name)
+    raise UserError(
+        f"there is no run folder or checkpoint {run}"
+        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
+    )
 
 
 def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     """Returns the network of a run folder or checkpoint, ready to use.
 
     Args:
-        run: run folder (the best epoch is taken) or checkpoint file.
+        run: run folder (the best epoch is taken), checkpoint file, or name of a network that comes along.
         device: where the network goes.
 
     Raises:

@@ -176,6 +176,8 @@ def provenance(data: TrainingData, device: torch.device, precision: Precision) -
         "dataset": data.dataset,
         "dataset_version": data.version,
         "dataset_checksum": data.checksum,
+        **({"also": data.further} if data.further else {}),
+        **({"sources_left_out": data.n_left_out} if data.n_left_out else {}),
     }
 
 

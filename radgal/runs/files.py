@@ -37,6 +37,9 @@ class RunFile(Enum):
     ROC = "roc.png", "evaluate", "receiver operating characteristic"
     RELIABILITY = "reliability.png", "evaluate", "reliability diagram"
     REPORT = "report.html", "report", "all of this on one page"
+    # What chooses among recipes, without the test.
+    VALIDATION = "validation.json", "repeat --no-test", "what the validation sources say of the kept epoch"
+    VALIDATION_CSV = "validation.csv", "repeat --no-test", "a row per validation source"
     # What is made of a run afterwards.
     ROTATION_SOURCES = "rotation_sources.csv", "rotate", "a row per source"
     ROTATION_POSES = "rotation_poses.csv", "rotate", "a row per source and pose"

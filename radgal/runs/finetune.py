@@ -13,6 +13,7 @@ from torch import nn
 from radgal.config.config import Config
 from radgal.data.leakage import find_overlap
 from radgal.data.splits import TrainingData
+from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.training.loop import Progress
 from utils import UserError
@@ -41,14 +42,14 @@ def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[st
     has_new_head = classes != data.classes
     load_weights(model, content["model"], has_new_head, path)
     facts = {
-        "run": str(path),
+        "run": registry.name_of(path) or str(path),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "epoch": int(content["epoch"]),
         "classes": list(classes),
         "new_head": has_new_head,
         **{key: str(content.get(key)) for key in ("dataset", "version", "checksum")},
     }
-    lines = [f"starting from {path}, epoch {facts['epoch']}, trained on {facts['dataset']} {facts['version']}"]
+    lines = [f"starting from {facts['run']}, epoch {facts['epoch']}, trained on {facts['dataset']} {facts['version']}"]
     if has_new_head:
         lines.append(f"its last layer is new: there the classes were {', '.join(classes)}")
     now = data.preparation

@@ -113,6 +113,9 @@ def differences(state: dict[str, Any], config: Config, data: TrainingData, preci
         changed.append(
             f"images: were {state.get('version')} ({state['checksum']}), are {data.version} ({data.checksum})"
         )
+    if "sources" in state and state["sources"]["names"] != list(data.sources.names):  # older ones lack them
+        before = len(state["sources"]["names"])
+        changed.append(f"sources: {before} were trained and validated on, {len(data.sources)} are now, or others")
     trained_in = state.get("precision", "fp32")  # of checkpoints that are older than the choice
     if trained_in != precision.name:
         changed.append(

@@ -15,7 +15,7 @@ from radgal.data.splits import Split, describe, load_test_data, load_training_da
 from radgal.images.preparation import crop_and_pad
 from utils import UserError
 
-DATA_KEYS = {"dataset", "datadir", "datamean", "datastd", "pad", "split", "download", "mirror"}
+DATA_KEYS = {"dataset", "datadir", "datamean", "datastd", "pad", "split", "val_fold", "download", "mirror"}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,8 @@ def config(real_data, datadir):
 
     def make(**changes):
         data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0, downsample=1)
-        data |= dict(split="stratified", fold=None, download=False, mirror=str(real_data))
+        data |= dict(split="stratified", fold=None, val_fold=None, download=False, mirror=str(real_data))
+        data |= dict(also=[], train_on="train", leave_out=[])
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
         for key, value in changes.items():
             (data if key in DATA_KEYS else training)[key] = value
@@ -151,6 +152,22 @@ def test_nothing_of_the_test_set_reaches_training(config, datadir, monkeypatch):
     test = load_test_data(config())
     assert data.val is None and len(data.train) == 729 and len(test) == 104
     assert not set(data.train.names) & set(test.names)
+
+
+def test_validation_folds_hold_out_every_training_source_once_and_open_no_test_file(config, datadir, monkeypatch):
+    from radgal.data import mirabest
+
+    opened, read = [], mirabest.MBFRConfident.read
+    monkeypatch.setattr(
+        mirabest.MBFRConfident, "read", lambda self, *args: opened.append(self.train) or read(self, *args)
+    )
+    parts = [load_training_data(config(val_fold=f"{k}/3", frac_val=0)) for k in (1, 2, 3)]
+    held_out = [name for part in parts for name in part.val.names]
+    assert len(held_out) == len(set(held_out)) == 729 and set(opened) == {True}
+    for part in parts:
+        assert not set(part.val.names) & set(part.train.names) and len(part.train) == 729 - len(part.val) == 486
+    assert parts[0].val.names == load_training_data(config(val_fold="1/3", frac_val=0.5)).val.names
+    assert "validated on part 1/3" in describe(parts[0]) and parts[0].has_test
 
 
 @pytest.mark.real_data

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +47,52 @@ def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
     assert "2-fold cross-validation" in (tmp_path / "rep" / "repeat.md").read_text()
 
 
+@pytest.mark.slow
+def test_variants_are_compared_on_folds_of_the_training_sources_and_tested_when_asked(config, tmp_path, monkeypatch):
+    from radgal.data import splits
+
+    words = ["repeat", "--config", str(config), "--variant", "fast", "training.lr0=1e-2", "--seeds", "1"]
+    words += ["--out", str(tmp_path / "rep"), "--set", "training.epochs=1", "model.quiet=True", "training.frac_val=0"]
+    with monkeypatch.context() as closed:
+        closed.setattr(splits, "load_test_data", lambda cfg: pytest.fail("the test set was opened"))
+        closed.setattr("radgal.evaluation.results.load_test_data", splits.load_test_data)
+        with pytest.raises(UserError, match="small, seed 0: there are no validation sources .*--folds 5"):
+            main.main(words)
+        assert not (tmp_path / "rep").exists()
+        main.main([*words, "--folds", "2"])
+    held_out = {}
+    for name in ("small", "small_fast"):
+        folders = [tmp_path / "rep" / name / "seed_0" / f"val_fold_{k}_of_2" for k in (1, 2)]
+        assert not any((folder / "metrics.json").exists() for folder in folders)
+        held_out[name] = [[row["name"] for row in rows(folder / "validation.csv")] for folder in folders]
+    assert held_out["small"] == held_out["small_fast"]
+    training = FIRSTGalaxyData(tmp_path, train=True).names
+    assert sorted(sum(held_out["small"], [])) == sorted(training)
+    table = (tmp_path / "rep" / "validation.md").read_text()
+    assert "| small | small_fast |" in table and "test untouched" in table
+    main.main([*words, "--test"])
+    assert "test sources" in (tmp_path / "rep" / "repeat.md").read_text()
+
+
+def test_a_run_is_scored_by_its_validation_sources(finished_run: Path, tmp_path: Path) -> None:
+    from radgal import api
+    from radgal.evaluation.validation import finished_validation, validate_run
+
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    run = api.open_run(folder)
+    metrics = validate_run(run, folder)
+    found, table = finished_validation(folder, run.config)
+    assert found == json.loads(json.dumps(metrics)) and len(table) == metrics["n_validation"] == 264
+    kept = rows(folder / "history.csv")[run.epoch - 1]
+    assert metrics["upright"]["accuracy"]["value"] == pytest.approx(float(kept["test_accuracy"]))
+    assert {"prob_FRI", "prob_FRII", "rotated_accuracy"} <= set(table.colnames)
+    with pytest.raises(UserError, match="another configuration"):
+        finished_validation(folder, api.read_config(run.config, ["training.lr0=0.5"]))
+    (folder / "last.pt").replace(folder / "best.pt")
+    is_last = run.epoch == len(rows(folder / "history.csv"))
+    assert (finished_validation(folder, run.config) is not None) == is_last
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -53,6 +101,9 @@ def test_folds_test_every_source_once(config: Path, tmp_path: Path) -> None:
         (["--set", "training.seed=7"], "training.seed: repeat sets it .*--first-seed"),
         (["--set", "metrics.outputdir=x"], "metrics.outputdir: repeat sets it .*--out"),
         (["--folds", "2", "--set", "data.fold=1/2"], "data.fold: repeat sets it .*--folds"),
+        (["--no-test", "--folds", "2", "--set", "data.val_fold=1/2"], "data.val_fold: repeat sets it .*--folds"),
+        (["--variant", "a", "training.seed=1"], "--variant a training.seed: repeat sets it"),
+        (["--variant", "a", "training.lr=1"], "unknown key"),
         (["--set", "data.fold=6/5"], "6/5"),
         (["--set", "data.fold=half"], "'2/5'"),
     ],

@@ -217,6 +217,35 @@ def test_folds_are_put_together(tmp_path):
         comparison.merge_folds([runs[0], runs[0] | {"fold": 1}])
 
 
+def test_recipes_compared_by_validation_stand_beside_the_first(tmp_path):
+    runs = [make_run(name, s, wrong) for name, wrong in (("base", 0.1), ("ema", 0.1), ("poor", 0.3)) for s in (0, 1)]
+    runs[2:4] = [run | {"chose_epoch": True} for run in runs[2:4]]
+    summary = comparison.write_repeat(tmp_path, runs, part="validation")
+    assert [(pair["a"], pair["b"]) for pair in summary["pairs"]] == [("base", "ema"), ("base", "poor")]
+    text = (tmp_path / "validation.md").read_text()
+    assert "60 validation sources, test untouched" in text and "test sources" not in text
+    assert "scores are too good: ema." in text
+    assert (tmp_path / "validation_pairs.csv").is_file() and not list(tmp_path.glob("repeat*"))
+
+
+def test_seeds_may_validate_on_sources_of_their_own_but_recipes_on_the_same():
+    def named(run):  # two thirds of the sources are those of the next seed, too
+        return run | {"names": [f"s{i + 20 * run['seed']}" for i in range(N)]}
+
+    runs = [named(run) for run in make_runs()]
+    with pytest.raises(UserError, match="was tested on other sources"):
+        comparison.summarize(runs)
+    summary = comparison.summarize(runs, part="validation")
+    same = comparison.summarize(make_runs())
+    upright, expected = (one["pairs"][0]["upright"] for one in (summary, same))
+    assert upright["difference"] == pytest.approx(expected["difference"])
+    assert upright["low"] < upright["difference"] < upright["high"] < 0
+    assert (summary["n_sources"], summary["n_different"]) == (N, N + 40)
+    runs[-1]["names"][0] = "another"
+    with pytest.raises(UserError, match="poor, seed 2, was validated on other sources than good_net, seed 2"):
+        comparison.summarize(runs, part="validation")
+
+
 def test_runs_that_cannot_share_a_table_are_refused():
     runs = make_runs(1)
     with pytest.raises(UserError, match="no finished run"):

@@ -85,7 +85,7 @@ def test_what_is_not_marked_is_tested_again_and_then_whole(spoil: Callable, copy
         "config.txt",
         "report.html",
         "finished.json",
-    }  # which say when, where, of which bytes
+    }  # when, where, of what
     found, same = state_of(copy), {name for name in before if name not in changed and not name.endswith(".pt")}
     assert before.keys() <= found.keys() and [name for name in same if found[name] != before[name]] == []
     assert finished.find(copy) == Finished(2, run.classifier.epoch, tested=True)

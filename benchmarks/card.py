@@ -1,0 +1,298 @@
+"""What the card of a network that comes along says: measured, or read from the saved files of runs; nothing by hand.
+
+Legend: N sources, K classes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from astropy.table import Table
+
+from radgal.config.config import Config
+from radgal.data.base import GalaxyImages
+from radgal.data.crossmatch import match
+from radgal.data.datasets import kind_of
+from radgal.data.firstgalaxy import FIRSTGalaxyOthers
+from radgal.data.frdeep import FRDEEPN
+from radgal.data.mirabest import MBFRConfident, MBFRConfident_v2, MBFRUncertain, MBHybrid
+from radgal.data.sourcenames import named_position
+from radgal.data.splits import Split, load_training_data
+from radgal.evaluation.averaging import average_over_poses
+from radgal.evaluation.evaluate import fit_temperature, score_rotated
+from radgal.evaluation.intervals import proportion
+from radgal.evaluation.metrics import score_predictions
+from radgal.evaluation.probabilities import log_softmax, uncertainties
+from radgal.files.tables import column_name
+from radgal.layers.modelinfo import count_parameters
+from radgal.runs.checkpoint import TrainedRun, read
+from radgal.runs.files import RunFile
+from utils import UserError
+
+SAME_SOURCE_ARCSEC = 180  # as far apart as two catalogs put the middle of one large source
+ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
+MC_SAMPLES = 100
+QUANTILE = 0.95  # of the entropies of cross-validated sources: above it, a network is "unsure"
+SCORES = ("error", "roc_auc", "nll", "brier", "ece")
+KEYS_OF_A_PLACE = {  # what two runs of one recipe may differ in
+    "data": {"datadir", "mirror", "download", "fold"},
+    "model": {"quiet"},
+    "training": {"seed", "device", "resume"},
+    "output": {"csvfile", "modfile", "tensorboard"},
+    "metrics": {"outputdir"},
+}
+LIMITS = (
+    "Trained on images of the FIRST survey only: 1.4 GHz, beam 5.4 arcsec, {scale:g} arcsec per pixel, a field of "
+    "{field:.0f} arcsec. Images of another survey, beam or pixel scale are unlike anything it learned from.",
+    "It knows {classes} and nothing else. A compact or a bent source, a hybrid, an artifact or empty sky gets one of "
+    "these classes all the same: look at the entropies, and at how it does on such sources below.",
+    "Its training sources were chosen by others, bright and well resolved; probabilities take their mix of classes for "
+    "granted, and are calibrated for sources like them.",
+    "A source larger than the field is cut off.",
+)
+LICENCE = {
+    "weights": "BSD-3-Clause, as the program",
+    "images": "FIRST and NVSS images may be used for scholarly, educational and private non-commercial purposes; none "
+    "comes along with the network",
+}
+CITE = (
+    "Scaife & Porter 2021, MNRAS 503, 2369, doi:10.1093/mnras/stab530 (networks)",
+    "Weiler & Cesa 2019, arXiv:1911.08251 (steerable layers)",
+)
+
+
+def make_card(name: str, run: TrainedRun, folds: Path | None, where: dict, say: Callable[[str], None]) -> dict:
+    """Returns the card of a trained run; ``packed`` facts of its file are added by the caller.
+
+    Args:
+        run: in the folder that training left, with its environment.json.
+        folds: the folder of its cross-validation, made by ``repeat --folds``; None: there is none.
+        where: ``root``, ``download`` and ``mirror`` of the data sets to look at.
+        say: prints.
+    """
+    made = _read_json(RunFile.ENVIRONMENT.at(run.path.parent))
+    crossed = None if folds is None else cross_validation(folds, run.config)
+    kind, how = kind_of(run.config), run.preparation
+    facts = {
+        "scale": how.pixel_scale_arcsec,
+        "field": how.pixel_scale_arcsec * how.imsize,
+        "classes": " and ".join(run.classes),
+    }
+    training = load_training_data(run.config)
+    learned = [*training.train.names, *(training.val.names if training.val else ())]
+    return {
+        "name": name,
+        "network": {
+            **{key: getattr(run.config.model, key) for key in ("base", "nrot", "head")},
+            "parameters": count_parameters(run.model)[0],
+        },
+        "training": {
+            **{key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")},
+            "classes": list(run.classes),
+            "counts": made["class_counts"],
+            "notes": list(training.notes),
+            **{key: made[key] for key in ("git_commit", "git_changed_files", "training_seconds", "kept_epoch")},
+            "seed": run.seed,
+            "recipe": recipe_of(run.config),
+        },
+        "cross_validation": crossed,
+        "sets": look_at_sets(run, learned, crossed, where, say),
+        "limits": [limit.format(**facts) for limit in LIMITS],
+        "licence": LICENCE,
+        "cite": [*CITE, kind.citation],
+    }
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): the card needs a run that was trained to its end") from None
+
+
+def recipe_of(config: Config) -> dict[str, dict[str, Any]]:
+    """Returns the sections of a config without what only says where things lie."""
+    content = config.to_dict()
+    return {
+        section: {key: value for key, value in content[section].items() if key not in place}
+        for section, place in KEYS_OF_A_PLACE.items()
+        if content[section].keys() - place
+    }
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Returns in words which keys of the recipe two configs do not share."""
+    here, there = recipe_of(one), recipe_of(other)
+    return [
+        f"[{section}] {key}: {there[section][key]!r} there, {value!r} here"
+        for section, values in here.items()
+        for key, value in values.items()
+        if there[section][key] != value
+    ]
+
+
+def cross_validation(folder: Path, config: Config) -> dict:
+    """Returns what the folds of a recipe say of it, every source as the network judged it that had not seen it.
+
+    The temperature is that of all sources together; scores with a temperature take, for each fold, that of the others.
+
+    Args:
+        folder: made by ``repeat --folds``, with any number of seeds.
+        config: of the network that comes along: where its recipe is another, the card says so.
+
+    Raises:
+        UserError: if there are no folds, or a fold is missing.
+    """
+    tables, differ, seen = [], [], defaultdict(set)
+    for path in sorted(folder.rglob(RunFile.METRICS.file)):
+        of_fold = Config.from_dict(read(RunFile.BEST.at(path.parent))["config"])
+        if of_fold.data.fold is None:
+            raise UserError(f"{path.parent} is no fold of a cross-validation: [data] fold is None")
+        seen[of_fold.training.seed].add(of_fold.data.fold)
+        differ += [text for text in differences(config, of_fold) if text not in differ]
+        tables.append(Table.read(RunFile.SOURCES_ECSV.at(path.parent), format="ascii.ecsv"))
+    n_folds = {int(fold.split("/")[1]) for folds in seen.values() for fold in folds}
+    if len(n_folds) != 1 or any(len(folds) != min(n_folds) for folds in seen.values()):
+        raise UserError(f"{folder} holds no whole cross-validation; finished folds by seed: {dict(seen)}")
+    classes = tables[0].meta["classes"].split(", ")
+    logits = [np.log(np.maximum(_columns(table, "prob", classes), np.finfo(float).tiny)) for table in tables]
+    labels = [np.asarray(table["label"]) for table in tables]
+    temperatures = [
+        fit_temperature(
+            np.concatenate([one for j, one in enumerate(logits) if j != i]),
+            np.concatenate([one for j, one in enumerate(labels) if j != i]),
+        )
+        for i in range(len(tables))
+    ]
+    scaled = [one / t for one, t in zip(logits, temperatures, strict=True)]
+    every, label = np.concatenate(logits), np.concatenate(labels)
+    rotated = 1 - np.concatenate([np.asarray(table["rotated_accuracy"]) for table in tables])
+    averaged = [_columns(table, "averaged_prob", classes) for table in tables]
+    entropies = np.concatenate([np.asarray(table["predictive_entropy"]) for table in tables])
+    n = len(every) // len(seen)  # sources; each is there once for every seed
+    return {
+        "folder_recipe_differs": differ,
+        "n_folds": min(n_folds),
+        "n_seeds": len(seen),
+        "n_sources": n,
+        **_scores(every, label, classes),
+        "error": _error(every, label, n),
+        "averaged_error": None if None in averaged else _error(np.concatenate(averaged), label, n),
+        "rotated_error": proportion(rotated.mean() * n, n),
+        "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
+        "temperature": fit_temperature(every, label),
+        "with_temperature": {
+            key: value for key, value in _scores(np.concatenate(scaled), label, classes).items() if key in SCORES[2:]
+        },
+        "mean_predictive_entropy": float(entropies.mean()),
+        "unsure_above": float(np.quantile(entropies, QUANTILE)),
+    }
+
+
+def _columns(table: Table, prefix: str, classes: list[str]) -> np.ndarray | None:
+    """Returns the columns of a kind, (N, K); None if the run was tested before there were any."""
+    names = [column_name(prefix, name) for name in classes]
+    return np.stack([np.asarray(table[name]) for name in names], axis=1) if names[0] in table.colnames else None
+
+
+def _error(of: np.ndarray, labels: np.ndarray, n_sources: int | None = None) -> dict:
+    """Returns the error with its interval, that of ``n_sources`` if they are there several times."""
+    n = n_sources or len(labels)
+    return proportion((of.argmax(axis=1) != labels).mean() * n, n)
+
+
+def _scores(logits: np.ndarray, labels: np.ndarray, classes) -> dict:
+    """Returns the scores that a card shows, and the recall of each class, each {"value", "low", "high", ...}."""
+    found = score_predictions(logits, labels, tuple(classes))
+    return {
+        **{key: found[key] for key in SCORES},
+        "recall": {name: row["recall"] for name, row in found["per_class"].items()},
+    }
+
+
+# What a card shows beside the cross-validation: in words, the data set, whether its training part is looked at too.
+SETS: tuple[tuple[str, type[GalaxyImages], bool, str | None], ...] = (
+    ("MiraBest v1, official test", MBFRConfident, False, None),
+    ("MiraBest v2, official test", MBFRConfident_v2, False, None),
+    ("MiraBest, uncertain", MBFRUncertain, True, None),
+    ("MiraBest, hybrids", MBHybrid, True, None),
+    ("FR-DEEP, NVSS", FRDEEPN, True, None),
+    ("FIRSTGalaxyData, compact", FIRSTGalaxyOthers, True, "Compact"),
+    ("FIRSTGalaxyData, bent", FIRSTGalaxyOthers, True, "Bent"),
+)
+OFFICIAL_TESTS = ("MiraBest v1, official test", "MiraBest v2, official test")
+
+
+def look_at_sets(
+    run: TrainedRun, learned: list[str], crossed: dict | None, where: dict, say: Callable[[str], None]
+) -> dict[str, dict]:
+    """Returns for each set what a network says of the sources in it that it was not trained on.
+
+    Args:
+        learned: names of the sources that it was trained on.
+        crossed: as :func:`cross_validation` gives it; its temperature is used.
+    """
+    places = [named_position(name) for name in learned]
+    found = {}
+    for words, *choice in SETS:
+        images, classes = open_set(run, *choice, **where)
+        there = [named_position(name) for name in images.names]
+        trained_on = {row for _, row in match(places, there, SAME_SOURCE_ARCSEC)}
+        rows = [row for row in range(len(images)) if row not in trained_on]
+        say(f"{words}: {len(images)} sources, {len(trained_on)} of them trained on")
+        found[words] = {
+            "n_sources": len(images),
+            "n_trained_on": len(trained_on) if any(there) else None,  # None: the names say no positions
+            "n_looked_at": len(rows),
+        }
+        if rows and not (words in OFFICIAL_TESTS and trained_on):
+            known = classes if classes == run.classes else None
+            found[words] |= look_at(run, images.take(rows), known, crossed, words in OFFICIAL_TESTS)
+    return found
+
+
+def open_set(run: TrainedRun, kind: type[GalaxyImages], both: bool, only: str | None, **where) -> tuple[Split, tuple]:
+    """Returns the images of a set as a network takes them, and the names of its classes."""
+    parts = [kind(train=train, **where) for train in ((True, False) if both else (False,))]
+    images = run.preparation.crop(torch.cat([part.data for part in parts]))
+    names = tuple(name for part in parts for name in part.names)
+    split = Split(images, torch.cat([part.labels for part in parts]), names)
+    if only is not None:
+        split = split.take(torch.nonzero(split.labels == kind.classes.index(only)).flatten())
+    return split, kind.classes
+
+
+def look_at(run: TrainedRun, images: Split, classes: tuple | None, crossed: dict | None, is_test: bool) -> dict:
+    """Returns scores where the classes are the network's, and how sure it is in any case.
+
+    Args:
+        classes: None: the sources belong to none of its classes.
+        crossed: gives the temperature of the scores, and above which entropy a source is unsure; or None.
+        is_test: whether to turn the images at random too, as `evaluate` does.
+    """
+    logits, labels = run.logits(images.images), images.labels.numpy()
+    entropies = uncertainties(run.dropout_samples(images.images, MC_SAMPLES))["predictive_entropy"]
+    probs = np.exp(log_softmax(logits))
+    found = {
+        "predicted": {name: float((probs.argmax(axis=1) == k).mean()) for k, name in enumerate(run.classes)},
+        "mean_predictive_entropy": float(entropies.mean()),
+        "unsure": None if crossed is None else float((entropies > crossed["unsure_above"]).mean()),
+    }
+    if classes is None:
+        return found
+    temperature = 1.0 if crossed is None else crossed["temperature"]
+    averaged = average_over_poses(partial(run.probabilities, images.images), run.model, len(images))
+    found |= _scores(logits, labels, classes) | {"averaged_error": _error(averaged, labels)}
+    scaled = _scores(logits / temperature, labels, classes)
+    found["with_temperature"] = {key: scaled[key] for key in SCORES[2:]}
+    if is_test:
+        error = score_rotated(run, images, rotations=ROTATIONS)[0]["error"]
+        found["rotated_error"] = {"value": error["mean"]} | {key: error[key] for key in ("low", "high", "sd")}
+    return found

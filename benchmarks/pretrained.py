@@ -1,0 +1,113 @@
+"""Makes a finished training run one of the networks that come along: its weights in half precision, and its card.
+
+``python -m benchmarks.pretrained RUN --name NAME --folds FOLDER`` writes NAME.pt and NAME.json into
+radgal/pretrained/ and the checksum into the list there; commit all three. RUN was trained to its end; FOLDER is what
+``python main.py repeat --config ... --folds 5`` made with the same recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.card import make_card
+from radgal.config.config import Config
+from radgal.data.splits import load_training_data
+from radgal.evaluation.evaluate import random_angles
+from radgal.pretrained import registry
+from radgal.runs import checkpoint
+from utils import UserError, float32_in_full, pick_device, write_json
+
+AGREE = 1e-3  # in every probability, half precision against what was trained
+KEPT = (*checkpoint.REQUIRED, "format", "best_epoch", "best_score", "dataset", "version", "checksum", "started_from")
+OF_THE_MAKER = {
+    "data": {"datadir": "data", "mirror": None, "download": True},
+    "training": {"device": "auto", "resume": "never"},
+    "output": {"csvfile": None, "modfile": None, "tensorboard": None},
+}
+
+
+def pack(content: dict, name: str) -> dict:
+    """Returns the content of a checkpoint as it comes along: nothing to resume with, nobody's folders, half precision.
+
+    Args:
+        content: of a checkpoint.
+        name: of the network, and so of its config.
+    """
+    config = Config.from_dict(content["config"]).to_dict() | {"name": name}
+    for section, values in OF_THE_MAKER.items():
+        config[section] |= values
+    config["metrics"] |= {"outputdir": f"runs/{name}"}
+    weights = {
+        key: value.half() if value.is_floating_point() else value.clone() for key, value in content["model"].items()
+    }
+    return {key: content[key] for key in KEPT if key in content} | {"config": config, "model": weights}
+
+
+def difference(one: checkpoint.TrainedRun, other: checkpoint.TrainedRun, n_images: int = 200) -> tuple[float, int]:
+    """Returns the largest difference in a probability, and of how many images, upright and turned."""
+    images = load_training_data(one.config).train.images[:n_images]
+    poses = [(None, None), (random_angles(1, len(images), 0)[0], None)]
+    return max(
+        float(np.abs(one.probabilities(images, pose) - other.probabilities(images, pose)).max()) for pose in poses
+    ), len(images)
+
+
+@float32_in_full()
+def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, datadir: str = "data") -> dict:
+    """Writes a network that comes along, its card and its checksum; returns the card.
+
+    Raises:
+        UserError: if the run is not whole, or half precision changes its predictions.
+    """
+    if not re.fullmatch(r"fr-[a-z0-9]+(-notest)?", name):
+        raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
+    device = pick_device("cpu")
+    trained = checkpoint.load_run(run, device)
+    card = make_card(
+        name, trained, None if folds is None else Path(folds), dict(root=datadir, download=True, mirror=mirror), print
+    )
+    path = registry.FOLDER / f"{name}.pt"
+    checkpoint.save(path, pack(trained.checkpoint, name))
+    worst, n_images = difference(trained, checkpoint.load_run(path, device))
+    if not worst < AGREE:
+        path.unlink()
+        raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")
+    sha256 = registry.register(name)
+    card["file"] = {
+        "bytes": path.stat().st_size,
+        "sha256": sha256,
+        "precision": str(torch.float16).removeprefix("torch."),
+        "largest_difference": worst,
+        "images_compared": n_images,
+    }
+    write_json(path.with_suffix(".json"), card)
+    return card
+
+
+def main(argv: list[str]) -> None:
+    """Understands the command line, and says what was written."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrained", description=__doc__.splitlines()[0])
+    parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("--name", required=True, help="what it will be called, such as fr-d4 or fr-d4-notest")
+    parser.add_argument("--folds", metavar="FOLDER", help="what repeat --folds made with its recipe")
+    parser.add_argument("--datadir", default="data", metavar="FOLDER", help="of the data sets (default: data)")
+    parser.add_argument("--mirror", metavar="PLACE", help="where their archives lie")
+    args = parser.parse_args(argv)
+    card = make(args.run, args.name, args.folds, mirror=args.mirror, datadir=args.datadir)
+    file = card["file"]
+    print(f"largest change of a probability by half precision: {file['largest_difference']:.1e}")
+    print(f"{args.name}: {file['bytes']:,} bytes, SHA-256 {file['sha256']}, registered in {registry.FOLDER}")
+    print(f"next: python main.py models {args.name}; commit {args.name}.pt, {args.name}.json and {registry.LIST}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,1 @@
+"""Trained networks that come along with the program, each known by a name, with a card that says what it is."""
