@@ -289,7 +289,7 @@ def predict(
     settings = open_settings([str(one.path) for one in several], **choices)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "catalog.csv") if out is None else Path(out).expanduser()
-        sources = predict_job.list_sources(images, mosaic, file)
+        sources = predict_job.list_sources(images, mosaic, file, say=sayer(several[0].quiet))
         planned, parts = predict_job.plan(settings, sources, file), []
         predict_job.run_job(planned, say=sayer(several[0].quiet), collect=parts)
     return join_parts(planned.columns, parts)

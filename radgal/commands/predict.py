@@ -76,7 +76,7 @@ def run(args) -> None:
         device=args.device,
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
-    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns)
+    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
     job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
     summary = predictjob.run_job(

@@ -80,7 +80,7 @@ class ImageTable(GalaxyImages):
         VisionDataset.__init__(self, str(table.parent), transform=transform, target_transform=target_transform)
         self.train, self.native_size, self.recipe, self.version = train, native_size, recipe, table.name
         rows, self.classes, findings = read_labels(table)
-        if use.num_classes not in (None, len(self.classes)):
+        if use.num_classes not in (None, len(self.classes)) and not findings.one_class_twice:
             findings.problems.append(
                 f"  - [training] num_classes = {use.num_classes}, but its labels are {len(self.classes)} classes "
                 f"({', '.join(self.classes)}); set num_classes: {len(self.classes)}"

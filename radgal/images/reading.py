@@ -1,10 +1,8 @@
-"""One's own images, as FITS, PNG, JPEG or NPY: found, read within bounds, made what the networks read."""
+"""One's own images, as FITS, PNG, JPEG or NPY: read within bounds, made what the networks read."""
 
 from __future__ import annotations
 
-import glob
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -176,32 +174,6 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, OSError) and error.strerror:
         return UserError(f"{path} cannot be read: {error.strerror}")
     return UserError(f"{path} cannot be read as an image: {reason_of(error)}")
-
-
-def find_images(places: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Returns the images that files, folders (with what is below them) and patterns name: sorted, each once.
-
-    Files that are named themselves are returned whatever their suffix; reading them may fail.
-
-    Raises:
-        UserError: for a place that is not there, or that holds no image.
-    """
-    found: dict[Path, Path] = {}
-    for place in [places] if isinstance(places, (str, Path)) else places:
-        path = Path(place).expanduser()
-        if path.is_dir():
-            matches = [p for p in path.rglob("*") if is_image_name(p.relative_to(path))]
-        elif path.exists():
-            matches = [path]
-        elif glob.has_magic(str(place)):
-            matches = [p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file()]
-        else:
-            raise UserError(f"there is no file or folder {place}")
-        if not matches:
-            raise UserError(f"{place} holds no images ({SUFFIXES})")
-        for match in matches:
-            found.setdefault(match.resolve(), match)
-    return sorted(found.values(), key=str)
 
 
 def without_suffix(name: str) -> str:

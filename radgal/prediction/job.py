@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
-from radgal.images.reading import find_images
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, identify, open_mosaic
@@ -59,7 +59,11 @@ class Job:
 
 
 def list_sources(
-    images: Any, mosaic: str | None, out: Path, columns: Mapping[str, str | None] | None = None
+    images: Any,
+    mosaic: str | None,
+    out: Path,
+    columns: Mapping[str, str | None] | None = None,
+    say: Callable[[str], object] = print,
 ) -> list[Source]:
     """Returns the sources that a request names.
 
@@ -68,10 +72,11 @@ def list_sources(
         mosaic: the image that positions are cut out of, or None.
         out: the catalog, which is no image of the request though it may lie among them, in FITS format.
         columns: of the table, see :func:`radgal.prediction.positions.read_positions`; None: the usual names.
+        say: gets a line on what was guessed of a table, or left out of a folder.
     """
     if mosaic is not None:
-        return read_positions(images, dict(columns or dict.fromkeys(COLUMNS)))
-    return [str(path) for path in find_images(images) if path.resolve() != out.resolve()]
+        return read_positions(images, columns or dict.fromkeys(COLUMNS), say)
+    return [str(path) for path in find_images(images, say) if path.resolve() != out.resolve()]
 
 
 def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: int = PART_ROWS) -> Job:
@@ -154,6 +159,9 @@ def begin(job: Job, resume: bool, say: Callable[..., None] = print) -> bool:
             )
     elif record.exists():
         _compare(job, record, "the finished parts there")
+        if (job.folder / READY).exists():  # all that was left to do is to put it where it belongs
+            assemble(job, say)
+            return False
         _remove_misfits(job, say)
         return True
     elif job.out.exists() and job.record.exists():
@@ -179,8 +187,6 @@ def _compare(job: Job, record: Path, what: str) -> None:
 
 
 def _remove_misfits(job: Job, say: Callable[..., None]) -> None:
-    if (job.folder / READY).exists():
-        return  # the whole catalog is made of them
     for chunk in job.chunks():
         if Path(chunk.part).exists():
             try:

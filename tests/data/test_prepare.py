@@ -107,7 +107,7 @@ def test_what_is_there_is_never_overwritten_and_nothing_is_left_of_a_failure(fol
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.fits").touch()
-    with pytest.raises(UserError, match="no file of .*bad can be read; the first: .*a.fits"):
+    with pytest.raises(UserError, match="none of 1 files can be read; the first: .*a.fits"):
         prepare(tmp_path / "bad", tmp_path / "other")
     assert {path.name for path in tmp_path.iterdir()} == {"fits", "out", "bad"}
     with pytest.raises(UserError, match="10 to 4096 pixels"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from radgal.images.reading import FLAGS, find_images, read_image
+from radgal.images.reading import FLAGS, read_image
 from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
 
@@ -122,16 +122,3 @@ def test_images_that_are_wrong_are_refused_with_the_reason(tmp_path, pixels) -> 
             read_image(tmp_path / f"{name}.npy", recipe=RECIPE)
     with pytest.raises(UserError, match="No such file"):
         read_image(tmp_path / "absent.png", recipe=RECIPE)
-
-
-def test_images_are_found_in_folders_and_by_patterns_each_once(tmp_path, pixels) -> None:
-    for name in ("b/2.png", "b/1.FITS.gz", "a.npy", "notes.txt", ".hidden/3.png", "b/.4.png", "odd.dat"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    names = [str(path.relative_to(tmp_path)) for path in find_images([tmp_path, f"{tmp_path}/b/*", tmp_path / "a.npy"])]
-    assert names == ["a.npy", "b/1.FITS.gz", "b/2.png"]
-    assert find_images(str(tmp_path / "odd.dat")) == [tmp_path / "odd.dat"]
-    (tmp_path / "none").mkdir()
-    for place, said in (("none", "holds no images"), ("absent", "no file or folder"), ("x*.png", "holds no images")):
-        with pytest.raises(UserError, match=said):
-            find_images([tmp_path / place])
