@@ -57,7 +57,7 @@ def test_ten_classes_are_told_apart(copy: Path) -> None:
     assert len(drawn) == len(set(drawn)) == 10
     assert "the two most probable classes" in page.text
     intervals = page.text.split("Intervals: ")[1].split(". Smaller")[0]
-    assert "bootstrap over sources for " in intervals and "negative log-likelihood, Brier score" in intervals
+    assert "studentized, corrected for skewness for negative log-likelihood, Brier score" in intervals
     assert "ROC area" not in intervals  # it has none
 
 
