@@ -15,7 +15,7 @@ from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
-from radgal.prediction.inputs import Source, identify, open_mosaic
+from radgal.prediction.inputs import Source, explain, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.prediction.summary import Summary
 from radgal.tasks import run_tasks
@@ -24,6 +24,8 @@ from utils import UserError, free_name, write_json
 FORMAT = "radgal-predict-1"
 READY = "ready.json"  # among the parts: says that the catalog is whole, and where the one that was there goes
 PART_ROWS = 1000
+EXPLAINED = ("pixel_scale", "several_images")
+"""Flags of which the first image is told of as soon as it is there."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     if part_rows < 1:
         raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
     if settings.mosaic is not None:
-        open_mosaic(settings.mosaic)
+        open_mosaic(settings.mosaic, settings.hdu)
     request = {
         "format": FORMAT,
         "runs": [{"checkpoint": member.path, "sha256": member.sha256} for member in settings.members],
@@ -116,6 +118,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     }
     if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
         request["reflections"] = True
+    if settings.hdu is not None:  # and none of these
+        request["hdu"] = settings.hdu
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
 
 
@@ -277,16 +281,14 @@ def run_part(task: PartTask) -> None:
 
 
 def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:
-    """Counts a part, and warns of the first image of another pixel scale."""
-    known = summary.scale is not None
+    """Counts a part, and warns of the first image of another pixel scale, and of the first of several in a file."""
+    known = set(summary.first)
     summary.add(part)
-    if summary.scale is not None and not known:
-        scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
-        trained = " and ".join(f"{scale:g}" for scale in sorted(scales))
-        say(
-            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained}: a "
-            "source looks larger or smaller than those they know; --rescale resamples FITS images (flag pixel_scale)"
-        )
+    scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
+    trained = " and ".join(f"{scale:g}" for scale in sorted(scales)) or "squares"
+    for flag in EXPLAINED:
+        if flag in summary.first and flag not in known:
+            say(f"warning: {explain(flag, job.sources[summary.first[flag]], job.settings.where, trained)}")
 
 
 def assemble(job: Job, say: Callable[..., None] = print) -> None:

@@ -1,4 +1,4 @@
-"""What is worth saying of a catalog: how many rows of which class, flags, errors, the first odd pixel scale."""
+"""What is worth saying of a catalog: how many rows of which class, with which flags, and what failed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ class Summary:
     flags: Counter = field(default_factory=Counter)
     errors: int = 0
     example: str = ""
-    scale: float | None = None  # the first pixel scale that is not the training images'
+    first: dict[str, int] = field(default_factory=dict)  # flag -> the first row that has it
 
     def add(self, part: Part) -> None:
         """Counts one part."""
-        self.rows += len(part["id"])
         self.classes.update(part["pred_name"][part["pred_name"] != ""].tolist())
         flags = [row.split(";") if row else [] for row in part["flags"].tolist()]
         self.flags.update(flag for row in flags for flag in row)
@@ -33,8 +32,9 @@ class Summary:
         if len(failed) and not self.example:
             self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
         for i, row in enumerate(flags):
-            if "pixel_scale" in row and self.scale is None:
-                self.scale = float(part["pixel_scale_arcsec"][i])
+            for flag in row:
+                self.first.setdefault(flag, self.rows + i)
+        self.rows += len(flags)
 
 
 def describe(summary: Summary, classes: Sequence[str]) -> str:
