@@ -19,6 +19,7 @@ from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
+from radgal.figures.style import spared
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
@@ -62,7 +63,8 @@ def test_run(
                 write_table(table, file.at(new))
             confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
             save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
-            save_evaluation_figures(metrics, table, new)
+            with spared(print):
+                save_evaluation_figures(metrics, table, new)
     say(describe(metrics))
     return metrics
 
