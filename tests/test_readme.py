@@ -114,6 +114,7 @@ def test_files_of_the_other_commands() -> None:
     assert {command.split()[0] for command in rows} <= set(COMMANDS)
     assert rows.pop("repeat --workers") == files_of("repeat")
     others = ("rotate", "rotate --compare", "equivariance", "export", "repeat --no-test")
+    others += ("evaluate --dataset", "evaluate --ensemble")
     assert rows == {command: files_of(command) for command in others}
 
 

@@ -53,14 +53,19 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     if folder is not None:
-        write_json(RunFile.METRICS.at(folder), metrics)
-        for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
-            write_table(table, file.at(folder))
-        confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
-        save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
-        save_evaluation_figures(metrics, table, folder)
+        save_test(metrics, table, test, folder)
     say(describe(metrics))
     return metrics
+
+
+def save_test(metrics: dict, table: Any, test: Split, folder: Path) -> None:
+    """Writes all that :func:`test_run` writes, see there."""
+    write_json(RunFile.METRICS.at(folder), metrics)
+    for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
+        write_table(table, file.at(folder))
+    confidence = np.max([table[column_name("prob", name)] for name in metrics["classes"]], axis=0)
+    save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
+    save_evaluation_figures(metrics, table, folder)
 
 
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
