@@ -13,11 +13,11 @@ from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.ensemble import Ensemble
 from radgal.evaluation.evaluate import ask_classes, evaluate_test
-from radgal.evaluation.results import describe, load_test, save_test
-from radgal.files.tables import write_table
+from radgal.evaluation.results import describe, load_test, save_answers, save_test
 from radgal.runs.checkpoint import TrainedRun
-from radgal.runs.files import RunFile
-from utils import UserError, write_json
+from radgal.runs.earlier import new_results
+from radgal.runs.files import files_of
+from utils import UserError
 
 
 def test_elsewhere(
@@ -64,7 +64,7 @@ def test_elsewhere(
     metrics, table = evaluate_test(classifier, test, None, **choices)
     metrics = about | metrics
     if folder is not None:
-        save_test(metrics, table, test, folder)
+        save_test(metrics, table, test, folder, say)
     say(describe(metrics))
     return metrics
 
@@ -119,9 +119,8 @@ def _test_unscored(
     table["label_name"] = np.asarray(other.classes)[other.split.labels.cpu().numpy()]
     metrics = about | found | {"classes_of_dataset": list(other.classes)}
     if folder is not None:
-        write_json(RunFile.METRICS.at(folder), metrics)
-        for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
-            write_table(table, file.at(folder))
+        with new_results(folder, files_of("evaluate"), say=say) as new:
+            save_answers(metrics, table, new)
     say(describe_unscored(metrics))
     return metrics
 
