@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
+import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from utils import UserError
 
@@ -30,13 +34,26 @@ def check_packing(path: Path) -> bool:
     """
     if not is_gzip(path):
         return False
-    limit, size = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size), 0
+    limit, size = max_unpacked(path), 0
     with gzip.open(path) as file:
         while chunk := file.read(1 << 20):
             size += len(chunk)
             if size > limit:
                 raise UserError(f"{path} is refused: it unpacks to more than {limit:,} bytes")
     return True
+
+
+def max_unpacked(path: Path) -> int:
+    """Returns how many bytes a packed file may unpack to."""
+    return max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
+
+
+def written_again(write: Callable[[BinaryIO], object]) -> BinaryIO:
+    """Returns what ``write`` writes into a file without a name, to be read from its start; it is gone once closed."""
+    with tempfile.TemporaryFile() as file:
+        write(file)
+        file.seek(0)
+        return os.fdopen(os.dup(file.fileno()), "rb")
 
 
 def is_gzip(path: Path) -> bool:

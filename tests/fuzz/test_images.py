@@ -32,7 +32,7 @@ def real_fits() -> bytes:
 
 def check_fits(path: Path) -> None:
     image = read_fits(path)
-    assert image.data.ndim == 2 and image.data.dtype == np.float64 and 0 <= image.nan_fraction <= 1
+    assert image.data.ndim == 2 and image.data.dtype == np.float64
     check_image(path)
 
 
@@ -69,7 +69,7 @@ READERS = [
     Reader("fits", ".fits", fits_bytes, check_fits, CARDS + NUMBERS),
     Reader("fits-real", ".fits", real_fits, check_fits, CARDS + NUMBERS),
     Reader("fits-gz", ".fits.gz", lambda: gzip.compress(fits_bytes(), mtime=0), check_fits),
-    Reader("fits-fz", ".fits.fz", lambda: fits_bytes(compressed=True), check_fits, CARDS + NUMBERS),
+    Reader("fits-fz", ".fits.fz", lambda: fits_bytes("RICE_1"), check_fits, CARDS + NUMBERS),
     Reader("mosaic", ".fits", fits_bytes, check_mosaic, CARDS + NUMBERS),
     Reader("png", ".png", lambda: picture("PNG"), check_image, (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"acTL", b"iCCP")),
     Reader("png-16", ".png", lambda: picture("PNG", "I;16"), check_image),
@@ -78,6 +78,15 @@ READERS = [
     Reader("npy", ".npy", lambda: array(PIXELS.astype(np.float32)), check_image, NPY + NUMBERS),
     Reader("npy-uint8", ".npy", lambda: array(PIXELS.astype(np.uint8)), check_image, NPY + NUMBERS),
 ]
+
+
+CODECS = ("GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", CODECS)
+def test_damaged_compressed_images(codec: str, tmp_path: Path) -> None:
+    fuzz(Reader(codec, ".fits.fz", lambda: fits_bytes(codec), check_fits, CARDS + NUMBERS), tmp_path, 2000)
 
 
 @each(READERS)

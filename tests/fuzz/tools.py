@@ -131,16 +131,16 @@ def real_folder() -> Path:
     return DATA
 
 
-def fits_bytes(compressed: bool = False) -> bytes:
-    """A small cutout of integers with BZERO, BLANK and a WCS, in the second HDU."""
+def fits_bytes(codec: str | None = None) -> bytes:
+    """A small cutout of integers with BZERO, BLANK and a WCS, in the second HDU; compressed, if a codec is named."""
     from astropy.io import fits
     from astropy.wcs import WCS
 
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---SIN", "DEC--SIN"], [180, 30], [20.5, 20.5]
     wcs.wcs.cdelt = [-5e-4, 5e-4]
-    kind = fits.CompImageHDU if compressed else fits.ImageHDU
-    hdu = kind(PIXELS.astype(np.int16), header=wcs.to_header())
+    pixels, header = PIXELS.astype(np.int16), wcs.to_header()
+    hdu = fits.CompImageHDU(pixels, header, compression_type=codec) if codec else fits.ImageHDU(pixels, header)
     hdu.header["BSCALE"], hdu.header["BZERO"] = 0.5, 7.0
     stream = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(stream)
