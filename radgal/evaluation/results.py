@@ -95,9 +95,9 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
         UserError: if the data set found now is not the one that the run was trained on, has other classes, or a
             test source was trained on.
     """
-    training = training or load_training_data(run.config)
+    training = training or load_training_data(run.config, run.keeps_together)
     check_data(run, training)
-    test = load_test_data(run.config)
+    test = load_test_data(run.config, training.together)
     forbid_overlap(test, training.own_train(), "training")
     return test, training.val
 
