@@ -11,6 +11,7 @@ from radgal.evaluation.averaging import ROTATIONS
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.results import check_config, check_data
 from radgal.files.tables import read_table, write_table
+from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.files import RunFile
 from utils import UserError, write_json
@@ -32,7 +33,7 @@ def validate_run(run: TrainedRun, folder: Path) -> dict:
     Raises:
         UserError: if the run has no validation sources, or the data are not those of the run.
     """
-    training = load_training_data(run.config)
+    training = load_training_data(run.config, run.keeps_together)
     check_data(run, training)
     if training.val is None:
         raise UserError(f"{folder} has no validation sources to score; set [training] frac_val or [data] val_fold")
@@ -49,6 +50,8 @@ def finished_validation(folder: Path, config: Config):
     Raises:
         UserError: if the folder holds a finished run of another config: it is neither used nor overwritten.
     """
+    if finished.find(folder) is None:
+        return None
     try:
         metrics = json.loads(RunFile.VALIDATION.at(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
