@@ -61,6 +61,7 @@ def run(args) -> None:
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
+    from radgal.prediction.summary import describe
 
     check(args)
     settings = open_settings(
@@ -88,7 +89,7 @@ def run(args) -> None:
         scheduler=args.scheduler,
     )
     if summary.rows:
-        print(predictjob.describe(job, summary))
+        print(describe(summary, settings.classes))
     print(f"written: {job.out}, and how it was made: {job.record}")
 
 

@@ -136,21 +136,27 @@ def _field_arcsec(preparation: Preparation, image: Image, rescale: bool) -> floa
     return np.nan if scale is None else preparation.imsize * scale
 
 
+def identify(source: Source) -> dict[str, str | float]:
+    """Returns the columns of a catalog that a source has by itself: by these its row is known."""
+    if isinstance(source, Position):
+        return {"id": _printable(source.id), "ra_deg": source.ra_deg, "dec_deg": source.dec_deg}
+    return {"id": _printable(without_suffix(Path(source).name)), "path": _printable(source)}
+
+
 def describe_reading(reading: Reading) -> dict[str, str | float]:
     """Returns the columns of a catalog that are not of the networks; what is not known is NaN or ''."""
-    source, image = reading.source, next(iter(reading.images.values()), None)
-    if isinstance(source, Position):
-        row = {"id": _printable(source.id), "ra_deg": source.ra_deg, "dec_deg": source.dec_deg}
-    else:
-        ra, dec = (image and image.position) or (np.nan, np.nan)
-        name = _printable(without_suffix(Path(source).name))
-        row = {"id": name, "path": _printable(source), "ra_deg": ra, "dec_deg": dec}
-    return row | {
-        "pixel_scale_arcsec": (image and image.pixel_scale_arcsec) or np.nan,
-        "nan_fraction": image.nan_fraction if image else np.nan,
-        "flags": ";".join(reading.flags),
-        "error": _printable(" ".join(reading.error.split())),
-    }
+    image = next(iter(reading.images.values()), None)
+    ra, dec = (image and image.position) or (np.nan, np.nan)
+    return (
+        {"ra_deg": ra, "dec_deg": dec}
+        | identify(reading.source)
+        | {
+            "pixel_scale_arcsec": (image and image.pixel_scale_arcsec) or np.nan,
+            "nan_fraction": image.nan_fraction if image else np.nan,
+            "flags": ";".join(reading.flags),
+            "error": _printable(" ".join(reading.error.split())),
+        }
+    )
 
 
 def _printable(text: str) -> str:

@@ -67,7 +67,7 @@ def test_commands_that_are_printed_can_be_pasted(run: Path, tmp_path: Path, caps
     for words in (
         ["evaluate", folder, "--rotations", "1", *quick],
         ["evaluate", folder, "--rotations", "1", *quick, "--out", tmp_path / "else"],
-        ["rotate", folder, "--limit", "1", *quick, "--angles", "0", "0", "1"],
+        ["rotate", folder, "--limit", "1", "--out", folder, *quick, "--angles", "0", "0", "1"],
         ["equivariance", folder, "--n-images", "1", "--step", "90"],
     ):
         main.main(list(map(str, words)))
