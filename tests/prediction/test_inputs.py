@@ -54,7 +54,7 @@ def test_what_was_taken_of_several_images_is_said_once_and_another_can_be_named(
     folder, header = tmp_path / "images", dict(sky(29.5, 29.5).to_header())
     folder.mkdir()
     for i in range(2):
-        write_fits(folder / f"{i}.fits", a_field((300, 300), seed=i), a_field((300, 300), seed=i + 2))
+        write_fits(folder / f"{i}.fits", a_field((300, 300), seed=i), a_field((300, 300), seed=i)[::-1])
         with pyfits.open(folder / f"{i}.fits", mode="update") as hdus:
             for hdu in hdus:
                 hdu.header.update(header)
