@@ -23,6 +23,7 @@ COMMANDS = (
     "repeat",
     "report",
     "prepare",
+    "check-data",
     "predict",
     "models",
     "export",

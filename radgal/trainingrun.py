@@ -49,7 +49,8 @@ class TrainingRun:
         self.device = team.pick_device(cfg.training.device)
         self.precision = choose_precision(cfg.training.precision, self.device)
         set_seed(cfg.training.seed)
-        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg))
+        together = team.from_first(lambda: self._keeps_together(resume))
+        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg, together))
         say(splits.describe(self.images))
         self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
         say(models.summary_text(self.model))
@@ -112,6 +113,11 @@ class TrainingRun:
     def _finds_a_run(self) -> bool:
         """Returns whether [training] resume finds something to go on with."""
         return self.cfg.training.resume == "auto" and self.folder.state() is not None
+
+    def _keeps_together(self, resume: bool) -> bool:
+        """Returns whether twins are kept together: a run that goes on has the parts that it began with."""
+        state = self.folder.state() if resume or self.cfg.training.resume == "auto" else None
+        return state is None or bool(state.get("together", False))
 
     def _is_done(self) -> bool:
         """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""

@@ -45,6 +45,11 @@ class TrainedRun(Classifier):
     checkpoint: dict[str, Any]  # its content
 
     @property
+    def keeps_together(self) -> bool:
+        """Whether twins were kept together where its sources were divided; older runs did not."""
+        return bool(self.checkpoint.get("together", False))
+
+    @property
     def folder(self) -> Path:
         """The run's folder; of a network that comes along, the one in runs/ for what the commands make of it."""
         name = registry.name_of(self.path)
@@ -72,6 +77,7 @@ def pack(
         "version": data.version,
         "checksum": data.checksum,
         "sources": data.sources.pack(),
+        "together": data.together,
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
