@@ -54,7 +54,7 @@ def pack(content: dict, name: str, temperature: float | None) -> dict:
     return kept | {"config": config, "model": weights, "temperature": temperature}
 
 
-def testable(config: Config) -> Config:
+def with_its_test(config: Config) -> Config:
     """Returns a config that trains on the same sources and leaves a test set to test on, where there is one.
 
     A run on all sources but those of the test part is one on the training part: so said, `evaluate` and `rotate` take
@@ -89,7 +89,7 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
     device = pick_device("cpu")
     trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
-    trained = replace(trained, config=testable(trained.config))
+    trained = replace(trained, config=with_its_test(trained.config))
     crossed = None if folds is None else cross_validation(Path(folds), trained.config)
     temperature = None if crossed is None else crossed["temperature"]
     with tempfile.TemporaryDirectory() as scratch:

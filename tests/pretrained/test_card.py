@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from benchmarks import card as cards
-from benchmarks.pretrained import difference, make, testable
+from benchmarks.pretrained import difference, make, with_its_test
 from radgal.config.config import Config
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
@@ -78,7 +78,7 @@ def test_a_network_that_left_the_test_out_can_be_tested(finished_run: Path) -> N
     config = Config.from_dict(checkpoint.read(finished_run / "best.pt")["config"]).to_dict()
     for left_out, train_on in (["FIRSTGalaxyData:test"], "train"), ([], "all"):
         config["data"] |= {"train_on": "all", "leave_out": left_out}
-        assert testable(Config.from_dict(config)).data.train_on == train_on
+        assert with_its_test(Config.from_dict(config)).data.train_on == train_on
 
 
 @pytest.mark.slow
