@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import secrets
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from radgal.data.base import GalaxyImages
 from radgal.data.mirabest import MiraBest_full
 from radgal.data.sourcenames import parse_source_name
 from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
-from utils import UserError
+from utils import UserError, printable
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
@@ -97,12 +97,12 @@ def _new_folder(out: Path) -> Iterator[Path]:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+        part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+        part.mkdir()
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; choose another folder") from None
     try:
         yield part
-        os.chmod(part, 0o755)
         if out.exists():
             out.rmdir()
         part.rename(out)
@@ -114,10 +114,10 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 def _names(paths: list[Path]) -> list[str]:
     """Returns a name for every file, from its own; where some repeat, the folder's name and a number are added."""
-    stems = [without_suffix(path.name) for path in paths]
+    stems = [printable(without_suffix(path.name)) for path in paths]
     names, taken, counts = [], set(), Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
-        name = stem if counts[stem] == 1 else f"{path.parent.name}_{stem}"
+        name = stem if counts[stem] == 1 else f"{printable(path.parent.name)}_{stem}"
         candidate, k = name, 1
         while candidate.lower() in taken:  # some file systems do not tell upper from lower case
             k += 1
@@ -160,7 +160,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _save_table(path: Path, rows: Iterable[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

@@ -49,7 +49,7 @@ def finished_validation(folder: Path, config: Config):
     """
     try:
         metrics = json.loads(RunFile.VALIDATION.at(folder).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     check_config(folder, config)
     if metrics["epoch"] != read(RunFile.BEST.at(folder))["epoch"]:  # trained on since

@@ -19,6 +19,7 @@ from radgal.images.mosaic import Mosaic, OffEdge, Position, read_cutout
 from radgal.images.preparation import Preparation
 from radgal.images.reading import FLAGS, Image, read_image, without_suffix
 from utils import UserError
+from utils import printable as _printable
 
 Source = str | Position
 
@@ -118,8 +119,3 @@ def describe_reading(reading: Reading) -> dict[str, str | float]:
         "flags": ";".join(reading.flags),
         "error": _printable(" ".join(reading.error.split())),
     }
-
-
-def _printable(text: str) -> str:
-    """Returns text that every table format can hold: control characters and bytes that are no text are escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -52,7 +52,8 @@ class RunFolder:
         left = [self.path.glob(".*.part")]
         left += [path.parent.glob(f".{escape(path.name)}.*.part") for path in (self.csv, self.weights)]
         for part in chain(*left):
-            part.unlink(missing_ok=True)
+            if not part.is_dir():
+                part.unlink(missing_ok=True)
 
     def state(self) -> dict | None:
         """Returns the furthest point that the run in the folder can be gone on from, None if there is no run.

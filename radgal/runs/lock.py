@@ -65,7 +65,7 @@ def hold(folder: Path) -> Iterator[RunLock]:
 
 
 def _take(folder: Path) -> RunLock:
-    path = folder / NAME
+    path = RunFile.LOCK.at(folder)
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def _read(handle: int) -> dict:
         os.lseek(handle, 0, os.SEEK_SET)
         content = json.loads(os.read(handle, 4096))
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 
@@ -164,6 +164,7 @@ def _refusal(folder: Path, path: Path, owner: dict) -> str:
     if not owner:
         return f"{folder} is in use by a run that is just starting; choose another [metrics] outputdir"
     who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
+    who = "".join(c if c.isprintable() else "?" for c in who)
     way_out = "wait for it to end, or choose another [metrics] outputdir"
     if owner.get("host") != socket.gethostname() or os.name == "nt":
         way_out += f"; if that run is dead, which cannot be told from here, delete {path}"
