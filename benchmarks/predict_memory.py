@@ -58,8 +58,8 @@ def make_images(work: Path, kind: str, n: int) -> None:
 
 def list_sources(work: Path, n: int) -> list:
     """Returns the files, or n positions in the mosaic, in no order."""
+    from radgal.images.finding import find_images
     from radgal.images.mosaic import Position
-    from radgal.images.reading import find_images
 
     if not (work / "mosaic.fits").exists():
         return [str(path) for path in find_images([work / "images"])]

@@ -29,13 +29,14 @@ def run(args) -> None:
     from radgal.data import prepare
     from radgal.data.datasets import DATASETS
     from radgal.figures.contactsheet import save_contact_sheet
+    from radgal.images.finding import find_images
     from utils import UserError, show_bars
 
     if not 10 <= args.side <= 4096:
         raise UserError(f"--side {args.side}: 10 to 4096 pixels are possible")
     like = DATASETS[LIKE[args.like]]
     rows = prepare.prepare(
-        args.place,
+        find_images(args.place, print),
         args.out,
         like=like,
         image_format=args.format,

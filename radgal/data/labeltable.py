@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import named_position
-from radgal.files.tables import read_table, texts, unit_factor
+from radgal.files.angles import angles, bare_name
+from radgal.files.cells import texts
+from radgal.files.tables import column_name, read_table
 from radgal.images.reading import without_suffix
 from utils import UserError, nearest
 
@@ -43,6 +46,7 @@ class Findings:
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    one_class_twice: bool = False  # then the number of classes is not known
 
     def raise_problems(self, table: Path) -> None:
         """Raises one UserError with all problems, if there are any."""
@@ -96,13 +100,14 @@ def _read_columns(table: Path, findings: Findings) -> dict[str, list[str]]:
     Raises:
         UserError: if it is no table, or lacks a column.
     """
+    notes: list[str] = []
     try:
-        content = read_table(table, "table of images", MAX_BYTES)
+        content = read_table(table, "table of images", MAX_BYTES, wanted=[{name} for name in NEEDED], notes=notes)
     except UserError as error:
         raise UserError(f"[data] table: {error}") from None
     found: dict[str, list[str]] = {name: [] for name in (*NEEDED, *OPTIONAL)}
     for name in content.colnames:
-        found.get(name.lower(), []).append(name)
+        found.get(bare_name(name), []).append(name)
     for name in NEEDED:
         if not found[name]:
             like = nearest(name, content.colnames)
@@ -114,17 +119,21 @@ def _read_columns(table: Path, findings: Findings) -> dict[str, list[str]]:
     columns = {name: texts(content[names[0]]) if names else blank for name, names in found.items()}
     for name in ("ra", "dec"):
         if found[name]:
-            columns[name] = _in_degrees(content[found[name][0]], columns[name], findings)
+            columns[name] = _in_degrees(content[found[name][0]], columns[name], name == "ra", findings, notes)
+    findings.notes += [f"{table.name}: {note}" for note in notes]
     return columns
 
 
-def _in_degrees(column: Column, values: list[str], findings: Findings) -> list[str]:
+def _in_degrees(column: Column, cells: list[str], hours: bool, findings: Findings, notes: list[str]) -> list[str]:
+    """Returns the cells of a column as numbers in degrees; those that are none as they are."""
+    wrong: list[int] = []
     try:
-        factor = unit_factor(column, "deg")
-        return values if factor == 1 else [value and repr(float(value) * factor) for value in values]
+        values = angles(column, "deg", hours, notes, wrong).tolist()
     except ValueError as error:
         findings.problems.append(f"  - column {column.name!r} cannot be read as degrees: {error}")
-        return [""] * len(values)
+        return [""] * len(cells)
+    kept = set(wrong)
+    return [cells[i] if i in kept else "" if math.isnan(value) else f"{value:.15g}" for i, value in enumerate(values)]
 
 
 def _expanded(path: str) -> Path:
@@ -168,7 +177,9 @@ def _read_positions(ra: list[str], dec: list[str], findings: Findings) -> list[t
             position = None
         positions.append(position)
     if wrong:
-        findings.problems.append(f"  - ra and dec must be degrees, 0 to 360 and -90 to 90: {some(wrong)}")
+        findings.problems.append(
+            f"  - ra and dec must be degrees, 0 to 360 and -90 to 90, or sexagesimal: {some(wrong)}"
+        )
     return positions
 
 
@@ -179,11 +190,29 @@ def _class_names(labels: list[str], findings: Findings) -> tuple[str, ...]:
         findings.problems.append(f"  - labels must be printable and of at most {MAX_LABEL} characters: {shown}")
         known -= set(odd)
     classes = sorted(known, key=lambda label: (int(label), label) if label.isdecimal() else (math.inf, label))
-    alike: dict[str, list[str]] = {}
+    alike, columns = defaultdict(list), defaultdict(list)
     for label in classes:
-        alike.setdefault(re.sub(r"[^0-9a-z]+", "_", label.lower()), []).append(label)
-    for group in alike.values():
-        if len(group) > 1:
+        alike[_essence(label)].append(label)
+        columns[column_name("prob", label)].append(label)
+    for group in filter(lambda group: len(group) > 1, alike.values()):
+        said = ", ".join(map(repr, group))
+        findings.problems.append(f"  - the labels {said} are one class, written in {len(group)} ways: use one")
+        findings.one_class_twice = True
+    for name, group in columns.items():
+        if len({_essence(label) for label in group}) > 1:
             said = ", ".join(map(repr, group))
-            findings.problems.append(f"  - the labels {said} are too much alike to be classes of their own: use one")
+            findings.problems.append(
+                f"  - the labels {said} would share the column {name} of tables: name one otherwise"
+            )
     return tuple(classes)
+
+
+def _essence(label: str) -> object:
+    """Returns what tells a class from others: its number, or else its text without case, blanks and punctuation.
+
+    A text of nothing else, such as + or -, is what it is.
+    """
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?", label):
+        return float(label)
+    text = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "PZ") or text

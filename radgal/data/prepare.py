@@ -18,7 +18,9 @@ from tqdm.auto import tqdm
 from radgal.data.base import GalaxyImages
 from radgal.data.mirabest import MiraBest_full
 from radgal.data.sourcenames import parse_source_name
-from radgal.images.reading import find_images, read_image, scales_differ, without_suffix
+from radgal.files.cells import safe_cell
+from radgal.images.finding import find_images
+from radgal.images.reading import read_image, scales_differ, without_suffix
 from utils import UserError, printable
 
 FORMATS = ("png", "npz", "hdf5")
@@ -28,7 +30,7 @@ DrawSheet = Callable[[Path, list[dict], dict[str, np.ndarray], int], None]
 
 
 def prepare(
-    place: str | Path,
+    place: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
     like: type[GalaxyImages],
@@ -43,7 +45,7 @@ def prepare(
     The folder appears when everything in it is written, or not at all.
 
     Args:
-        place: folder, file or pattern of the images.
+        place: folders, files or patterns of the images.
         out: the folder; it must not exist, or be empty.
         like: the data set whose recipe and pixel scale to follow; other scales are flagged.
         image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
@@ -77,7 +79,7 @@ def prepare(
                 images[names[i]] = pixels
             rows.append(row)
         if all(row["error"] for row in rows):
-            raise UserError(f"no file of {place} can be read; the first: {rows[0]['error']}")
+            raise UserError(f"none of {len(rows)} files can be read; the first: {rows[0]['error']}")
         if image_format != "png":
             _save_arrays(part, image_format, rows, images)
         _save_table(part / "table.csv", rows)
@@ -163,7 +165,7 @@ def _save_table(path: Path, rows: Iterable[dict]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: safe_cell(value) for key, value in row.items()} for row in rows)
 
 
 def _save_arrays(folder: Path, image_format: str, rows: list[dict], images: dict[str, np.ndarray]) -> None:

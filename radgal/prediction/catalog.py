@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.files.packing import check_zip
-from radgal.files.tables import FORMATS, to_ascii
-from utils import UserError, atomic_write, reason_of
+from radgal.files.cells import safe_cell
+from radgal.files.packing import MAX_RATIO, check_zip
+from radgal.files.tables import FORMATS, fits_name, to_ascii
+from utils import UserError, atomic_write, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
+SMALL = 64 << 20  # bytes in memory that any file may take
 Part = dict[str, np.ndarray]
 PYARROW_MISSING = "parquet needs pyarrow: pip install pyarrow (or give --out another suffix, such as .csv)"
 
@@ -72,8 +74,9 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     """
     try:
         if path.suffix == ".parquet":
-            table = _pyarrow()[1].read_table(path, page_checksum_verification=True)
-            return {column.name: _from_arrow(column, table[column.name]) for column in columns}
+            part = _read_parquet(path, columns)
+            _check_part(columns, part)
+            return part
         check_zip(path)  # what is not packed takes no more memory than the file has bytes
         with np.load(path, allow_pickle=False) as content:
             part = {column.name: content[column.name] for column in columns}
@@ -82,9 +85,7 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
-        raise UserError(
-            f"{path} is damaged ({reason_of(error)}); remove it and use --resume to make it again"
-        ) from None
+        raise UserError(f"{path} is damaged ({reason_of(error)}); --resume makes it again") from None
 
 
 def _check_part(columns: Sequence[Column], part: Part) -> None:
@@ -116,7 +117,7 @@ def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Ite
 def _write_csv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         stream.write(",".join(column.name for column in columns) + "\n")
-        _append_rows(stream, columns, parts())
+        _append_rows(stream, columns, parts(), safe_cell)
 
 
 def _write_ecsv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -128,10 +129,15 @@ def _write_ecsv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
         _append_rows(stream, columns, parts())
 
 
-def _append_rows(stream, columns: Sequence[Column], parts: Iterable[Part]) -> None:
+def _append_rows(
+    stream, columns: Sequence[Column], parts: Iterable[Part], as_cell: Callable = lambda cell: cell
+) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     for part in parts:
-        values = [part[column.name].tolist() for column in columns]
+        values = [
+            [as_cell(text) for text in part[one.name].tolist()] if one.kind == "text" else part[one.name].tolist()
+            for one in columns
+        ]
         # NaN is the one value that is not equal to itself
         writer.writerows(["" if value != value else value for value in row] for row in zip(*values, strict=True))
 
@@ -148,7 +154,9 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
 
     def as_hdu(part: Part):
         narrow = {name: to_ascii(part[name]).astype(f"S{width[name]}") for name in texts}
-        return fits.table_to_hdu(to_table(columns, part | narrow))
+        table = to_table(columns, part | narrow)
+        table.rename_columns(table.colnames, [*map(fits_name, table.colnames)])
+        return fits.table_to_hdu(table)
 
     with path.open("wb") as stream:
         fits.PrimaryHDU().writeto(stream)
@@ -166,7 +174,8 @@ def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: 
 
 
 def _write_votable(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
-    join_parts(columns, list(parts())).write(path, format="votable", overwrite=True)
+    with without_warnings():  # names of other scripts get IDs of their own
+        join_parts(columns, list(parts())).write(path, format="votable", overwrite=True)
 
 
 def _write_parquet(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -211,11 +220,38 @@ def _to_arrow(columns: Sequence[Column], part: Part):
     return pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))
 
 
-def _from_arrow(column: Column, values) -> np.ndarray:
+def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
+    """Returns the columns of a Parquet file, once its own account of it fits the file's size.
+
+    Raises:
+        ValueError: if it says that it has more rows than bytes, is packed as no part is, or would grow without bound.
+    """
+    _, parquet = _pyarrow()
+    size, texts = path.stat().st_size, [column.name for column in columns if column.kind == "text"]
+    with parquet.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        n_rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
+        if n_rows > size:
+            raise ValueError(f"it says that it has {n_rows:,} rows, more than it has bytes")
+        for group in groups:
+            if wrong := {group.column(i).compression for i in range(group.num_columns)} - {"SNAPPY", "UNCOMPRESSED"}:
+                raise ValueError(f"it is packed by {sorted(wrong)[0]}, as no part is")
+        table = file.read([column.name for column in columns])
+    most = max(SMALL, MAX_RATIO * size)
+    return {column.name: _from_arrow(column, table[column.name], most) for column in columns}
+
+
+def _from_arrow(column: Column, values, most: int) -> np.ndarray:
+    """Returns a column of Parquet; of texts, which repeat there at no cost, at most so many bytes."""
     if column.kind == "number":
         return values.to_numpy().astype(np.float64)
-    texts = [value or "" for value in values.to_pylist()]
-    return np.array(texts, dtype=str) if texts else column.blank(0)
+    found = []
+    for chunk in values.chunks:
+        known = [text or "" for text in chunk.dictionary.to_pylist()]
+        found += ["" if i is None else known[i] for i in chunk.indices.to_pylist()]
+    if 4 * len(found) * max(map(len, found), default=0) > most:
+        raise ValueError(f"its column {column.name} takes more than {most:,} bytes")
+    return np.array(found, dtype=str) if found else column.blank(0)
 
 
 def _pyarrow():
@@ -241,6 +277,7 @@ def remove_parts(folder: Path) -> None:
 
     The record of the request goes last: without it, parts that were left would pass for those of any request.
     """
-    for part in folder.glob("part-*"):
-        part.unlink(missing_ok=True)
+    last = ["request.json", "ready.json"]
+    for path in sorted(folder.glob("*"), key=lambda path: last.index(path.name) if path.name in last else -1):
+        path.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from radgal.config.ini import parse_literal, read_ini
 from radgal.evaluation.gallery import read_gallery
+from radgal.files.cells import plain_cell
 from radgal.runs.files import RunFile
 from utils import UserError, reason_of
 
@@ -61,7 +62,7 @@ def read_run(run: str | Path) -> SavedRun:
     Raises:
         UserError: if this is no run at all.
     """
-    folder = Path(run)
+    folder = Path(run).expanduser()
     if folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
@@ -95,7 +96,7 @@ def read_csv(path: Path) -> Rows:
     rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more or fewer cells than the header")
-    return rows
+    return [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
 
 
 def read_history(path: Path) -> Rows:

@@ -18,6 +18,7 @@ from radgal.data.frdeep import FRDEEPF
 from radgal.data.imagetable import ImageTable, Use
 from radgal.data.labeltable import read_labels
 from radgal.data.splits import load_test_data, load_training_data
+from radgal.files.tables import column_name
 from radgal.images.preparation import measure_normalization
 from tests.conftest import ROOT
 from tests.images.test_fits import SKY, a_field, write
@@ -191,9 +192,11 @@ def test_everything_that_spoils_training_is_said_at_once(tmp_path) -> None:
     [
         ({"split": "trian"}, "split must be train, val or test, not 'trian' (1 rows)"),
         ({"label": ""}, "1 rows have no label"),
-        ({"label": "frii"}, "'FRII', 'frii' are too much alike"),
         ({"id": "s1"}, "1 ids are there more than once: s1"),
-        ({"ra": "12:30:01", "dec": "4"}, "ra and dec must be degrees"),
+        (
+            {"ra": "12:61:01", "dec": "4"},
+            "ra and dec must be degrees, 0 to 360 and -90 to 90, or sexagesimal: row 1 (12:61",
+        ),
         ({"ra": "361", "dec": "4"}, "row 1 (361, 4)"),
         ({"label": "lonely"}, "only one training row has the label lonely"),
         ({"path": "1.png"}, "1 pairs of equal images have different labels: s0 (bent) and s1 (compact)"),
@@ -204,6 +207,51 @@ def test_each_problem_has_its_words(tmp_path, change, said) -> None:
     make_table(tmp_path, rows)
     rows[0] |= change
     assert said in problems_of(make_table(tmp_path, rows), drawn_validation=True)
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ("FRI", "FR-I"),
+        ("FRI", "FR I", "FR_I"),
+        ("FRII", "frii"),
+        ("\u2160", "I"),
+        ("\u00e9", "e\u0301"),
+        ("\u0391", "\u03b1"),
+        ("1", "1.0"),
+        ("FRI", "FRI."),
+    ],
+)
+def test_one_class_written_in_several_ways_is_refused_without_advice_to_have_more_classes(tmp_path, ways) -> None:
+    table = make_table(tmp_path, [{"label": label} for label in (*ways, "other") * 3])
+    said = problems_of(table, num_classes=2)
+    assert f"are one class, written in {len(ways)} ways" in said and "num_classes" not in said
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("\u03b1", "\u03b2"),
+        ("\u4e00", "\u4e8c", "\u4e09"),
+        ("\u2160", "\u2161"),
+        ("I", "II", "III"),
+        ("+", "-"),
+        ("-1", "1"),
+        ("1.5", "15"),
+        ("FRI", "FRII", "FR0"),
+        ("\u0915\u093f", "\u0915\u0940"),
+    ],
+)
+def test_classes_may_be_of_any_script(tmp_path, labels) -> None:
+    table = make_table(tmp_path, [{"label": label} for label in labels * 3])
+    assert set(ImageTable(table, use=Use(num_classes=len(labels))).classes) == set(labels)
+    assert len({column_name("prob", label) for label in labels}) == len(labels)
+
+
+def test_classes_that_would_share_a_column_are_refused(tmp_path) -> None:
+    assert "the labels 'FRI+', 'FRI<' would share the column prob_FRI_ of tables" in problems_of(
+        make_table(tmp_path, [{"label": label} for label in ("FRI+", "FRI<") * 3])
+    )
 
 
 def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:

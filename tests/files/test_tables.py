@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from radgal.data.labeltable import read_labels
-from radgal.files.tables import ASTROPY_NAMES, FORMATS, format_of, read_table, texts, write_table
-from radgal.prediction.catalog import WRITERS
+from radgal.files.cells import texts
+from radgal.files.tables import ASTROPY_NAMES, FORMATS, column_name, fits_name, format_of, read_table, write_table
+from radgal.prediction.catalog import WRITERS, read_part, write_catalog
+from radgal.prediction.catalog import Column as CatalogColumn
 from radgal.prediction.positions import COLUMNS, read_positions
+from radgal.report.savedrun import read_csv as report_rows
+from tests.fuzz.tools import memory_limit, time_limit
 from utils import UserError
 
 HEAD = "path,label,id,ra,dec\n"
@@ -78,7 +85,7 @@ def test_units_and_masked_cells_are_understood_in_every_format(tmp_path, read, s
         ("comments.csv", b"# nothing\n", "it is empty"),
         ("ragged.csv", b"path,label,ra,dec\na,b,1,2\na,b\n", "row 2 has 2 cells, its head 4"),
         ("twice.csv", b"path,label,ra,dec,ra\na,b,1,2,3\n", "two columns 'ra'"),
-        ("latin.csv", b"path,label,ra,dec\n\xe9,b,1,2\n", "cannot be read as a .*utf-8"),
+        ("book.xlsx", b"PK\x03\x04 and more", "is a spreadsheet: save it as csv"),
         ("text.fits", b"no table", "cannot be read as a .* in the format of its suffix .fits.: "),
         ("packed.csv", b"PK\x03\x04 and more", "is packed, and not by gzip"),
         ("cut.csv", gzip.compress(b"path,label\n" * 99, mtime=0)[:-9], "cannot be read"),
@@ -139,3 +146,123 @@ def test_every_suffix_has_a_writer_and_what_is_written_reads_the_same(tmp_path) 
         assert format_of(path) == kind
         assert texts(found["name"]) == [r"Zo\xeb" if kind == "fits" else "Zo\u00eb", "b"]
         assert [float(value) for value in texts(found["p"])] == [0.1, 0.2]
+
+
+def save_tables(path: Path, *tables: Table) -> Path:
+    hdus = [fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((20, 20), np.int16)), *map(fits.table_to_hdu, tables)]
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path
+
+
+def test_of_several_fits_tables_the_one_with_the_columns_is_read(tmp_path) -> None:
+    flux, where = Table({"flux": [1.0]}), Table({"RA": [1.5], "DEC": [2.5]}, units={"RA": "deg", "DEC": "deg"})
+    notes = []
+    path = save_tables(tmp_path / "t.fits", flux, where, Table({"ra": [9.0], "dec": [9.0]}))
+    found = read_table(path, wanted=[{"ra"}, {"dec"}], notes=notes)
+    assert (found.colnames, found["RA"][0]) == (["RA", "DEC"], 1.5)
+    assert notes == ["of its 3 tables HDU 3 (no name) is read"]
+    assert read_table(path).colnames == ["flux"]
+    assert as_positions(save_tables(tmp_path / "one.fits", where)) == [("1", (1.5, 2.5))]
+    with pytest.raises(UserError, match="it holds no table"):
+        read_table(save_tables(tmp_path / "none.fits"))
+
+
+@pytest.mark.parametrize(
+    ("card", "value", "said"),
+    [
+        ("TFIELDS", "10000000000", "its header promises 10000000000 columns"),
+        ("TFIELDS", "-1", "its header promises -1 columns"),
+        ("NAXIS2", "1000000000000", "1,000,000,000,000 rows of 16 bytes, more than there are"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_fits_header_that_promises_too_much_is_refused(tmp_path, card, value, said, packed) -> None:
+    path = save_tables(tmp_path / "t.fits", Table({"ra": [1.5], "dec": [2.5]}))
+    content = path.read_bytes()
+    at = content.rindex(f"{card:8}=".encode())
+    content = content[: at + 10] + value.rjust(20).encode() + content[at + 30 :]
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with time_limit(), memory_limit(), pytest.raises(UserError, match=said):
+        as_positions(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("ra,dec,flux", "it has no column 'id', so its rows are numbered from 1; name the column with --id-column"),
+        ("Name,ra,dec", r"rows are numbered from 1; name the column with --id-column \(is it 'Name'\?\)"),
+        ("RAJ2000,DEJ2000,id", "ra is column 'RAJ2000'; dec is column 'DEJ2000'"),
+        ("id,_RAJ2000,_DEJ2000", "ra is column '_RAJ2000'"),
+        ("id,ra_hours,dec", None),
+        ("ID,RA (deg),Dec (deg)", ""),
+        ("id,ra,dec", ""),
+    ],
+)
+def test_what_was_guessed_of_a_catalog_is_said(tmp_path, head, said) -> None:
+    (tmp_path / "c.csv").write_text(f"{head}\n1,2,3\n")
+    lines = []
+    if said is None:
+        with pytest.raises(UserError, match="no column 'ra'; did you mean 'ra_hours'"):
+            read_positions(tmp_path / "c.csv", dict.fromkeys(COLUMNS))
+        read_positions(tmp_path / "c.csv", dict.fromkeys(COLUMNS) | {"ra": "ra_hours"}, lines.append)
+        said = "column 'ra_hours' is read in the unit of its name, hourangle"
+    else:
+        read_positions(tmp_path / "c.csv", dict.fromkeys(COLUMNS), lines.append)
+    assert len(lines) == bool(said) and all(re.match(f".*c.csv: .*{said}", line) for line in lines)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".ecsv", ".vot", ".csv.gz", ".txt"])
+@BOTH
+def test_what_people_s_tables_hold_is_understood_by_all_who_read_tables(tmp_path, read, suffix) -> None:
+    cells = {
+        "path": ["a.png", "b.png"],
+        "label": ["FRI", "FRII"],
+        "id": ["Zo\u00eb", "b"],
+        "ra": ["13:27:53.98", "nan"],
+    }
+    table = Table(cells | {"dec": ["+63 32 00", "--"]})
+    kind = {".ecsv": "ascii.ecsv", ".vot": "votable"}.get(suffix, "ascii.csv")
+    table.write(tmp_path / "plain", format=kind)
+    content = (tmp_path / "plain").read_bytes()
+    content = content.decode().encode("utf-8-sig") if suffix != ".csv.gz" else gzip.compress(content)
+    (tmp_path / f"t{suffix}").write_bytes(content)
+    (first, at), (other, nowhere) = read(tmp_path / f"t{suffix}")
+    assert (first, other) == ("Zo\u00eb", "b") and at == pytest.approx((201.974917, 63.533333))
+    assert nowhere is None or np.isnan(nowhere).all()
+
+
+FORMULAS = ["=cmd|'/C calc'!A0", "@SUM(1)", "+cmd|'x'!A0", "-2+3+cmd|'x'", " =1", "'=1", "=", "-HYPERLINK(1)"]
+HARMLESS = ["a", "", "-1.5", "+", "-", "-J0123+45", "+63.5", "a=b", "'s", "FR I (bent)", "1e-3"]
+
+
+def test_no_cell_of_a_csv_is_one_that_a_spreadsheet_runs_and_each_is_read_as_it_was(tmp_path) -> None:
+    names = FORMULAS + HARMLESS
+    write_table(Table({"name": names, "p": np.arange(len(names))}), tmp_path / "t.csv")
+    columns = (CatalogColumn("name", "text", None, ""), CatalogColumn("p", "number", None, ""))
+    part = {"name": np.array(names), "p": np.arange(float(len(names)))}
+    write_catalog(tmp_path / "c.csv", columns, lambda: iter([part]), len(names))
+    for path in (tmp_path / "t.csv", tmp_path / "c.csv"):
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["name"] for row in rows] == [f"'{name}" for name in FORMULAS] + HARMLESS
+        assert [row["name"] for row in report_rows(path)] == names
+        assert texts(read_table(path)["name"]) == [name.strip() for name in names]
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix, kind in FORMATS.items() if suffix not in (".fit", ".xml")])
+def test_columns_of_classes_in_any_script_are_written_in_every_format(tmp_path, suffix) -> None:
+    classes = ["\u03b1", "\u03b2", "\u4e00", "+", "-", "\u2160", "\u2161", "FR I", "100"]
+    names = [column_name("prob", name) for name in classes]
+    assert len(set(names)) == len(names) and names[-2:] == ["prob_FR_I", "prob_100"]
+    assert names[3:5] == ["prob_plus_sign", "prob_hyphen_minus"]
+    columns = [CatalogColumn(name, "number", None, f"of {one}") for name, one in zip(names, classes, strict=True)]
+    part = {name: np.array([float(i)]) for i, name in enumerate(names)}
+    write_catalog(tmp_path / f"c{suffix}", columns, lambda: iter([part]), 1)
+    expected = [name if suffix != ".fits" else fits_name(name) for name in names]
+    if suffix == ".parquet":
+        assert list(read_part(tmp_path / f"c{suffix}", columns)) == names
+        return
+    found = read_table(tmp_path / f"c{suffix}")
+    assert found.colnames == expected and [float(found[name][0]) for name in expected] == list(range(9))
+    write_table(found, tmp_path / f"w{suffix}")
+    assert read_table(tmp_path / f"w{suffix}").colnames == expected

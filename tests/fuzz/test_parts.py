@@ -97,3 +97,28 @@ def test_one_bit_that_is_not_as_it_was_written_is_never_used(suffix: str, tmp_pa
             continue
         assert found["id"].tolist() == values["id"].tolist() and found["p"].tolist() == values["p"].tolist()
     assert n_refused > len(places) // 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "packing", "said"),
+    [
+        (lambda pa: pa.array(["x"]).take(pa.array(np.zeros(10**6, np.int8))), "snappy", "1,000,000 rows, more than"),
+        (
+            lambda pa: pa.DictionaryArray.from_arrays(pa.array(np.zeros(9000, np.int32)), pa.array(["x" * 10**5])),
+            "snappy",
+            "its column id takes more than",
+        ),
+        (lambda pa: pa.array(["x"] * 9000), "zstd", "it is packed by ZSTD"),
+    ],
+    ids=["rows", "texts", "packed"],
+)
+def test_a_parquet_part_of_far_more_than_its_bytes_is_refused(texts, packing, said, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is an optional requirement")
+    from pyarrow import parquet
+
+    ids = texts(pyarrow)
+    numbers = np.zeros(len(ids)) if "rows" in said else np.random.default_rng(1).random(len(ids))
+    table = pyarrow.table({"id": ids, "p": numbers})
+    parquet.write_table(table, tmp_path / "part.parquet", compression=packing)
+    with memory_limit(), pytest.raises(UserError, match=said):
+        check_part(tmp_path / "part.parquet")
