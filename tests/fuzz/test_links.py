@@ -88,8 +88,8 @@ def measure_rotations(folder: Path) -> None:
 
 def find_results_folder(folder: Path) -> None:
     path = folder / "last.pt"
-    results_folder(SimpleNamespace(path=path, folder=folder))
     checkpoint.read(path)
+    results_folder(SimpleNamespace(path=path, folder=folder))
 
 
 def report(folder: Path) -> None:
