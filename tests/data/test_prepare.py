@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 import main
 from radgal.data.datasets import DATASETS
 from radgal.data.imagetable import ImageTable
+from radgal.data.prepare import _new_folder as new_folder
 from radgal.images.reading import read_image
 from radgal.runs.lock import hold
 from tests.images.test_fits import SKY, a_field, write
@@ -172,3 +173,16 @@ def test_all_rights_are_what_the_umask_leaves(umask: int, rights: int, folder: P
     assert len(modes) > 7 and tmp_path / "run" / "run.lock" in modes
     for path, mode in modes.items():
         assert mode == (rights | rights >> 2 & 0o111 if path.is_dir() else rights), path
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_one_that_lives_is_not_disturbed(tmp_path) -> None:
+    part = tmp_path / ".out.part"
+    (part / "images").mkdir(parents=True)
+    (part / "images" / "half.png").touch()
+    with new_folder(tmp_path / "out") as first:
+        assert first == part and list(first.iterdir()) == []
+        if hasattr(os, "fork"):  # Windows has no locks of folders
+            with pytest.raises(UserError, match="another process is writing"), new_folder(tmp_path / "out"):
+                pass
+        (first / "table.csv").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "table.csv").exists()
