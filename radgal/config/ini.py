@@ -72,7 +72,8 @@ def _how_to_write(text: str, key: str) -> str:
     if re.match(r"(\S+|'[^']*'|\"[^\"]*\")\s+;|;", word):
         return "is followed by ;, but a comment behind a value begins with #"
     if "\\" in word and word[:1] in ("'", '"'):
-        return f"must be written with / or \\\\, since a backslash begins a sign of its own: {key}: {word.replace(chr(92), '/')}"
+        better = word.replace("\\", "/")
+        return f"must be written with / or \\\\, since a backslash begins a sign of its own: {key}: {better}"
     if not word:
         return f"has no value; write one after the colon, or leave {key} out"
     if word.lower() in ("true", "false", "none"):
