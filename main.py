@@ -60,11 +60,20 @@ def build_parser() -> ArgumentParser:
 def main(argv: list[str] | None = None):
     """Runs one command, see ``python main.py --help``; returns the ``radgal.Run`` of a training run, else None."""
     args = build_parser().parse_args(argv)
+    for name, value in vars(args).items():
+        setattr(args, name, _at_home(value))
     from radgal.layers.e2cnn_compat import check_torch_pair
 
     check_torch_pair()
     with float32_in_full():
         return args.run_command(args)
+
+
+def _at_home(value):
+    """Returns an argument, or a list of them, with ~ as the home folder: in --out=~/x a shell leaves it as it is."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def run_as_program():

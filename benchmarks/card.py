@@ -18,12 +18,12 @@ from astropy.table import Table
 
 from radgal.config.config import Config
 from radgal.data.base import GalaxyImages
-from radgal.data.crossmatch import match
 from radgal.data.datasets import kind_of
 from radgal.data.firstgalaxy import FIRSTGalaxyOthers
 from radgal.data.frdeep import FRDEEPN
+from radgal.data.further import SAME_SKY_ARCSEC
 from radgal.data.mirabest import MBFRConfident, MBFRConfident_v2, MBFRUncertain, MBHybrid
-from radgal.data.sourcenames import named_position
+from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.averaging import average_over_poses
 from radgal.evaluation.evaluate import fit_temperature, score_rotated
@@ -36,7 +36,6 @@ from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.files import RunFile
 from utils import UserError
 
-SAME_SOURCE_ARCSEC = 180  # as far apart as two catalogs put the middle of one large source
 ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
 MC_SAMPLES = 100
 QUANTILE = 0.95  # of the entropies of cross-validated sources: above it, a network is "unsure"
@@ -69,10 +68,10 @@ CITE = (
 
 
 def make_card(name: str, run: TrainedRun, folds: Path | None, where: dict, say: Callable[[str], None]) -> dict:
-    """Returns the card of a trained run; ``packed`` facts of its file are added by the caller.
+    """Returns the card of a trained run, but for what is known of its file.
 
     Args:
-        run: in the folder that training left, with its environment.json.
+        run: with the weights that come along, in the folder that training left, beside its environment.json.
         folds: the folder of its cross-validation, made by ``repeat --folds``; None: there is none.
         where: ``root``, ``download`` and ``mirror`` of the data sets to look at.
         say: prints.
@@ -86,7 +85,6 @@ def make_card(name: str, run: TrainedRun, folds: Path | None, where: dict, say: 
         "classes": " and ".join(run.classes),
     }
     training = load_training_data(run.config)
-    learned = [*training.train.names, *(training.val.names if training.val else ())]
     return {
         "name": name,
         "network": {
@@ -103,7 +101,7 @@ def make_card(name: str, run: TrainedRun, folds: Path | None, where: dict, say: 
             "recipe": recipe_of(run.config),
         },
         "cross_validation": crossed,
-        "sets": look_at_sets(run, learned, crossed, where, say),
+        "sets": look_at_sets(run, training.sources, crossed, where, say),
         "limits": [limit.format(**facts) for limit in LIMITS],
         "licence": LICENCE,
         "cite": [*CITE, kind.citation],
@@ -184,7 +182,7 @@ def cross_validation(folder: Path, config: Config) -> dict:
         "n_sources": n,
         **_scores(every, label, classes),
         "error": _error(every, label, n),
-        "averaged_error": None if None in averaged else _error(np.concatenate(averaged), label, n),
+        "averaged_error": None if any(one is None for one in averaged) else _error(np.concatenate(averaged), label, n),
         "rotated_error": proportion(rotated.mean() * n, n),
         "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
         "temperature": fit_temperature(every, label),
@@ -231,25 +229,23 @@ OFFICIAL_TESTS = ("MiraBest v1, official test", "MiraBest v2, official test")
 
 
 def look_at_sets(
-    run: TrainedRun, learned: list[str], crossed: dict | None, where: dict, say: Callable[[str], None]
+    run: TrainedRun, learned: Sources, crossed: dict | None, where: dict, say: Callable[[str], None]
 ) -> dict[str, dict]:
     """Returns for each set what a network says of the sources in it that it was not trained on.
 
     Args:
-        learned: names of the sources that it was trained on.
+        learned: the sources that it was trained and validated on.
         crossed: as :func:`cross_validation` gives it; its temperature is used.
     """
-    places = [named_position(name) for name in learned]
     found = {}
     for words, *choice in SETS:
-        images, classes = open_set(run, *choice, **where)
-        there = [named_position(name) for name in images.names]
-        trained_on = {row for _, row in match(places, there, SAME_SOURCE_ARCSEC)}
+        images, sources, classes = open_set(run, *choice, **where)
+        trained_on = sources.rows_in(learned, SAME_SKY_ARCSEC)
         rows = [row for row in range(len(images)) if row not in trained_on]
         say(f"{words}: {len(images)} sources, {len(trained_on)} of them trained on")
         found[words] = {
             "n_sources": len(images),
-            "n_trained_on": len(trained_on) if any(there) else None,  # None: the names say no positions
+            "n_trained_on": len(trained_on) if any(sources.positions) else None,  # None: the names say no positions
             "n_looked_at": len(rows),
         }
         if rows and not (words in OFFICIAL_TESTS and trained_on):
@@ -258,15 +254,18 @@ def look_at_sets(
     return found
 
 
-def open_set(run: TrainedRun, kind: type[GalaxyImages], both: bool, only: str | None, **where) -> tuple[Split, tuple]:
-    """Returns the images of a set as a network takes them, and the names of its classes."""
+def open_set(
+    run: TrainedRun, kind: type[GalaxyImages], both: bool, only: str | None, **where
+) -> tuple[Split, Sources, tuple[str, ...]]:
+    """Returns the images of a set as a network takes them, its sources, and the names of its classes."""
     parts = [kind(train=train, **where) for train in ((True, False) if both else (False,))]
     images = run.preparation.crop(torch.cat([part.data for part in parts]))
-    names = tuple(name for part in parts for name in part.names)
-    split = Split(images, torch.cat([part.labels for part in parts]), names)
-    if only is not None:
-        split = split.take(torch.nonzero(split.labels == kind.classes.index(only)).flatten())
-    return split, kind.classes
+    sources = sum(map(Sources.of, parts), Sources())
+    split = Split(images, torch.cat([part.labels for part in parts]), sources.names)
+    if only is None:
+        return split, sources, kind.classes
+    rows = torch.nonzero(split.labels == kind.classes.index(only)).flatten().tolist()
+    return split.take(rows), sources.take(rows), kind.classes
 
 
 def look_at(run: TrainedRun, images: Split, classes: tuple | None, crossed: dict | None, is_test: bool) -> dict:

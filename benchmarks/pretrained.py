@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.card import make_card
 from radgal.config.config import Config
@@ -21,10 +23,11 @@ from radgal.data.splits import load_training_data
 from radgal.evaluation.evaluate import random_angles
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
-from utils import UserError, float32_in_full, pick_device, write_json
+from utils import UserError, atomic_write, float32_in_full, pick_device, write_json
 
 AGREE = 1e-3  # in every probability, half precision against what was trained
-KEPT = (*checkpoint.REQUIRED, "format", "best_epoch", "best_score", "dataset", "version", "checksum", "started_from")
+ORIGIN = ("dataset", "version", "checksum", "sources", "started_from")
+KEPT = (*checkpoint.REQUIRED, *ORIGIN, "format", "best_epoch", "best_score")
 OF_THE_MAKER = {
     "data": {"datadir": "data", "mirror": None, "download": True},
     "training": {"device": "auto", "resume": "never"},
@@ -68,21 +71,22 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
     if not re.fullmatch(r"fr-[a-z0-9]+(-notest)?", name):
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
     device = pick_device("cpu")
-    trained = checkpoint.load_run(run, device)
-    card = make_card(
-        name, trained, None if folds is None else Path(folds), dict(root=datadir, download=True, mirror=mirror), print
-    )
-    path = registry.FOLDER / f"{name}.pt"
-    checkpoint.save(path, pack(trained.checkpoint, name))
-    worst, n_images = difference(trained, checkpoint.load_run(path, device))
-    if not worst < AGREE:
-        path.unlink()
-        raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")
-    sha256 = registry.register(name)
+    trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch, path.name)
+        checkpoint.save(made, pack(trained.checkpoint, name))
+        packed = replace(trained, model=checkpoint.load_run(made, device).model)
+        worst, n_images = difference(trained, packed)
+        if not worst < AGREE:
+            raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")
+        where = dict(root=datadir, download=True, mirror=mirror)
+        card = make_card(name, packed, None if folds is None else Path(folds), where, print)
+        with atomic_write(path) as temporary:
+            shutil.copyfile(made, temporary)
     card["file"] = {
         "bytes": path.stat().st_size,
-        "sha256": sha256,
-        "precision": str(torch.float16).removeprefix("torch."),
+        "sha256": registry.register(name),
+        "precision": "float16",
         "largest_difference": worst,
         "images_compared": n_images,
     }

@@ -266,8 +266,8 @@ def predict(
         images: path, folder or pattern of images, or a list of them; with ``mosaic``, the table of positions.
         out: file to write the catalog to, whose suffix says the format; None: none is written.
         mosaic: FITS image to cut the positions out of.
-        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``batch_size``, ``threads``, as the
-            options of the command.
+        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``batch_size``,
+            ``threads``, as the options of the command.
 
     Raises:
         UserError: if there are no images, a network cannot be used, or the catalog cannot be written.
@@ -284,11 +284,11 @@ def predict(
     several = [_trained(one) for one in (classifier if is_list else [classifier])]
     if not several:
         raise UserError("there is no classifier to predict with")
-    mosaic = None if mosaic is None else os.fspath(mosaic)
+    mosaic = None if mosaic is None else os.path.expanduser(mosaic)
     choices |= {"mosaic": mosaic, "device": str(several[0].device)}
     settings = open_settings([str(one.path) for one in several], **choices)
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "catalog.csv") if out is None else Path(out)
+        file = Path(scratch, "catalog.csv") if out is None else Path(out).expanduser()
         sources = predict_job.list_sources(images, mosaic, file, say=sayer(several[0].quiet))
         planned, parts = predict_job.plan(settings, sources, file), []
         predict_job.run_job(planned, say=sayer(several[0].quiet), collect=parts)
@@ -326,4 +326,4 @@ def evaluate(
         raise UserError(f"seed = {seed}: must be at least 0 and below {2**32}")
     say = sayer(classifier.quiet or out is None)
     options = dict(rotations=index(rotations), mc_samples=index(mc_samples), seed=index(seed))
-    return results.test_run(classifier, None if out is None else Path(out), say=say, **options)
+    return results.test_run(classifier, None if out is None else Path(out).expanduser(), say=say, **options)

@@ -14,7 +14,7 @@ from radgal.config.config import Config, describe
 from radgal.data import splits
 from radgal.evaluation import results
 from radgal.figures import plots
-from radgal.runs import epochs, finetune, tensorboard
+from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
 from radgal.runs.folder import RunFolder
@@ -44,6 +44,7 @@ class TrainingRun:
         cfg, say, team = self.cfg, self.say, self.team
         say(describe(cfg))
         tensorboard.require(cfg)
+        team.from_first(lambda: outputs.check_outputs(cfg))
         self.device = team.pick_device(cfg.training.device)
         self.precision = choose_precision(cfg.training.precision, self.device)
         set_seed(cfg.training.seed)
@@ -66,7 +67,7 @@ class TrainingRun:
             say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
             return Outcome(self._untrained(), [], None)
         self.test = self.test and self.images.has_test
-        if goes_on and not resume and team.from_first(self._is_done):
+        if goes_on and team.from_first(self._is_done):
             say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
             return self._finished_run()
         self.goes_on = goes_on
@@ -94,6 +95,7 @@ class TrainingRun:
         plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         make_report(folder.path, say)
+        finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)
         print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
         return Outcome(kept, progress.history, metrics)
 
@@ -111,12 +113,19 @@ class TrainingRun:
 
     def _is_done(self) -> bool:
         """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""
-        state, last_written = self.folder.state(), RunFile.SOURCES_FITS if self.test else RunFile.ENVIRONMENT
-        if not is_finished(state, self.cfg, self.images.val is not None):
+        state, folder = self.folder.state(), self.folder.path
+        if state is None or not is_finished(state, self.cfg, self.images.val is not None):
             return False
         if differences(state, self.cfg, self.images, self.precision):
             return False
-        return last_written.at(self.folder.path).is_file()
+        ended = finished.find(folder)
+        if ended is None or ended.last_epoch != state["epoch"]:
+            return False
+        if self.test and not (ended.tested and RunFile.METRICS.at(folder).exists()):
+            return False
+        if ended.by_files:
+            self.say(f"{folder} has no {RunFile.FINISHED.file}, as of an earlier version: its other files decide")
+        return True
 
     def _finished_run(self) -> Outcome:
         """Returns a run of before as if it had just ended."""

@@ -41,7 +41,7 @@ def finished_run(tmp_path_factory) -> Path:
     config, out = folder / "small.txt", str(folder / "out")
     config.write_text(CONFIG.format(folder=(folder / "out").as_posix()))
     main.main(["--config", str(config), "--set", "model.quiet=True"])
-    main.main(["rotate", out, "--limit", "3", "--mc-samples", "3", "--angles", "0", "90", "90"])
+    main.main(["rotate", out, "--limit", "3", "--out", out, "--mc-samples", "3", "--angles", "0", "90", "90"])
     main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
     main.main(["report", out])
     return folder / "out"

@@ -109,12 +109,14 @@ def test_files_of_a_run() -> None:
     assert ", ".join(CSV_COLUMNS[:4]) in README and ", ".join(CSV_COLUMNS[4:]) in README
 
 
+OF_OTHERS = ("rotate", "rotate --limit", "rotate --compare", "equivariance", "export", "repeat --no-test")
+
+
 def test_files_of_the_other_commands() -> None:
     rows = {names_in(row[0])[0]: set(names_in(row[1])) for row in table("What a run writes", n=1)}
     assert {command.split()[0] for command in rows} <= set(COMMANDS)
     assert rows.pop("repeat --workers") == files_of("repeat")
-    others = ("rotate", "rotate --compare", "equivariance", "export", "repeat --no-test")
-    assert rows == {command: files_of(command) for command in others}
+    assert rows == {command: files_of(command) for command in OF_OTHERS}
 
 
 def test_requirements_are_what_is_imported() -> None:

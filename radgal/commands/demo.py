@@ -205,5 +205,5 @@ def next_step(args) -> str:
     if args.runs:
         return f"see how its predictions turn: python main.py rotate {shlex.quote(args.runs[0])}"
     if args.both:
-        return "show a trained network: python main.py demo RUN --out run.gif"
+        return "show a trained network: python main.py demo fr-d4 --out fr-d4.gif"
     return "next to each other: python main.py demo --both --out both.gif"

@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
+    what.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
     how = parser.add_argument_group("how")
     how.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
@@ -60,6 +61,7 @@ def run(args) -> None:
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
+    from radgal.prediction.summary import describe
 
     check(args)
     settings = open_settings(
@@ -70,6 +72,7 @@ def run(args) -> None:
         seed=args.seed,
         rescale=args.rescale,
         mosaic=args.mosaic,
+        hdu=args.hdu,
         batch_size=args.batch_size,
         threads=args.threads,
         device=args.device,
@@ -86,7 +89,7 @@ def run(args) -> None:
         scheduler=args.scheduler,
     )
     if summary.rows:
-        print(predictjob.describe(job, summary))
+        print(describe(summary, settings.classes))
     print(f"written: {job.out}, and how it was made: {job.record}")
 
 

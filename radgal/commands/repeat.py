@@ -66,6 +66,7 @@ def plan_runs(args) -> list[Task]:
         UserError: if the arguments make no list, or a config has mistakes.
     """
     from radgal.repeats import plan
+    from radgal.repeats.checks import check_tasks
 
     if args.seeds < 1:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
@@ -86,7 +87,7 @@ def plan_runs(args) -> list[Task]:
         to_log=args.workers is not None or args.scheduler is not None,
         is_tested=is_tested,
     )
-    plan.check_tasks(tasks, [read_config(task.config, task.overrides) for task in tasks])
+    check_tasks(tasks, [read_config(task.config, task.overrides) for task in tasks])
     return tasks
 
 
@@ -107,12 +108,6 @@ def train_task(task: Task) -> None:
         done = api.train(task.config, overrides=task.overrides, resume=again, test=task.is_tested)
         if not task.is_tested:
             validate_run(api.open_run(task.folder, device=done.config.training.device), task.folder)
-            return
-    if done.metrics is None:
-        raise UserError(
-            f"{task}: repeat compares test results, but there are no test sources: write test into the column split of "
-            "[data] table, or cross-validate with --folds 5"
-        )
 
 
 def run(args) -> None:

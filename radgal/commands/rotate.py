@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--index", type=int, nargs="+", help="rows of the test set (default: all)")
     which.add_argument("--source", nargs="+", metavar="NAME", help="sources of the test set by name")
-    parser.add_argument("--limit", type=int, help="only the first so many sources")
+    parser.add_argument("--limit", type=int, help="only so many sources, the first of each class in turn")
     parser.add_argument(
         "--figures", type=int, default=10, metavar="N", help="draw the N sources of largest overlap (default: 10)"
     )
@@ -63,10 +63,13 @@ def run(args) -> None:
     """Measures how the predictions of a trained run depend on the orientation of the source."""
     from radgal.evaluation import rotation
     from radgal.evaluation.results import choose_sources, load_test
-    from radgal.runs.files import written_by
+    from radgal.runs.files import RunFile, written_by
 
     run, out = open_run(args)
-    test = choose_sources(load_test(run)[0], index=args.index, names=args.source, limit=args.limit)
+    everything = load_test(run)[0]
+    test = choose_sources(everything, index=args.index, names=args.source, limit=args.limit)
+    if len(test) < len(everything) and not args.out:
+        out = RunFile.LOOK.at(out)  # what was found out about all sources stays where it is
     other, theirs = open_other(args, run, test) if args.compare else (None, None)
     choices = dict(
         angles_deg=rotation.angle_range(*args.angles),

@@ -155,7 +155,7 @@ def load_config(
     elif isinstance(config, Mapping):
         draft, name = _draft_of_dict(config, "config")
     else:
-        source = Path(config)
+        source = Path(config).expanduser()
         draft, name = _draft_of_file(source)
     overridden = tuple(draft.override(item) for item in overrides)
     sections = draft.finish(models, datasets)

@@ -5,6 +5,7 @@ configs/README.md shows the same as a table, which is made from here: see CONTRI
 
 from __future__ import annotations
 
+import os
 from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -26,6 +27,14 @@ def _fold(text: str) -> str:
 
 # The length keeps a hostile stored configuration within what an INI value may hold.
 Text = Annotated[str, Field(max_length=400), AfterValidator(_printable)]
+
+
+def _at_home(text: str) -> str:
+    return os.path.expanduser(text)
+
+
+# A file or folder; ~ is the home folder, as in a shell.
+PathText = Annotated[Text, AfterValidator(_at_home)]
 
 
 def _as_list(value: object) -> object:
@@ -79,7 +88,7 @@ class DataSection(Section):
     """[data]: which images, and how they are prepared."""
 
     dataset: Text = Field(description="name of the data set")
-    datadir: Text = Field("data", description="folder that holds the archives, or receives them")
+    datadir: PathText = Field("data", description="folder that holds the archives, or receives them")
     datamean: float | None = Field(None, description="mean of pixel/255 to normalize with; None: the data set's own")
     datastd: float | None = Field(None, gt=0, description="standard deviation of pixel/255; None: the data set's own")
     pad: int = Field(0, ge=0, le=1024, description="rows and columns of background added at the bottom and right")
@@ -122,8 +131,8 @@ class DataSection(Section):
         1, description="side of the squares of pixels that are averaged, after turning; must divide imsize + pad"
     )
     download: bool = Field(True, description="fetch the archive when datadir does not have it")
-    mirror: Text | None = Field(None, description="folder or address to look for the archive first")
-    table: Text | None = Field(
+    mirror: PathText | None = Field(None, description="folder or address to look for the archive first")
+    table: PathText | None = Field(
         None, description="for dataset 'ImageTable': file that lists the images and their labels"
     )
     recipe: Literal["mirabest_v1", "mirabest_v2", "frdeep"] = Field(
@@ -187,7 +196,7 @@ class TrainingSection(Section):
         "auto", description="of convolutions and matrix products; 'auto': bf16 on GPUs that have it, else fp32"
     )
     compile: bool = Field(False, description="train through torch.compile")
-    start_from: Text | None = Field(None, description="run to take the first weights from, as fine-tune does")
+    start_from: PathText | None = Field(None, description="run to take the first weights from, as fine-tune does")
     freeze_epochs: int = Field(
         0, ge=0, le=1_000_000, description="epochs in which only the last layer is trained; needs start_from"
     )
@@ -196,15 +205,15 @@ class TrainingSection(Section):
 class OutputSection(Section):
     """[output]: the two files that the published program wrote, and live curves."""
 
-    csvfile: Text | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
-    modfile: Text | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
-    tensorboard: Text | None = Field(None, description="folder for live curves in TensorBoard; None: none")
+    csvfile: PathText | None = Field(None, description="losses per epoch; None: history.csv in the output folder")
+    modfile: PathText | None = Field(None, description="weights of the kept epoch; None: model.pt in the output folder")
+    tensorboard: PathText | None = Field(None, description="folder for live curves in TensorBoard; None: none")
 
 
 class MetricsSection(Section):
     """[metrics]: where everything else goes."""
 
-    outputdir: Text | None = Field(None, description="the output folder; None: runs/ and the config file's name")
+    outputdir: PathText | None = Field(None, description="the output folder; None: runs/ and the config file's name")
 
 
 SECTIONS: dict[str, type[Section]] = {

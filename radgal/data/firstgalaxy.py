@@ -85,7 +85,7 @@ class FIRSTGalaxyOthers(FIRSTGalaxyData):
     file_labels = (2, 3)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=2)
 def _read_zip(path: Path, file_labels: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Returns what ``_read_h5`` does of a checked zip, once per process: it holds the training and the test part."""
     return _read_h5(_unzip(path), FIRSTGalaxyData.native_size, file_labels)

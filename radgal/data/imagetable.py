@@ -15,10 +15,14 @@ from tqdm.auto import tqdm
 from radgal.data import crossmatch
 from radgal.data.base import NATIVE_SIZE, GalaxyImages
 from radgal.data.labeltable import Findings, Row, read_labels, some
-from radgal.images.reading import read_image, scales_differ
+from radgal.images.reading import FLAGS, read_image, scales_differ
 from utils import UserError, show_bars
 
 FEW_SOURCES = 10
+NOTED_FLAGS = (
+    "fill no_noise uneven mirrored sheared several_images other_kind transparent color bright_background"
+).split()
+"""Of ``reading.FLAGS``, those that say that an image may not show what is meant."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,9 @@ def _check_images(rows: list[Row], seen: list[_Seen | None], imsize: int, findin
     for flag, what in (("blank", "are blank"), ("nan", "have pixels without a value")):
         if names := [row.name for row, one in there if flag in one.flags]:
             findings.notes.append(f"{len(names)} images {what}: {some(names)}")
+    for flag in NOTED_FLAGS:
+        if names := [row.name for row, one in there if flag in one.flags]:
+            findings.notes.append(f"{len(names)} images are flagged {flag} ({FLAGS[flag]}): {some(names)}")
     if small := [row.name for row, one in there if min(one.shape) < imsize]:
         findings.notes.append(f"{len(small)} images are smaller than imsize, {imsize} px, and padded: {some(small)}")
 

@@ -18,7 +18,8 @@ from radgal.data.splits import TrainingData
 from radgal.figures.poseplots import save_equivariance
 from radgal.files.tables import write_table
 from radgal.images.transforms import exact_quarter_turns, rotate
-from radgal.runs.files import RunFile
+from radgal.runs.earlier import new_results
+from radgal.runs.files import RunFile, files_of
 from utils import UserError, progress
 
 if TYPE_CHECKING:
@@ -185,9 +186,10 @@ def run_equivariance(
             for key in ("angle_deg", "is_element", "equivariance_error", "invariance_error")
         }
 
-    write_table(_as_table(rows), RunFile.EQUIVARIANCE.at(folder))
-    write_table(_as_table(summarize(rows)), RunFile.EQUIVARIANCE_SUMMARY.at(folder))
-    save_equivariance(RunFile.EQUIVARIANCE_PNG.at(folder), curves)
+    with new_results(Path(folder), files_of("equivariance")) as new:
+        write_table(_as_table(rows), RunFile.EQUIVARIANCE.at(new))
+        write_table(_as_table(summarize(rows)), RunFile.EQUIVARIANCE_SUMMARY.at(new))
+        save_equivariance(RunFile.EQUIVARIANCE_PNG.at(new), curves)
     return rows
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-N_RESAMPLES = 2000
 CONFIDENCE = 0.95  # of every interval
 
 
@@ -20,11 +19,9 @@ def proportion(successes: float, n: int) -> dict:
             then, if anything, too wide, since parts vary less than whole successes do.
         n: sources.
     """
-    from scipy.stats import norm
-
     if n == 0:
         return {"value": None, "low": None, "high": None, "interval": "wilson", "standard_error": None}
-    k, n, z = float(successes), int(n), float(norm.ppf((1 + CONFIDENCE) / 2))
+    k, n, z = float(successes), int(n), normal_quantile()
     middle, half = 2 * k + z**2, z * np.sqrt(z**2 + 4 * k * (n - k) / n)
     low, high = (float(np.clip(end / (2 * (n + z**2)), 0, 1)) for end in (middle - half, middle + half))
     return {"value": k / n, "low": low, "high": high, "interval": "wilson", "standard_error": binomial_error(k, n)}
@@ -49,6 +46,70 @@ def percentile_interval(values: np.ndarray) -> tuple[float | None, float | None]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def studentized(values: np.ndarray, one_wrong: float, largest: float = np.inf) -> tuple[float | None, float | None]:
+    """Returns the 95 % interval of the mean of losses, which are small for most sources and large for the wrong ones.
+
+    A t interval corrected for skewness: Hall 1992, J. R. Stat. Soc. B 54, 221. It is taken of the sources and one more
+    that is wrong, since the mean hangs on mistakes of which few sources show few or none. A percentile bootstrap would
+    hold the truth in as few as .50 of samples; docs/science.md gives the coverage of this one.
+
+    Args:
+        values: (N,), from 0.
+        one_wrong: the loss of the source that is added.
+        largest: that a loss can be.
+
+    Returns:
+        (None, None) if all losses are equal, whatever the class is.
+    """
+    x = np.append(values, one_wrong)
+    n, mean, sd = len(x), x.mean(), x.std(ddof=1)
+    if sd <= 1e-12 * abs(mean):
+        return None, None
+    a, z = ((x - mean) ** 3).mean() / sd**3 / np.sqrt(n), normal_quantile()
+
+    def t_value(u: float) -> float:  # whose transform, without skewness, is u
+        return (np.cbrt(1 + a * (u - a / 6)) - 1) * 3 / a if abs(a) > 1e-9 else u
+
+    low, high = (mean - t_value(u) * sd / np.sqrt(n) for u in (z, -z))
+    value = values.mean()
+    return float(max(0.0, min(low, value))), float(min(largest, max(high, value)))
+
+
+def newcombe(area: float, n_positive: int, n_negative: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a ROC area: Newcombe 2006, Stat. Med. 25, 559, method 5.
+
+    It has a width also for an area of 0 or 1.
+    """
+    half, z = (n_positive + n_negative) / 2 - 1, normal_quantile()
+
+    def is_likely(x: float) -> bool:
+        variance = x * (1 - x) * (1 + half * (1 - x) / (2 - x) + half * x / (1 + x)) / (n_positive * n_negative)
+        return abs(x - area) <= z * np.sqrt(variance)
+
+    ends = []
+    for end in (0.0, 1.0):
+        inside, outside = area, end
+        for _ in range(50):
+            middle = (inside + outside) / 2
+            inside, outside = (middle, outside) if is_likely(middle) else (inside, middle)
+        ends.append(inside)
+    return ends[0], ends[1]
+
+
+def logit_interval(value: float, variance: float) -> tuple[float, float]:
+    """Returns the 95 % interval of a value in (0, 1), symmetric on the scale of its logit."""
+    middle, half = np.log(value / (1 - value)), normal_quantile() * np.sqrt(variance) / (value * (1 - value))
+    low, high = (1 / (1 + np.exp(-end)) for end in (middle - half, middle + half))
+    return float(low), float(high)
+
+
+def normal_quantile() -> float:
+    """Returns 1.96: the standard deviations of a normal distribution that hold 95 %."""
+    from scipy.stats import norm
+
+    return float(norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def mean_and_sd(values: Sequence[float | None]) -> dict:

@@ -1,6 +1,6 @@
 """How good predictions are: a score is a row of ``SCORES``, and everything that computes, writes or shows one reads it.
 
-Legend: N sources, K classes, B bootstrap resamples.
+Legend: N sources, K classes, B confusion matrices.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from radgal.evaluation.intervals import N_RESAMPLES, percentile_interval, proportion, resample
-from radgal.evaluation.scorer import Predictions, Weighted, check_predictions, positive_classes
+from radgal.evaluation.measures import CALIBRATED, DELONG, MEASURES, NONE, POSTERIOR, STUDENTIZED, WILSON
+from radgal.evaluation.scorer import Counts, Predictions, binned_gaps, check_predictions, roc_influences
 
-WILSON, BOOTSTRAP = "wilson", "bootstrap"  # kinds of interval
 # Conditions of a test, as metrics.json calls them
 UPRIGHT, ROTATED, AVERAGED, DROPOUT = "upright", "rotated", "averaged", "mc_dropout"
 IN_WORDS = {UPRIGHT: "", ROTATED: "rotated", AVERAGED: "averaged over poses", DROPOUT: "dropout"}
@@ -33,8 +32,8 @@ class Score:
     key: str  # in files
     name: str  # in a sentence
     short: str  # at the head of a column
-    formula: Callable[[Weighted], Any]  # gives the score, NaN where it is not defined; if WILSON, (successes, trials)
-    interval: str = BOOTSTRAP  # or WILSON, for proportions
+    formula: Callable[[Any], Any]  # what it takes and gives is a matter of the interval: see ``MEASURES``
+    interval: str = POSTERIOR
     unit: str = ""  # "%" for what is computed as a fraction
     decimals: int = 3
     larger_is_better: bool = True
@@ -56,7 +55,7 @@ class Score:
 
     def number(self, value: float) -> str:
         """Returns a value as it is written, without its unit."""
-        return f"{self.factor * value:.{self.decimals}f}"
+        return f"{round(self.factor * value, self.decimals) + 0.0:.{self.decimals}f}"  # + 0: no "-0.000"
 
     def text(self, entry: Mapping[str, Any]) -> str:
         """Returns an entry of metrics.json as it is written, with unit and interval."""
@@ -64,66 +63,57 @@ class Score:
         if value is None:
             return "not defined"
         interval = "" if None in ends else f" [{', '.join(map(self.number, ends))}]"
+        if entry.get("calibrated") is not None:
+            expected, most = map(self.number, (entry["calibrated"], entry["calibrated_high"]))
+            interval = f" (of a calibrated network {expected}, rarely above {most})"
         return self.number(value) + self.after + interval
 
-    def measure(self, whole: Weighted, drawn: Weighted) -> list[dict]:
+    def measure(self, of: Predictions) -> list[dict]:
         """Returns {"value", "low", "high", "interval"}: one, or one per class if the formula gives (B, K)."""
-        if self.interval == WILSON:
-            successes, trials = (np.ravel(counts) for counts in self.formula(whole))
-            return [proportion(k, n) for k, n in zip(successes, trials, strict=True)]
-        values, resampled = np.ravel(self.formula(whole)), self.formula(drawn).reshape(len(drawn.weights), -1)
-        ends = map(percentile_interval, resampled.T)
-        return [
-            {"value": to_json(value), "low": low, "high": high, "interval": self.interval}
-            for value, (low, high) in zip(values, ends, strict=True)
-        ]
+        return MEASURES[self.interval](self.formula, of)
 
 
-def balanced_accuracy(of: Weighted) -> np.ndarray:
+def balanced_accuracy(of: Counts) -> np.ndarray:
     """The mean recall of the classes that are in the set, as scikit-learn has it; defined for every set."""
     recall = _divide(of.hits, of.true)
     return np.nansum(recall, axis=1) / np.isfinite(recall).sum(axis=1)
 
 
-def matthews_correlation(of: Weighted) -> np.ndarray:
+def matthews_correlation(of: Counts) -> np.ndarray:
     """The correlation of true and predicted class, -1 to 1: Gorodkin 2004, Comput. Biol. Chem. 28, 367.
 
     Not defined if all sources are of one class, or are classified as one: 0 / 0, which scikit-learn writes as 0.
     """
     covariance = of.total * of.hits.sum(axis=1) - (of.true * of.predicted).sum(axis=1)
     variance, variance_predicted = (of.total**2 - (n**2).sum(axis=1) for n in (of.true, of.predicted))
-    return _divide(covariance, np.sqrt(variance * variance_predicted))
+    return _divide(covariance, np.sqrt(np.maximum(variance * variance_predicted, 0)))
 
 
-def roc_area(of: Weighted) -> np.ndarray:
-    """The area of the last of two classes; of more, the mean over classes; not defined if the set lacks a class."""
-    labels, probs = of.predictions.is_label, of.predictions.probs
-    classes = positive_classes(of.predictions.n_classes)
-    return np.mean([_area(of.weights, labels[:, k], probs[:, k]) for k in classes], axis=0)
-
-
-def _area(weights: np.ndarray, positive: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The Mann-Whitney form: how often a positive scores above a negative, ties counting one half."""
-    above = score[positive][:, None] - score[~positive]
-    wins = (np.sign(above) + 1) / 2
-    w_pos, w_neg = weights[:, positive], weights[:, ~positive]
-    return _divide(((w_pos @ wins) * w_neg).sum(axis=1), w_pos.sum(axis=1) * w_neg.sum(axis=1))
-
-
-def brier_score(of: Weighted) -> np.ndarray:
+def brier_score(of: Predictions) -> tuple[np.ndarray, float, float]:
     """Squared error summed over classes (Brier 1950, Mon. Weather Rev. 78, 1); halved for two, as is usual now."""
-    return of.mean(of.predictions.squared_error / (2 if of.predictions.n_classes == 2 else 1))
+    half = 2 if of.n_classes == 2 else 1
+    if_class = (of.probs**2).sum(axis=1, keepdims=True) - 2 * of.probs + 1
+    return of.squared_error / half, of.if_wrong(if_class) / half, 2 / half
 
 
-def calibration_error(of: Weighted) -> np.ndarray:
+def calibration_error(of: Predictions) -> float:
     """Of the most probable class, in 15 equal bins (low, high]: Guo et al. 2017, arXiv:1706.04599.
 
-    It is biased upward for few sources, and in resamples more so.
+    It is biased upward for few sources.
     """
-    return np.abs(of.weights @ of.predictions.gap).sum(axis=1) / of.total
+    return float(binned_gaps(of.preds == of.labels, of.probs.max(axis=1)))
 
 
-def f1_score(of: Weighted) -> np.ndarray:
+def debiased_calibration_error(of: Predictions) -> float:
+    """The calibration error less the mean that a calibrated network of as many sources shows.
+
+    It is 0 on average for a calibrated network, so it may be below 0, and understates that of one far from calibrated,
+    by that mean at most.
+    """
+    return calibration_error(of) - float(of.calibrated_errors.mean())
+
+
+def f1_score(of: Counts) -> np.ndarray:
     """Of each class, (B, K); not defined for one that is neither in the set nor ever predicted."""
     return _divide(2 * of.hits, of.predicted + of.true)
 
@@ -161,29 +151,51 @@ SCORES = (
     ),
     Score("balanced_accuracy", "balanced accuracy", "balanced accuracy", balanced_accuracy, **PER_CENT, on_console=UP),
     Score("mcc", "Matthews correlation coefficient", "MCC", matthews_correlation, on_console=UP),
-    Score("roc_auc", "ROC area", "ROC area", roc_area, **SHOWN_UPRIGHT),
+    Score("roc_auc", "ROC area", "ROC area", roc_influences, DELONG, **SHOWN_UPRIGHT),
     Score(
         "nll",
         "negative log-likelihood",
         "NLL",
-        lambda of: of.mean(of.predictions.nll),
+        lambda of: (of.nll, of.if_wrong(-of.log_probs), np.inf),
+        STUDENTIZED,
         unit="nats",
         larger_is_better=False,
         has_temperature=True,
         **SHOWN_UPRIGHT,
     ),
-    Score("brier", "Brier score", "Brier score", brier_score, larger_is_better=False, has_temperature=True),
+    Score(
+        "brier",
+        "Brier score",
+        "Brier score",
+        brier_score,
+        STUDENTIZED,
+        larger_is_better=False,
+        has_temperature=True,
+    ),
     Score(
         "ece",
         "expected calibration error",
         "ECE",
         calibration_error,
+        CALIBRATED,
         larger_is_better=False,
         has_temperature=True,
-        **SHOWN_UPRIGHT,
+        on_console=UP,
+        side_by_side=UP,
+    ),
+    Score(
+        "ece_debiased",
+        "debiased calibration error",
+        "debiased ECE",
+        debiased_calibration_error,
+        NONE,
+        larger_is_better=False,
+        has_temperature=True,
+        in_table=UP,
     ),
 )
-ACCURACY, ROC_AREA, ECE = ({score.key: score for score in SCORES}[key] for key in ("accuracy", "roc_auc", "ece"))
+BY_KEY = {score.key: score for score in SCORES}
+ACCURACY, ERROR, ROC_AREA, ECE = (BY_KEY[key] for key in ("accuracy", "error", "roc_auc", "ece"))
 CLASS_SCORES = (  # of each class
     Score("precision", "precision", "precision", lambda of: (of.hits, of.predicted), WILSON, unit="%", decimals=1),
     Score("recall", "recall", "recall", lambda of: (of.hits, of.true), WILSON, unit="%", decimals=1),
@@ -227,32 +239,27 @@ def value_of(entry: Mapping[str, Any]) -> float | None:
     return entry.get("value", entry.get("mean"))
 
 
-def score_predictions(
-    logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> dict:
+def score_predictions(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, seed: int = 0) -> dict:
     """Returns every score of a set of predictions; JSON-able, None wherever a score is not defined.
 
-    A score is {"value", "low", "high", "interval"}: Wilson's 95 % interval for proportions (accuracy, error,
-    precision, recall), which also have a binomial "standard_error", else the percentile interval of a bootstrap over
-    sources. A bootstrap interval is not defined if the score is not for at least half of the resamples.
+    A score is {"value", "low", "high", "interval"}, where the last says of what kind the 95 % interval is; proportions
+    (accuracy, error, precision, recall) also have a binomial "standard_error", and the calibration error has
+    "calibrated" and "calibrated_high", mean and 95 % quantile of what a calibrated network would show.
 
     Args:
         logits: (N, K).
         labels: (N,) of 0..K-1.
         classes: K names.
-        n_resamples: B.
-        seed: of the resampling.
+        seed: of what is drawn for the intervals.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     check_predictions(logits, labels, len(classes))
-    predictions = Predictions(logits, labels)
-    whole = Weighted(predictions, np.ones((1, len(labels))))
-    drawn = Weighted(predictions, resample(len(labels), n_resamples, seed))
-    confusion = whole.confusion[0].astype(int)
-    by_class = {score.key: score.measure(whole, drawn) for score in CLASS_SCORES}
+    of = Predictions(logits, labels, seed)
+    confusion = of.counts.confusion[0].astype(int)
+    by_class = {score.key: score.measure(of) for score in CLASS_SCORES}
     return {
         "n_sources": len(labels),
-        **{score.key: score.measure(whole, drawn)[0] for score in SCORES},
+        **{score.key: score.measure(of)[0] for score in SCORES},
         "confusion": confusion.tolist(),
         "per_class": {
             name: {
@@ -263,8 +270,3 @@ def score_predictions(
             for k, name in enumerate(classes)
         },
     }
-
-
-def to_json(value: float) -> float | None:
-    """Returns a float, or None for what is not finite, which JSON cannot hold."""
-    return float(value) if np.isfinite(value) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.files.tables import column_name, write_table
+from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
-from radgal.runs.files import RunFile
+from radgal.runs.earlier import new_results
+from radgal.runs.files import RunFile, files_of
 from utils import UserError, nearest, write_json
 
 
@@ -53,12 +56,13 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     if folder is not None:
-        write_json(RunFile.METRICS.at(folder), metrics)
-        for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
-            write_table(table, file.at(folder))
-        confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
-        save_gallery(folder, table, confidence, test.images[:, 0].cpu().numpy())
-        save_evaluation_figures(metrics, table, folder)
+        with new_results(folder, files_of("evaluate"), say=say) as new:
+            write_json(RunFile.METRICS.at(new), metrics)
+            for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
+                write_table(table, file.at(new))
+            confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
+            save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
+            save_evaluation_figures(metrics, table, new)
     say(describe(metrics))
     return metrics
 
@@ -146,7 +150,13 @@ def describe_poses(averaged: Mapping[str, Any]) -> str:
 def choose_sources(
     test: Split, *, index: Sequence[int] | None = None, names: Sequence[str] | None = None, limit: int | None = None
 ) -> Split:
-    """Returns the test sources asked for, by row or by name, each once, at most ``limit``; all if nothing is asked.
+    """Returns the test sources asked for, by row or by name, each once; all if nothing is asked.
+
+    Args:
+        test: all test sources.
+        index: rows.
+        names: of sources.
+        limit: how many at most: the first of each class in turn, so that none is left out of a file sorted by class.
 
     Raises:
         UserError: for a row or a name that the test set does not have.
@@ -167,7 +177,15 @@ def choose_sources(
         rows = [place[name] for name in names]
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}: at least one source is needed")
-    return test.take(list(dict.fromkeys(rows))[:limit])
+    rows = list(dict.fromkeys(rows))
+    if limit is not None:
+        labels, seen, turn = test.labels.tolist(), Counter(), {}
+        for i in rows:
+            turn[i] = (seen[labels[i]], labels[i])
+            seen[labels[i]] += 1
+        chosen = set(sorted(rows, key=turn.get)[:limit])
+        rows = [i for i in rows if i in chosen]
+    return test.take(rows)
 
 
 def finished_test(folder: Path, config: Config):
@@ -178,6 +196,9 @@ def finished_test(folder: Path, config: Config):
     """
     from astropy.table import Table
 
+    ended = finished.find(folder)
+    if ended is None or not ended.tested:
+        return None
     try:
         metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")

@@ -20,7 +20,8 @@ from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
-from radgal.runs.files import RunFile, written_by
+from radgal.runs.earlier import new_results
+from radgal.runs.files import RunFile, files_of
 from utils import UserError, atomic_write, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
@@ -180,7 +181,7 @@ def run_rotation_test(
     ``rotation_sources.csv`` has a row per source, ``rotation_poses.csv`` a row per source and pose,
     ``rotation_samples.npz`` every sample; ``rotation_figures/`` shows the sources of the largest overlap.
 
-    What an earlier test left of these, and its comparison with another run, is removed.
+    What another test left of these is put aside, with its comparison with another run.
 
     Args:
         max_figures: how many sources are drawn.
@@ -190,12 +191,18 @@ def run_rotation_test(
         raise UserError(f"--figures {max_figures}: must be 0 or more")
     folder = Path(folder)
     test = sample_rotations(classifier, split, **choices)
-    figures, compared = RunFile.ROTATION_FIGURES.at(folder), written_by("rotate --compare").split(", ")
-    for stale in (*figures.glob("*.png"), *(folder / name for name in compared)):
-        stale.unlink(missing_ok=True)
-    write_table(_as_table(summarize_sources(test)), RunFile.ROTATION_SOURCES.at(folder))
-    write_table(_as_table(list_poses(test)), RunFile.ROTATION_POSES.at(folder))
-    with atomic_write(RunFile.ROTATION_SAMPLES.at(folder)) as temporary, temporary.open("wb") as stream:
+    with new_results(folder, files_of("rotate"), files_of("rotate --compare")) as new:
+        write_table(_as_table(summarize_sources(test)), RunFile.ROTATION_SOURCES.at(new))
+        write_table(_as_table(list_poses(test)), RunFile.ROTATION_POSES.at(new))
+        _save_samples(RunFile.ROTATION_SAMPLES.at(new), test)
+        order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
+        for i in order.tolist():
+            draw_source(RunFile.ROTATION_FIGURES.at(new), test, split, i)
+    return test
+
+
+def _save_samples(path: Path, test: RotationTest) -> None:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream,
             names=np.asarray(test.names),
@@ -206,10 +213,6 @@ def run_rotation_test(
             probs=test.probs.astype(np.float32),
             pairs=test.pairs,
         )
-    order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
-    for i in order.tolist():
-        draw_source(figures, test, split, i)
-    return test
 
 
 def draw_source(folder: str | Path, test: RotationTest, split: Split, index: int) -> Path:
@@ -256,11 +259,12 @@ def write_comparison(
             f"{index}_other": theirs[[j for _, j in rows]],
             f"{index}_change": change,
         }
-    write_table(_as_table(columns), RunFile.ROTATION_COMPARE_CSV.at(folder))
-    write_json(RunFile.ROTATION_COMPARE_JSON.at(folder), result)
     index, against = (np.asarray(columns[key]) for key in ("overlap_index", "overlap_index_other"))
     overlaps = Overlaps(index, against, names, test.labels[[i for i, _ in rows]], test.classes, IMPROVED_BY)
-    save_comparison(RunFile.ROTATION_COMPARE_PNG.at(folder), overlaps)
+    with new_results(Path(folder), files_of("rotate --compare")) as new:
+        write_table(_as_table(columns), RunFile.ROTATION_COMPARE_CSV.at(new))
+        write_json(RunFile.ROTATION_COMPARE_JSON.at(new), result)
+        save_comparison(RunFile.ROTATION_COMPARE_PNG.at(new), overlaps)
     return result
 
 

@@ -1,9 +1,6 @@
 """Predictions made ready for the formulas of the scores.
 
-Legend: N sources, K classes, B bootstrap resamples.
-
-Every score is computed from a matrix of weights, one row of ones for the score itself and B rows of how often
-each source was drawn for its interval, so that the thousands of resamples are a few matrix products.
+Legend: N sources, K classes, B confusion matrices.
 """
 
 from __future__ import annotations
@@ -16,6 +13,9 @@ import numpy as np
 from radgal.evaluation.probabilities import log_softmax
 from utils import UserError
 
+N_DRAWS = 2000
+N_CALIBRATED = 1000
+PRIOR_SOURCES = 4 / 3
 N_BINS = 15  # of the calibration error and the reliability diagram: Guo et al. 2017, arXiv:1706.04599
 
 
@@ -42,35 +42,16 @@ def check_predictions(logits: np.ndarray, labels: np.ndarray, n_classes: int) ->
         )
 
 
-class Predictions:
-    """The predictions for N sources, from logits (N, K) and labels (N,)."""
+class Counts:
+    """Confusion matrices (B, K, K), rows true, columns predicted: a test's own, or some that might be the truth."""
 
-    def __init__(self, logits: np.ndarray, labels: np.ndarray):
-        n, n_classes = logits.shape
-        log_probs = log_softmax(logits)
-        self.probs, self.n_classes = np.exp(log_probs), n_classes
-        preds = logits.argmax(axis=1)
-        is_label = np.eye(n_classes)[labels]
-        self.is_label = is_label.astype(bool)  # (N, K)
-        self.cell = np.eye(n_classes**2)[labels * n_classes + preds]  # (N, K * K), of the confusion matrix
-        self.nll = -log_probs[np.arange(n), labels]
-        self.squared_error = ((self.probs - is_label) ** 2).sum(axis=1)
-        confidence = self.probs.max(axis=1)
-        # (N, bins), how far right or wrong is from the confidence, in the bin of the source
-        self.gap = np.eye(N_BINS)[confidence_bins(confidence)] * ((preds == labels) - confidence)[:, None]
-
-
-class Weighted:
-    """Predictions in which every source counts as often as each row of ``weights`` (B, N) says."""
-
-    def __init__(self, predictions: Predictions, weights: np.ndarray):
-        self.predictions, self.weights, self.total = predictions, weights, weights.sum(axis=1)
+    def __init__(self, confusion: np.ndarray):
+        self.confusion = confusion
 
     @cached_property
-    def confusion(self) -> np.ndarray:
-        """(B, K, K): rows true, columns predicted."""
-        n_classes = self.predictions.n_classes
-        return (self.weights @ self.predictions.cell).reshape(-1, n_classes, n_classes)
+    def total(self) -> np.ndarray:
+        """(B,) sources."""
+        return self.confusion.sum(axis=(1, 2))
 
     @cached_property
     def hits(self) -> np.ndarray:
@@ -87,9 +68,73 @@ class Weighted:
         """(B, K) sources that are classified as each class."""
         return self.confusion.sum(axis=1)
 
-    def mean(self, values: np.ndarray) -> np.ndarray:
-        """Returns the mean over sources of values (N,)."""
-        return self.weights @ values / self.total
+
+class Predictions:
+    """The predictions for N sources, from logits (N, K) and labels (N,); ``seed`` is of all that is drawn."""
+
+    def __init__(self, logits: np.ndarray, labels: np.ndarray, seed: int = 0):
+        self.n_classes, self.labels, self.seed = logits.shape[1], labels, seed
+        self.log_probs, self.preds = log_softmax(logits), logits.argmax(axis=1)
+        self.probs, self.is_label = np.exp(self.log_probs), np.eye(self.n_classes)[labels]
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The confusion matrix of the test, B = 1."""
+        cells = self.labels * self.n_classes + self.preds
+        return Counts(np.bincount(cells, minlength=self.n_classes**2).reshape(1, self.n_classes, -1).astype(float))
+
+    @cached_property
+    def likely_counts(self) -> Counts:
+        """Confusion matrices drawn from what the test leaves open, B = 2000.
+
+        Their posterior (Dirichlet) after 4/3 of a source spread evenly over the cells that can be filled: for two
+        classes 1/3 in each, the neutral prior of Kerman 2011, Electron. J. Stat. 5, 1450.
+        """
+        found = self.counts.confusion
+        is_there = self.counts.true[0] > 0
+        prior = is_there[:, None] * PRIOR_SOURCES / (is_there.sum() * self.n_classes)
+        shapes = np.broadcast_to(found + prior, (N_DRAWS, self.n_classes, self.n_classes))
+        return Counts(np.random.default_rng(self.seed).standard_gamma(shapes))
+
+    @property
+    def nll(self) -> np.ndarray:
+        """(N,) negative log-likelihood, nats."""
+        return -self.log_probs[np.arange(len(self.labels)), self.labels]
+
+    @property
+    def squared_error(self) -> np.ndarray:
+        """(N,) summed over classes."""
+        return ((self.probs - self.is_label) ** 2).sum(axis=1)
+
+    def if_wrong(self, loss: np.ndarray) -> float:
+        """Returns the loss of a typical mistake, whether the test has one or not.
+
+        Args:
+            loss: (N, K), of each source if it were of each class. The mean is over all classes but the predicted ones,
+                each as probable as the network holds it.
+        """
+        from scipy.special import softmax
+
+        possible = np.eye(self.n_classes)[self.preds] == 0
+        return float(softmax(np.where(possible, self.log_probs, -np.inf).ravel()) @ loss.ravel())
+
+    @cached_property
+    def calibrated_errors(self) -> np.ndarray:
+        """(B,) calibration errors of a network that is right as often as this one says: drawn, B = 1000.
+
+        Consistency resampling: Broecker & Smith 2007, Weather Forecast. 22, 651.
+        """
+        confidence = self.probs.max(axis=1)
+        generator, at_a_time = np.random.default_rng(self.seed), max(1, 2_000_000 // len(confidence))
+        sizes = [min(at_a_time, N_CALIBRATED - start) for start in range(0, N_CALIBRATED, at_a_time)]
+        drawn = (generator.random((size, len(confidence))) < confidence for size in sizes)
+        return np.concatenate([binned_gaps(correct, confidence) for correct in drawn])
+
+
+def binned_gaps(correct: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Returns the calibration errors (...) of answers (..., N) that were right or wrong, given with confidence (N,)."""
+    bins = np.eye(N_BINS)[confidence_bins(confidence)]
+    return np.abs((correct - confidence) @ bins).sum(axis=-1) / len(confidence)
 
 
 def confidence_bins(confidence: np.ndarray) -> np.ndarray:
@@ -119,6 +164,30 @@ def reliability(probs: np.ndarray, labels: np.ndarray) -> list[dict]:
 def positive_classes(n_classes: int) -> Sequence[int]:
     """Returns the classes that are told from the rest in a ROC curve: the last of two, each of more."""
     return [1] if n_classes == 2 else range(n_classes)
+
+
+def roc_influences(of: Predictions) -> list[tuple[float, np.ndarray, int, int]]:
+    """Returns (area, what each source adds (N,), sources of the class, other sources) of each class told from the rest.
+
+    The area is the Mann-Whitney statistic: how often one of the class scores above one of the rest, ties counting one
+    half. What a source adds is its placement less the area, over the number of its kind: the squares sum up to DeLong's
+    variance (DeLong et al. 1988, Biometrics 44, 837). Empty if the set lacks a class.
+    """
+    from scipy.stats import rankdata
+
+    found = []
+    for k in positive_classes(of.n_classes):
+        positive, score = of.is_label[:, k] == 1, of.probs[:, k]
+        m, n = int(positive.sum()), int((~positive).sum())
+        if m == 0 or n == 0:
+            return []
+        below = rankdata(score)
+        below[positive] = (below[positive] - rankdata(score[positive])) / n
+        below[~positive] = 1 - (below[~positive] - rankdata(score[~positive])) / m
+        area = below[positive].mean()
+        size = np.where(positive, np.sqrt(m * max(m - 1, 1)), np.sqrt(n * max(n - 1, 1)))
+        found.append((float(area), (below - area) / size, m, n))
+    return found
 
 
 def roc_curves(labels: np.ndarray, probs: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:

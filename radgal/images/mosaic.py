@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import gzip
 import io
-import math
 import shutil
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from radgal.files.packing import check_packing, max_unpacked, written_again
-from radgal.images import fits
-from radgal.images.reading import Image, as_image
-from radgal.images.recipes import resample
+from radgal.images.fits import MAX_PIXELS, without_compression
+from radgal.images.hdus import choose_image
+from radgal.images.reading import Field, Image, as_image, factors_to
+from radgal.images.recipes import CUTOUT_SIDES
+from radgal.images.sky import Sky, celestial, pixels_at, sky_at
 from utils import UserError, reason_of, without_warnings
-
-CUTOUT_SIDES = 2
-"""The noise is measured on cutouts so many times as wide as the images: 300 px for the published 150."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,15 @@ class Mosaic:
 
     Packed files, by gzip or as compressed FITS, are unpacked once, into a file that has no name.
 
+    Args:
+        path: the file.
+        hdu: number or EXTNAME of the HDU; None: see :func:`radgal.images.hdus.choose_image`.
+
     Raises:
         UserError: if it is no FITS image, or its header does not say where on the sky its pixels are.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, hdu: str | None = None):
         from astropy.io import fits as astropy_fits
 
         self.path, self._lock = Path(path), threading.Lock()
@@ -50,22 +52,23 @@ class Mosaic:
             with without_warnings():
                 file, size = self._open(check_packing(self.path))
                 self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
-                hdu = fits.find_image(self._hdus, self.path, max_pixels=2**40)
-                self._pixels = hdu.section
+                self.choice = choose_image(self._hdus, self.path, max_pixels=2**40, name=hdu)
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
             raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
-        self._shape = tuple(hdu.shape)
-        self.height, self.width = (side for side in self._shape if side > 1)
-        self._check_size(hdu, size)
-        self.wcs = fits.sky_of(hdu.header)
-        if self.wcs is None:
+        found = self.choice.hdu
+        self._pixels, self._shape = found.section, tuple(found.shape)
+        self._check_size(found, size)
+        sky = celestial(found.header)
+        if sky is None:
             raise UserError(
                 f"{self.path} has no celestial WCS in its header, so positions cannot be found in it; add one "
                 "(CTYPE, CRVAL, CRPIX, CDELT or CD), or cut the sources out yourself and give the files"
             )
-        self.pixel_scale_arcsec = fits.pixel_scale(self.wcs)
+        self._wcs, self._swapped = sky.wcs, sky.swapped
+        sides = tuple(side for side in self._shape if side > 1)
+        self.height, self.width = sides[::-1] if sky.swapped else sides
 
     def _open(self, packed: bool) -> tuple[BinaryIO, int]:
         """Returns the file as astropy may open it, and its length; compressed images are unpacked into another."""
@@ -73,7 +76,7 @@ class Mosaic:
         if packed:
             with gzip.open(file) as unpacked:
                 file = written_again(lambda other: shutil.copyfileobj(unpacked, other))
-        file = fits.without_compression(file, self.path, max_unpacked(self.path))
+        file = without_compression(file, self.path, max_unpacked(self.path))
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         return file, size
@@ -84,42 +87,65 @@ class Mosaic:
         if size < end:
             raise UserError(f"{self.path} is cut off: its header announces {end:,} bytes, the file has {size:,}")
 
-    def find(self, ra_deg: float, dec_deg: float) -> tuple[float, float]:
-        """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; NaN if not mapped."""
-        from astropy.coordinates import SkyCoord
+    def find(self, ra_deg: float, dec_deg: float) -> tuple[float, float] | None:
+        """Returns column and row of an ICRS position, pixels from 0 at the middle of the first; None if not there.
 
-        with without_warnings(), self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
-            try:
-                x, y = self.wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs"))
-            except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
-                return math.nan, math.nan
+        Of several pixels that show the position, the one that is furthest from an edge.
+        """
+        with self._lock:  # wcslib keeps its working space in the WCS: one thread at a time
+            candidates = pixels_at(self._wcs, ra_deg, dec_deg)
+        ends = np.array([self.width, self.height])
+        margins = np.minimum(candidates, ends - 1 - candidates).min(axis=1)
+        if not (margins >= -0.5).any():
+            return None
+        x, y = candidates[margins.argmax()]
         return float(x), float(y)
 
-    def cut(self, x: float, y: float, side: int) -> np.ndarray:
-        """Returns the side x side pixels of the mosaic's own grid nearest to being centered on (x, y).
+    def sky_at(self, x: float, y: float) -> Sky:
+        """Returns what is known of a place: in a wide mosaic pixels differ from those at its reference position."""
+        with self._lock:
+            return sky_at(self._wcs, x, y)
+
+    def cut(self, x: float, y: float, sides: tuple[int, int]) -> np.ndarray:
+        """Returns the pixels of the mosaic's own grid nearest to being centered on (x, y).
+
+        Args:
+            x, y: pixels.
+            sides: number of columns and of rows.
 
         Returns:
-            float64 (side, side); NaN outside the mosaic.
+            float64 (rows, columns); NaN outside the mosaic.
         """
-        left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
-        cutout = np.full((side, side), np.nan)
-        rows = slice(max(top, 0), min(top + side, self.height))
-        columns = slice(max(left, 0), min(left + side, self.width))
+        left, top = _corner(x, y, sides)
+        cutout = np.full(sides[::-1], np.nan)
+        rows = slice(max(top, 0), min(top + sides[1], self.height))
+        columns = slice(max(left, 0), min(left + sides[0], self.width))
         if rows.start < rows.stop and columns.start < columns.stop:
-            long = iter((rows, columns))
-            index = tuple(next(long) if length > 1 else 0 for length in self._shape)
             try:
                 with self._lock:
-                    inside = np.array(self._pixels[index], dtype=np.float64)
+                    inside = self._read(rows, columns)
             except Exception as error:  # as above: the pixels are read here for the first time
                 raise UserError(f"{self.path} is damaged: {reason_of(error)}") from None
             cutout[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = inside
         return cutout
 
-    def holds(self, x: float, y: float, side: int) -> bool:
-        """Returns whether the side x side pixels around (x, y) are all inside the mosaic."""
-        left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
-        return left >= 0 and top >= 0 and left + side <= self.width and top + side <= self.height
+    def _read(self, rows: slice, columns: slice) -> np.ndarray:
+        """Returns a part of the image, (H, W), whatever axes of length 1 the file has, and wherever."""
+        long = [columns, rows] if self._swapped else [rows, columns]
+        shape = [part.stop - part.start for part in long]
+        parts = iter(long)
+        index = tuple(next(parts) if length > 1 else slice(0, 1) for length in self._shape)
+        inside = np.array(self._pixels[index], dtype=np.float64).reshape(shape)
+        return inside.T if self._swapped else inside
+
+    def holds(self, x: float, y: float, sides: tuple[int, int]) -> bool:
+        """Returns whether so many columns and rows around (x, y) are all inside the mosaic."""
+        left, top = _corner(x, y, sides)
+        return left >= 0 and top >= 0 and left + sides[0] <= self.width and top + sides[1] <= self.height
+
+
+def _corner(x: float, y: float, sides: tuple[int, int]) -> tuple[int, int]:
+    return round(x - (sides[0] - 1) / 2), round(y - (sides[1] - 1) / 2)
 
 
 def read_cutout(
@@ -139,30 +165,27 @@ def read_cutout(
     ra, dec = position.ra_deg, position.dec_deg
     if not (np.isfinite([ra, dec]).all() and -360 <= ra <= 360 and -90 <= dec <= 90):
         raise UserError(f"ra {ra}, dec {dec} is no position on the sky, in degrees")
-    x, y = mosaic.find(ra, dec)
-    if not (-0.5 <= x <= mosaic.width - 0.5 and -0.5 <= y <= mosaic.height - 0.5):
+    place = mosaic.find(ra, dec)
+    if place is None:
         raise OffEdge(f"the position is outside the mosaic {mosaic.path.name}")
-    factor = 1.0
+    sky, factors = mosaic.sky_at(*place), (1.0, 1.0)
     if rescale_to_arcsec is not None:
-        factor = mosaic.pixel_scale_arcsec / rescale_to_arcsec
-    side = max(1, round(CUTOUT_SIDES * native_size / factor))
-    if side**2 > fits.MAX_PIXELS:
-        raise UserError(f"{mosaic.path} has pixels of {mosaic.pixel_scale_arcsec:g} arcsec, too small to be resampled")
-    data = mosaic.cut(x, y, side)
-    nan_fraction = float((~np.isfinite(data)).mean())
-    if rescale_to_arcsec is not None:
-        data = resample(data, factor)
+        if sky.scales_arcsec is None:
+            raise UserError(f"{mosaic.path} cannot be resampled there: its header gives no pixel scale")
+        factors = factors_to(sky.scales_arcsec, rescale_to_arcsec)
+    sides = tuple(max(1, round(CUTOUT_SIDES * native_size / factor)) for factor in factors)
+    if sides[0] * sides[1] > MAX_PIXELS:
+        scales = " x ".join(f"{scale:g}" for scale in sky.scales_arcsec)
+        raise UserError(f"{mosaic.path} has pixels of {scales} arcsec, too small to be resampled")
     image = as_image(
-        data,
+        Field(mosaic.cut(*place, sides), replace(sky, position=(ra, dec)), mosaic.choice.flags),
         recipe=recipe,
         native_size=native_size,
-        position=(ra, dec),
-        pixel_scale_arcsec=mosaic.pixel_scale_arcsec,
-        nan_fraction=nan_fraction,
-        expected_arcsec=None if rescale_to_arcsec is not None else expected_arcsec,
+        rescale_to_arcsec=rescale_to_arcsec,
+        expected_arcsec=expected_arcsec,
     )
-    off_edge = not mosaic.holds(x, y, max(1, round(native_size / factor)))
-    return image.flagged("off_edge") if off_edge else image
+    field = tuple(max(1, round(native_size / factor)) for factor in factors)
+    return image if mosaic.holds(*place, field) else image.flagged("off_edge")
 
 
 class OffEdge(UserError):

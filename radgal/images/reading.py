@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
+from radgal.images.fill import without_fill
 from radgal.images.fits import MAX_PIXELS, read_fits
-from radgal.images.recipes import fit_to_side, resample, to_uint8
-from utils import UserError, reason_of, without_warnings
+from radgal.images.pictures import flags_of_pixels, read_picture
+from radgal.images.recipes import CUTOUT_SIDES, fit_to_side, noise_threshold, resample, to_uint8
+from radgal.images.sky import TOLERANCE, Sky
+from utils import UserError, reason_of
 
 FITS_NAME = re.compile(r"\.(fits?|fts)(\.[gf]z)?$", re.IGNORECASE)
 PIXEL_NAME = re.compile(r"\.(png|jpe?g)$", re.IGNORECASE)
@@ -21,16 +24,37 @@ SUFFIXES = ".fits, .fits.gz, .fits.fz, .png, .jpg or .npy"
 FLAGS = {
     "off_edge": "reaches over the edge of the mosaic it was cut from",
     "nan": "has pixels without a value",
+    "fill": "has large areas of exactly one value, or huge numbers, which count as no value",
+    "no_noise": "has zeros in place of its noise, which cannot be measured",
+    "uneven": "has parts with far less noise than the rest, as if they were beyond the coverage",
+    "rounded": "has values rounded as coarsely as its noise, which is not measured well",
     "blank": "has nothing above the noise, or one value everywhere",
     "saturated": "ten or more pixels have the largest value: the peak is cut off",
-    "pixel_scale": "has another pixel scale than the training images",
+    "pixel_scale": "has another pixel scale than the training images along x or y, or pixels that are not square",
+    "mirrored": "shows the sky mirrored: right ascension grows to the wrong side",
+    "sheared": "has axes that are not at right angles on the sky",
+    "several_images": "its file holds several images that might be meant",
+    "other_kind": "its header says that it is no image of the sky but of rms, weights or another Stokes parameter",
     "too_large": "the source is larger than the field",
+    "small_cutout": "is smaller than the cutouts that the recipe measures the noise on, though not than the images",
     "padded": "is smaller than the training images; background was added around it",
+    "cropped": "is a picture larger than the training images, of which the middle was used",
+    "transparent": "is a picture with transparent pixels; they count as black",
+    "color": "is a picture in color; it was made gray",
+    "bright_background": "is a picture whose border is not black, as the empty sky of the training images is",
 }
 """What may be unusual about an image."""
 
 SATURATED_PIXELS = 10
-SCALE_TOLERANCE = 0.02  # relative
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What was read of a source, before a recipe makes an image of it."""
+
+    array: np.ndarray  # (H, W), fluxes or, if uint8, pixels
+    sky: Sky = Sky()  # at its middle
+    flags: tuple[str, ...] = ()  # keys of FLAGS, of the reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +63,24 @@ class Image:
 
     pixels: np.ndarray  # uint8 (native_size, native_size)
     position: tuple[float, float] | None  # ICRS right ascension and declination of the middle, degrees
-    pixel_scale_arcsec: float | None  # of the file, before any resampling
+    scales_arcsec: tuple[float, float] | None  # sides of a pixel along x and y, of the file, before any resampling
     flags: tuple[str, ...]  # keys of FLAGS
     shape: tuple[int, int]  # of the file, after any resampling
-    nan_fraction: float  # of pixels that are not finite
+    nan_fraction: float  # of pixels that have no value
+
+    @property
+    def pixel_scale_arcsec(self) -> float | None:
+        """The side of a square as large as a pixel."""
+        return self.scales_arcsec and float(np.sqrt(self.scales_arcsec[0] * self.scales_arcsec[1]))
 
     def flagged(self, flag: str) -> Image:
         """Returns the image with one flag more."""
-        return replace(self, flags=tuple(one for one in FLAGS if one == flag or one in self.flags))
+        return replace(self, flags=in_order({*self.flags, flag}))
+
+
+def in_order(flags: Collection[str]) -> tuple[str, ...]:
+    """Returns flags in the order of ``FLAGS``."""
+    return tuple(flag for flag in FLAGS if flag in flags)
 
 
 def read_image(
@@ -56,6 +90,7 @@ def read_image(
     native_size: int = 150,
     rescale_to_arcsec: float | None = None,
     expected_arcsec: float | None = None,
+    hdu: str | None = None,
 ) -> Image:
     """Returns a FITS, PNG, JPEG or NPY file, whichever the suffix says, as a network reads it.
 
@@ -69,88 +104,88 @@ def read_image(
         native_size: pixels along each side of the result.
         rescale_to_arcsec: pixel scale to resample FITS images to; None leaves them as they are.
         expected_arcsec: pixel scale of the training images; images that differ are flagged 'pixel_scale'.
+        hdu: number or EXTNAME of the HDU of FITS files; None: see :func:`radgal.images.hdus.choose_image`.
 
     Raises:
         UserError: if the file is no such image, is damaged or too large, or is to be rescaled and tells no scale.
     """
     path = Path(path)
-    position = scale = None
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
     if FITS_NAME.search(path.name):
-        image = read_fits(path)
-        array, position, scale = image.data, image.center_deg(), image.pixel_scale_arcsec
-        nan_fraction = image.nan_fraction
-        if rescale_to_arcsec is not None:
-            if scale is None:
-                raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
-            array = resample(array, scale / rescale_to_arcsec)
+        image = read_fits(path, hdu=hdu)
+        field = Field(image.data, image.sky, image.flags)
+        if rescale_to_arcsec is not None and field.sky.scales_arcsec is None:
+            raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
     else:
-        array = _read_plain(path)
-        nan_fraction = float((~np.isfinite(array)).mean())
-    return as_image(
-        array,
-        recipe=recipe,
-        native_size=native_size,
-        position=position,
-        pixel_scale_arcsec=scale,
-        nan_fraction=nan_fraction,
-        expected_arcsec=None if rescale_to_arcsec is not None else expected_arcsec,
-    )
+        field, rescale_to_arcsec = Field(*_read_plain(path)), None
+    how = dict(rescale_to_arcsec=rescale_to_arcsec, expected_arcsec=expected_arcsec)
+    return as_image(field, recipe=recipe, native_size=native_size, **how)
 
 
 def as_image(
-    array: np.ndarray,
+    field: Field,
     *,
     recipe: str,
     native_size: int,
-    position: tuple[float, float] | None,
-    pixel_scale_arcsec: float | None,
-    nan_fraction: float,
-    expected_arcsec: float | None,
+    rescale_to_arcsec: float | None = None,
+    expected_arcsec: float | None = None,
 ) -> Image:
-    """Returns fluxes, or pixels if they are uint8, (H, W) as a network reads them; see :func:`read_image`."""
-    pixels = fit_to_side(array, native_size) if array.dtype == np.uint8 else to_uint8(array, recipe, native_size)
-    flags = {
+    """Returns what was read as a network reads it; see :func:`read_image`."""
+    array, scales, flags = field.array, field.sky.scales_arcsec, {*field.flags, *field.sky.flags}
+    if array.dtype == np.uint8:
+        nan_fraction, pixels = 0.0, fit_to_side(array, native_size)
+        flags |= set(flags_of_pixels(array, native_size))
+    else:
+        array, found = without_fill(array)
+        nan_fraction = float((~np.isfinite(array)).mean())
+        threshold = noise_threshold(array, recipe)  # of the survey's own pixels: resampled, noise is another
+        if rescale_to_arcsec is not None:
+            array = resample(array, factors_to(scales, rescale_to_arcsec))
+        pixels = to_uint8(array, recipe, native_size, threshold)
+        is_small = native_size <= min(array.shape) < (1 - TOLERANCE) * CUTOUT_SIDES * native_size
+        flags |= {*found, *(("small_cutout",) * is_small)}
+    unusual = {
         "nan": nan_fraction > 0,
         "blank": pixels.min() == pixels.max(),
         "saturated": int((pixels == 255).sum()) >= SATURATED_PIXELS,
-        "pixel_scale": scales_differ(pixel_scale_arcsec, expected_arcsec),
+        "pixel_scale": rescale_to_arcsec is None and is_another_scale(scales, expected_arcsec),
         "padded": min(array.shape) < native_size,
     }
-    found = tuple(flag for flag in FLAGS if flags.get(flag))
-    return Image(pixels, position, pixel_scale_arcsec, found, array.shape, nan_fraction)
+    flags |= {flag for flag, is_so in unusual.items() if is_so}
+    return Image(pixels, field.sky.position, scales, in_order(flags), array.shape, nan_fraction)
+
+
+def factors_to(scales: tuple[float, float], arcsec: float) -> tuple[float, float]:
+    """Returns how many times as many pixels there are along x and y when they are made ``arcsec`` wide and high."""
+    return scales[0] / arcsec, scales[1] / arcsec
 
 
 def scales_differ(scale: float | None, expected: float | None) -> bool:
     """Returns whether two pixel scales, as far as they are known, differ by more than 2 %."""
-    return scale is not None and expected is not None and abs(scale / expected - 1) > SCALE_TOLERANCE
+    return scale is not None and expected is not None and abs(scale / expected - 1) > TOLERANCE
 
 
-def _read_plain(path: Path) -> np.ndarray:
-    """Returns an image that does not say where on the sky it is: pixels uint8 or fluxes float64, (H, W)."""
+def is_another_scale(scales: tuple[float, float] | None, expected: float | None) -> bool:
+    """Returns whether pixels differ by more than 2 % from those expected, along x or y; from squares if none are."""
+    if scales is None:
+        return False
+    return any(scales_differ(one, expected or scales[0]) for one in scales)
+
+
+def _read_plain(path: Path) -> tuple[np.ndarray, Sky, tuple[str, ...]]:
+    """Returns an image that does not say where on the sky it is: the parts of a :class:`Field`."""
     if PIXEL_NAME.search(path.name):
-        return _read_pixels(path)
+        try:
+            array, flags = read_picture(path)
+        except UserError:
+            raise
+        except Exception as error:  # decoders raise many kinds on damaged files
+            raise _unreadable(path, error) from None
+        return array, Sky(), flags
     if ARRAY_NAME.search(path.name):
-        return _read_array(path)
+        return _read_array(path), Sky(), ()
     raise UserError(f"{path} is none of the images that are read, {SUFFIXES}")
-
-
-def _read_pixels(path: Path) -> np.ndarray:
-    """Returns a PNG or JPEG as uint8 (H, W), its size checked before it is decoded."""
-    try:
-        with without_warnings(), path.open("rb") as file:
-            image = PillowImage.open(file, formats=("PNG", "JPEG"))
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UserError(f"{path} has {height} x {width} pixels; at most {MAX_PIXELS:,} are read")
-            if image.mode.startswith("I"):  # 16 bits; Pillow would cut them off at 255
-                return (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            return np.array(image.convert("L"))
-    except UserError:
-        raise
-    except Exception as error:  # decoders raise many kinds on damaged files
-        raise _unreadable(path, error) from None
 
 
 def _read_array(path: Path) -> np.ndarray:

@@ -22,6 +22,9 @@ class Recipe:
     disc: bool = False  # whether pixels outside the inscribed circle become 0
 
 
+CUTOUT_SIDES = 2
+"""The noise is measured on cutouts so many times as wide as the images: 300 px for the published 150."""
+
 RECIPES: dict[str, Recipe] = {
     "mirabest_v1": Recipe(),
     "mirabest_v2": Recipe(disc=True),
@@ -55,7 +58,7 @@ def noise_threshold(data: np.ndarray, recipe: str) -> float:
     return threshold if np.isfinite(threshold) else float("inf")
 
 
-def to_uint8(data: np.ndarray, recipe: str, side: int = 150) -> np.ndarray:
+def to_uint8(data: np.ndarray, recipe: str, side: int = 150, threshold: float | None = None) -> np.ndarray:
     """Returns what a network trained on a published data set reads, made from a cutout by that data set's recipe.
 
     The noise is measured on the whole cutout (clipped at 3 standard deviations, five times). Every pixel that is
@@ -69,6 +72,7 @@ def to_uint8(data: np.ndarray, recipe: str, side: int = 150) -> np.ndarray:
         data: (H, W); pixels that are not finite do not count for the noise, and become 0.
         recipe: a key of ``RECIPES``.
         side: pixels of the result along each side. Smaller cutouts are surrounded by 0.
+        threshold: what pixels must exceed, if it was measured elsewhere; None: :func:`noise_threshold` of ``data``.
 
     Returns:
         uint8 (side, side); all 0 if nothing is above the noise.
@@ -79,7 +83,8 @@ def to_uint8(data: np.ndarray, recipe: str, side: int = 150) -> np.ndarray:
     if recipe not in RECIPES:
         raise UserError(f"{recipe!r} is no recipe for FITS images; known: {', '.join(RECIPES)}")
     data = np.asarray(data, dtype=np.float64)
-    threshold = noise_threshold(data, recipe)
+    if threshold is None:
+        threshold = noise_threshold(data, recipe)
     with np.errstate(invalid="ignore"):
         source = np.where(np.isfinite(data) & (data > threshold), data, 0.0)
     source = fit_to_side(source, side)
@@ -106,27 +111,43 @@ def fit_to_side(image: np.ndarray, side: int) -> np.ndarray:
     return image.copy()
 
 
-def resample(data: np.ndarray, factor: float) -> np.ndarray:
-    """Returns the image with ``factor`` times as many pixels along each side, interpolated linearly.
+def resample(data: np.ndarray, factors: tuple[float, float]) -> np.ndarray:
+    """Returns the image with so many times as many pixels along x and along y, interpolated linearly.
 
     When pixels become larger, the image is smoothed first, so that no source falls between them. The beam stays
-    what it was: a survey's resolution is not changed by its pixels.
+    what it was: a survey's resolution is not changed by its pixels. The noise does not stay, so the threshold is to
+    be measured before.
+
+    Pixels that are not finite have no weight: they change no other pixel, and there is NaN where more than half of
+    the weight is missing. An image whose number of pixels does not change is returned as it is.
 
     Args:
-        data: (H, W); pixels that are not finite are taken as 0.
-        factor: old pixel scale over new.
+        data: (H, W).
+        factors: old pixel scale over new, along x (columns) and along y (rows).
 
     Raises:
         UserError: if the result would be empty or too large.
     """
+    by_axis = factors[::-1]
+    usable = np.isfinite(by_axis).all() and max(by_axis) * max(data.shape) < MAX_PIXELS
+    shape = tuple(round(side * factor) for side, factor in zip(data.shape, by_axis, strict=True)) if usable else (0, 0)
+    if min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
+        sides, by = (" x ".join(f"{one:g}" for one in pair) for pair in (data.shape, sorted(set(by_axis))))
+        raise UserError(f"an image of {sides} pixels cannot be resampled by a factor of {by}")
+    if shape == data.shape:
+        return data
+    finite = np.isfinite(data)
+    if finite.all():
+        return _zoom(data, shape)
+    weights = _zoom(finite.astype(np.float64), shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weights > 0.5, _zoom(np.where(finite, data, 0.0), shape) / weights, np.nan)
+
+
+def _zoom(data: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Returns finite data with another number of pixels along each side."""
     from scipy import ndimage
 
-    shape = [round(side * factor) for side in data.shape] if np.isfinite(factor) else [0]
-    if min(shape) < 1 or shape[0] * shape[1] > MAX_PIXELS:
-        sides = " x ".join(map(str, data.shape))
-        raise UserError(f"an image of {sides} pixels cannot be resampled by a factor of {factor:g}")
-    data = np.where(np.isfinite(data), data, 0.0)
-    if factor < 1:
-        data = ndimage.gaussian_filter(data, (1 / factor - 1) / 2)
     zoom = [new / old for new, old in zip(shape, data.shape, strict=True)]
+    data = ndimage.gaussian_filter(data, [max(0.0, (1 / factor - 1) / 2) for factor in zoom])
     return ndimage.zoom(data, zoom, order=1, mode="nearest", grid_mode=True)

@@ -85,9 +85,7 @@ def read_part(path: Path, columns: Sequence[Column]) -> Part:
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the readers raise
-        raise UserError(
-            f"{path} is damaged ({reason_of(error)}); remove it and use --resume to make it again"
-        ) from None
+        raise UserError(f"{path} is damaged ({reason_of(error)}); --resume makes it again") from None
 
 
 def _check_part(columns: Sequence[Column], part: Part) -> None:
@@ -279,6 +277,7 @@ def remove_parts(folder: Path) -> None:
 
     The record of the request goes last: without it, parts that were left would pass for those of any request.
     """
-    for part in folder.glob("part-*"):
-        part.unlink(missing_ok=True)
+    last = ["request.json", "ready.json"]
+    for path in sorted(folder.glob("*"), key=lambda path: last.index(path.name) if path.name in last else -1):
+        path.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

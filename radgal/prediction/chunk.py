@@ -29,7 +29,7 @@ from radgal.files.tables import column_name
 from radgal.images.preparation import Poses, Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
-from radgal.prediction.inputs import Reading, Source, describe_reading, read_ahead
+from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -58,11 +58,17 @@ class Settings:
     seed: int = 0
     rescale: bool = False
     mosaic: str | None = None
+    hdu: str | None = None  # of FITS files; None: whichever seems to be the image
 
     # Nothing of these changes a result by more than rounding.
     batch_size: int = 64
     threads: int = 2  # that read images
     device: str = "auto"
+
+    @property
+    def where(self) -> Where:
+        """How sources are read."""
+        return Where(self.mosaic, self.hdu, self.rescale)
 
 
 LOWEST = {"mc_samples": 0, "rotations": 1, "batch_size": 1, "threads": 1}
@@ -88,6 +94,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
             be resampled to a pixel scale that is not known.
     """
     choices = {name: one.item() if isinstance(one, np.generic) else one for name, one in choices.items()}
+    if choices.get("hdu") is not None:
+        choices["hdu"] = str(choices["hdu"])
     for name, lowest in LOWEST.items():
         if choices.get(name, lowest) < lowest:
             raise UserError(f"--{name.replace('_', '-')} {choices[name]}: at least {lowest} is needed")
@@ -159,7 +167,7 @@ def columns_of(settings: Settings) -> list[Column]:
             Column("overlap_index_reflected", "number", None, f"corrected overlap index, mean over {angles}"),
         ]
     return columns + [
-        Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file"),
+        Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file, of a square as large"),
         Column("nan_fraction", "number", None, "fraction of pixels without a value"),
         Column("flags", "text", None, "; ".join(f"{flag}: {text}" for flag, text in FLAGS.items())),
         Column("error", "text", None, "why there is no prediction"),
@@ -184,8 +192,7 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
     batches = read_ahead(
         chunk.sources,
         [member.preparation for member in settings.members],
-        rescale=settings.rescale,
-        mosaic=settings.mosaic,
+        settings.where,
         batch_size=settings.batch_size,
         threads=settings.threads,
     )

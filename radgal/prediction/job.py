@@ -5,26 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
-from radgal.prediction.inputs import Source, open_mosaic
+from radgal.prediction.inputs import Source, explain, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
+from radgal.prediction.summary import Summary
 from radgal.tasks import run_tasks
 from utils import UserError, free_name, write_json
 
 FORMAT = "radgal-predict-1"
+READY = "ready.json"  # among the parts: says that the catalog is whole, and where the one that was there goes
 PART_ROWS = 1000
+EXPLAINED = ("pixel_scale", "several_images")
+"""Flags of which the first image is told of as soon as it is there."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +58,6 @@ class Job:
         for index, start in enumerate(range(0, len(self.sources), self.part_rows)):
             part = self.folder / f"part-{index:06d}{part_suffix(self.out)}"
             yield Chunk(str(part), tuple(self.sources[start : start + self.part_rows]))
-
-
-@dataclass
-class Summary:
-    """What is worth saying of a catalog, counted part by part."""
-
-    rows: int = 0
-    classes: Counter = field(default_factory=Counter)
-    flags: Counter = field(default_factory=Counter)
-    errors: int = 0
-    example: str = ""
-    scale: float | None = None  # the first pixel scale that is not the training images'
-
-    def add(self, part: Part) -> None:
-        """Counts one part."""
-        self.rows += len(part["id"])
-        self.classes.update(part["pred_name"][part["pred_name"] != ""].tolist())
-        flags = [row.split(";") if row else [] for row in part["flags"].tolist()]
-        self.flags.update(flag for row in flags for flag in row)
-        failed = np.flatnonzero(part["error"] != "")
-        self.errors += len(failed)
-        if len(failed) and not self.example:
-            self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
-        for i, row in enumerate(flags):
-            if "pixel_scale" in row and self.scale is None:
-                self.scale = float(part["pixel_scale_arcsec"][i])
 
 
 def list_sources(
@@ -126,7 +101,7 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     if part_rows < 1:
         raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
     if settings.mosaic is not None:
-        open_mosaic(settings.mosaic)
+        open_mosaic(settings.mosaic, settings.hdu)
     request = {
         "format": FORMAT,
         "runs": [{"checkpoint": member.path, "sha256": member.sha256} for member in settings.members],
@@ -143,6 +118,8 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     }
     if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
         request["reflections"] = True
+    if settings.hdu is not None:  # and none of these
+        request["hdu"] = settings.hdu
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
 
 
@@ -163,13 +140,20 @@ def _state(path: str) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def begin(job: Job, resume: bool) -> bool:
+def begin(job: Job, resume: bool, say: Callable[..., None] = print) -> bool:
     """Prepares the folder of parts; returns whether there is anything left to do.
+
+    Parts that are damaged, or do not hold the rows that they are to hold, are removed, and that is said.
 
     Raises:
         UserError: if parts are there and ``resume`` is not wanted, or they belong to another request.
     """
     record = job.folder / "request.json"
+    if not record.exists():  # what a process left that was killed while it began, or removed the parts
+        for left in (*job.folder.glob(".*.part"), job.folder / READY):
+            left.unlink(missing_ok=True)
+        with suppress(OSError):
+            job.folder.rmdir()
     if not resume:
         if job.folder.exists():
             n_parts = len(list(job.folder.glob("part-*")))
@@ -179,6 +163,10 @@ def begin(job: Job, resume: bool) -> bool:
             )
     elif record.exists():
         _compare(job, record, "the finished parts there")
+        if (job.folder / READY).exists():  # all that was left to do is to put it where it belongs
+            assemble(job, say)
+            return False
+        _remove_misfits(job, say)
         return True
     elif job.out.exists() and job.record.exists():
         _compare(job, job.record, f"the finished catalog {job.out.name}")
@@ -200,6 +188,31 @@ def _compare(job: Job, record: Path, what: str) -> None:
             f"--resume: {what} ({record}) came of another request ({changes}); give the same runs, images and "
             "options as before, or another --out"
         )
+
+
+def _remove_misfits(job: Job, say: Callable[..., None]) -> None:
+    for chunk in job.chunks():
+        if Path(chunk.part).exists():
+            try:
+                read_rows(job, chunk)
+            except UserError as error:
+                say(f"made again: {error}")
+                Path(chunk.part).unlink()
+
+
+def read_rows(job: Job, chunk: Chunk) -> Part:
+    """Returns the part of a chunk.
+
+    Raises:
+        UserError: if it is damaged, or its rows are not those of the chunk's sources, in their order.
+    """
+    part, rows = read_part(Path(chunk.part), job.columns), [identify(source) for source in chunk.sources]
+    if any(part[name].tolist() != [row[name] for row in rows] for name in rows[0]):
+        raise UserError(
+            f"{chunk.part} does not hold the {len(rows)} rows from {rows[0]['id']} to {rows[-1]['id']} that it is to "
+            "hold; --resume makes it again"
+        )
+    return part
 
 
 def _short(value: object) -> str:
@@ -226,7 +239,7 @@ def run_job(
         collect: gets the parts, in order, before they are joined in the file; None: they are not kept.
         workers, scheduler: see :func:`radgal.tasks.run_tasks`; both None: this process.
     """
-    begun = begin(job, resume)
+    begun = begin(job, resume, say)
     summary = Summary()
 
     def notice(part: Part) -> None:
@@ -238,13 +251,13 @@ def run_job(
         tasks = [PartTask(job.settings, chunk) for chunk in job.chunks()]
         run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part")
         for task in tasks:
-            notice(read_part(Path(task.chunk.part), job.columns))
+            notice(read_rows(job, task.chunk))
         assemble(job, say)
     elif begun:
         with bar(len(job.sources)) as shown:
             for chunk in job.chunks():
                 predict_chunk(job.settings, chunk, *([shown.update] if shown is not None else []))
-                notice(read_part(Path(chunk.part), job.columns))
+                notice(read_rows(job, chunk))
         assemble(job, say)
     else:
         say(f"{job.out} is finished already; nothing was done")
@@ -268,44 +281,44 @@ def run_part(task: PartTask) -> None:
 
 
 def _notice(job: Job, summary: Summary, part: Part, say: Callable[..., None]) -> None:
-    """Counts a part, and warns of the first image of another pixel scale."""
-    known = summary.scale is not None
+    """Counts a part, and warns of the first image of another pixel scale, and of the first of several in a file."""
+    known = set(summary.first)
     summary.add(part)
-    if summary.scale is not None and not known:
-        scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
-        trained = " and ".join(f"{scale:g}" for scale in sorted(scales))
-        say(
-            f"warning: images of {summary.scale:g} arcsec per pixel are given to networks trained on {trained}: a "
-            "source looks larger or smaller than those they know; --rescale resamples FITS images (flag pixel_scale)"
-        )
+    scales = {member.preparation.pixel_scale_arcsec for member in job.settings.members} - {None}
+    trained = " and ".join(f"{scale:g}" for scale in sorted(scales)) or "squares"
+    for flag in EXPLAINED:
+        if flag in summary.first and flag not in known:
+            say(f"warning: {explain(flag, job.sources[summary.first[flag]], job.settings.where, trained)}")
 
 
 def assemble(job: Job, say: Callable[..., None] = print) -> None:
     """Writes the catalog from its parts, keeps a catalog that was there under a free name, and removes the parts.
 
+    It is made whole among the parts first, with a note of where the one that was there goes. After a kill anywhere the
+    next call goes on from there, and takes neither of the two for the other.
+
     Raises:
-        UserError: if a part is missing or damaged.
+        UserError: if a part is missing, damaged, or does not hold the rows that it is to hold.
     """
-    paths = [Path(chunk.part) for chunk in job.chunks()]
-    if missing := [path.name for path in paths if not path.exists()]:
-        raise UserError(f"{job.folder} lacks {len(missing)} of {len(paths)} parts, {missing[0]} first: use --resume")
-    if job.out.exists():
-        kept = free_name(job.out)
-        os.replace(job.out, kept)
-        if job.record.exists():
-            os.replace(job.record, kept.with_name(f"{kept.name}.json"))
-        say(f"the catalog that was there is now {kept}")
-    write_catalog(job.out, job.columns, lambda: (read_part(path, job.columns) for path in paths), len(job.sources))
+    whole, ready = job.folder / f"whole{job.out.suffix}", job.folder / READY
+    if not ready.exists():
+        chunks = list(job.chunks())
+        if missing := [Path(chunk.part).name for chunk in chunks if not Path(chunk.part).exists()]:
+            raise UserError(
+                f"{job.folder} lacks {len(missing)} of {len(chunks)} parts, {missing[0]} first: use --resume"
+            )
+        write_catalog(whole, job.columns, lambda: (read_rows(job, chunk) for chunk in chunks), len(job.sources))
+        write_json(ready, {"kept_as": free_name(job.out).name if job.out.exists() else None})
+    if whole.exists():
+        if kept := json.loads(ready.read_text(encoding="utf-8"))["kept_as"]:
+            _keep(job, job.out.with_name(Path(kept).name))
+            say(f"the catalog that was there is now {job.out.with_name(kept)}")
+        os.replace(whole, job.out)
     write_json(job.record, job.request)
     remove_parts(job.folder)
 
 
-def describe(job: Job, summary: Summary) -> str:
-    """Returns what came out as a few lines of text."""
-    counts = ", ".join(f"{summary.classes[name]} {name}" for name in job.settings.classes)
-    lines = [f"{summary.rows} rows: {counts}"]
-    if summary.errors:
-        lines.append(f"{summary.errors} without a prediction, see column error; the first: {summary.example}")
-    if summary.flags:
-        lines.append("flags: " + ", ".join(f"{flag} {n}" for flag, n in sorted(summary.flags.items())))
-    return "\n".join(lines)
+def _keep(job: Job, kept: Path) -> None:
+    for path, name in ((job.record, kept.with_name(f"{kept.name}.json")), (job.out, kept)):
+        if path.exists():
+            os.replace(path, name)

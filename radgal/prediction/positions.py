@@ -41,7 +41,7 @@ def read_positions(
     Raises:
         UserError: if it cannot be read, is empty, or lacks a column; the text names the nearest one.
     """
-    path, notes = Path(path), []
+    path, notes = Path(path).expanduser(), []
     wanted = [{name.lower()} if name else _names(what) for what, name in columns.items() if name or what in ALSO]
     table = read_table(path, "catalog", wanted=wanted, notes=notes)
     if len(table) == 0:

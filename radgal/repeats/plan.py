@@ -11,10 +11,9 @@ from pathlib import Path
 import models
 from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
-from radgal.data.splits import load_training_data
 from radgal.evaluation.results import finished_test
 from radgal.evaluation.validation import finished_validation
-from radgal.repeats.comparison import collect_run
+from radgal.repeats.collect import collect_run
 from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
 from utils import UserError
@@ -162,18 +161,3 @@ def collect(task: Task, config: Config) -> dict:
         fold=int(task.fold.split("/")[0]) - 1 if task.fold else None,
         chose_epoch=not (task.is_tested or config.keeps_last),
     )
-
-
-def check_tasks(tasks: Sequence[Task], configs: Sequence[Config]) -> None:
-    """Raises a UserError, before anything is trained, if the runs cannot share a table.
-
-    Args:
-        configs: of the tasks, read and checked.
-    """
-    for task, config in zip(tasks, configs, strict=True):
-        if not task.is_tested and config.training.frac_val == 0 and config.data.val_fold is None:
-            if load_training_data(config).val is None:
-                raise UserError(
-                    f"{task}: there are no validation sources to compare by ([training] frac_val is 0): give --folds 5 "
-                    "to hold out a fifth at a time, or --test to compare by the test set"
-                )

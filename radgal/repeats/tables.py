@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from radgal.evaluation.metrics import Reading, readings
+from radgal.evaluation.metrics import ACCURACY, IN_WORDS, Reading, readings
 
 
 def shown() -> list[Reading]:
@@ -24,11 +24,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns what a reader of the table must know, as sentences."""
     n = summary["n_sources"]
     over = _over(summary)
-    lines = [
-        f"Mean and standard deviation over seeds; {over}; rotated: over {summary['n_rotations']} random rotations."
-    ]
+    how = "random rotations" if summary["part"] == "test" else "rotations in even steps from upright"
+    lines = [f"Mean and standard deviation over seeds; {over}; rotated: over {summary['n_rotations']} {how}."]
     smaller = dict.fromkeys(one.score.short for one in shown() if not one.score.larger_is_better)
     lines.append(f"Of {', '.join(smaller)} the smaller is the better, of the other scores the larger.")
+    lines.append("The interval in brackets, 95 %, is of the mean accuracy over seeds and over sources.")
     if any(config["n_seeds"] == 1 for config in summary["configs"]):
         lines.append("A value without a spread is from one seed: nothing is known of how it varies with the seed.")
     if chosen := [config["config"] for config in summary["configs"] if config["chose_epoch"]]:
@@ -59,32 +59,36 @@ def pair_notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns how the differences were tested, as sentences."""
     lines = [
         "Differences are accuracy of b less accuracy of a on the same sources, in percentage points, with the 95 % "
-        "interval and the two-sided p of a paired bootstrap over sources and seeds.",
-        "McNemar: exact two-sided p of the upright predictions, one per common seed.",
+        "interval and the two-sided p of an analysis of variance with seeds and sources crossed, both drawn at random.",
         "No p is corrected for the number of pairs.",
     ]
-    if k := min((len(pair["paired_seeds"]) for pair in summary["pairs"] if len(pair["paired_seeds"]) > 1), default=0):
-        lines.append(
-            f"A bootstrap over {k} seeds sees {k - 1}/{k} of the variance between seeds: where seeds differ more than "
-            "sources do, the interval is too narrow."
-        )
-    if alone := [pair for pair in summary["pairs"] if pair["upright"]["resampled"] == "sources"]:
+    if summary["n_folds"]:
+        lines.append("Networks of several folds share training sources, which the intervals know nothing of.")
+    if any(pair["n_seeds"] == 2 for pair in summary["pairs"]):
+        lines.append("Two seeds tell little of how seeds differ: the intervals are wide, three seeds are better.")
+    if alone := [pair for pair in summary["pairs"] if pair["n_seeds"] == 1]:
         which = "; ".join(f"{pair['a']} and {pair['b']}" for pair in alone)
         lines.append(
-            f"From one seed each, so that only sources were resampled, and a small p says that these trained networks "
-            f"differ, not that their configs do: {which}."
+            "From one seed each, so that only sources were taken as drawn, and a small p says that these trained "
+            f"networks differ, not that their configs do: {which}."
         )
     return lines
 
 
 def config_cells(config: Mapping[str, Any], plus_minus: str) -> list[str]:
     """Returns one row of the table of configs, as text."""
-    scores = [with_spread(config["scores"][one.key], one.score.number, plus_minus) for one in shown()]
+    scores = [_score_cell(config, one, plus_minus) for one in shown()]
     missed = " / ".join(with_spread(value, "{:.2f}".format, plus_minus) for value in config["missed"].values())
     counts = [_count(config["parameters"]), _millions(config["multiply_adds"])]
     seconds = config["seconds_per_epoch"]
     costs = ["-" if cost is None else f"{cost:.3g}" for cost in (seconds, config["minutes"])]
     return [str(config["n_seeds"]), *scores, missed, *counts, *costs]
+
+
+def _score_cell(config: Mapping[str, Any], one: Reading, plus_minus: str) -> str:
+    text = with_spread(config["scores"][one.key], one.score.number, plus_minus)
+    over = config["accuracy_over"].get(one.condition) if one.score is ACCURACY else None
+    return text if over is None else f"{text} [{', '.join(one.score.number(over[end]) for end in ('low', 'high'))}]"
 
 
 def _count(value: float | None) -> str:
@@ -111,16 +115,24 @@ def headings(summary: Mapping[str, Any]) -> list[str]:
 
 
 def pair_cells(pair: Mapping[str, Any]) -> list[str]:
-    """Returns one row of the table of differences, as text: interval and p, upright and rotated, McNemar."""
+    """Returns one row of the table of differences, as text: interval and p by condition."""
     cells = []
-    for kind in ("upright", "rotated"):
-        found = pair[kind]
-        low_high = "" if found["low"] is None else f" [{100 * found['low']:+.2f}, {100 * found['high']:+.2f}]"
-        cells += [f"{100 * found['difference']:+.2f}{low_high}", f"{found['p']:.3g}"]
-    return [*cells, ", ".join(f"{one['p']:.3g}" for one in pair["mcnemar"]) or "-"]
+    for condition in conditions(pair):
+        found = pair[condition]
+        low, high = (f"{100 * found[end]:+.2f}" for end in ("low", "high"))
+        cells += [f"{100 * found['difference']:+.2f} [{low}, {high}]", f"{found['p']:.3g}"]
+    return cells
 
 
-PAIR_HEADINGS = ["b less a, upright", "p", "b less a, rotated", "p", "McNemar p"]
+def conditions(pair: Mapping[str, Any]) -> list[str]:
+    """Returns the conditions of a test that a pair was compared under."""
+    return [condition for condition in IN_WORDS if condition in pair]
+
+
+def pair_headings(pair: Mapping[str, Any]) -> list[str]:
+    """Returns the headings of the table of differences."""
+    words = [IN_WORDS[condition] or condition for condition in conditions(pair)]
+    return [text for word in words for text in (f"b less a, {word}", "p")]
 
 
 def to_markdown(summary: Mapping[str, Any]) -> str:
@@ -134,7 +146,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     lines = [*table(headings(summary), rows), "", *notes(summary)]
     if summary["pairs"]:
         rows = [[pair["a"], pair["b"], *pair_cells(pair)] for pair in summary["pairs"]]
-        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows), "", *pair_notes(summary)]
+        lines += ["", *table(["a", "b", *pair_headings(summary["pairs"][0])], rows), "", *pair_notes(summary)]
     return "\n".join(lines) + "\n"
 
 
@@ -159,7 +171,7 @@ def to_latex(summary: Mapping[str, Any]) -> str:
     lines = table([escape_latex(heading) for heading in headings(summary)], rows, notes(summary))
     if summary["pairs"]:
         rows = [[escape_latex(p["a"]), escape_latex(p["b"]), *pair_cells(p)] for p in summary["pairs"]]
-        lines += ["", *table(["a", "b", *PAIR_HEADINGS], rows, pair_notes(summary))]
+        lines += ["", *table(["a", "b", *pair_headings(summary["pairs"][0])], rows, pair_notes(summary))]
     return "\n".join(lines) + "\n"
 
 
@@ -189,9 +201,8 @@ def pair_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns a row per pair of configs with every number unrounded."""
     rows = []
     for pair in summary["pairs"]:
-        row = {"a": pair["a"], "b": pair["b"], "paired_seeds": " ".join(map(str, pair["paired_seeds"]))}
-        for kind in ("upright", "rotated"):
-            row |= {f"{kind}_{key}": value for key, value in pair[kind].items()}
-        row["mcnemar_p"] = " ".join(f"{one['p']:.6g}" for one in pair["mcnemar"])
+        row = {key: pair[key] for key in ("a", "b", "n_seeds")}
+        for condition in conditions(pair):
+            row |= {f"{condition}_{key}": value for key, value in pair[condition].items()}
         rows.append(row)
     return rows

@@ -52,7 +52,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "entropies": [(label, number(mc[f"mean_{key}"], 4, 1, " nats")) for key, label in ENTROPIES.items() if mc],
         "temperature": number(temperature["temperature"], 3) if temperature else None,
         "one_source": f"{100 / upright['n_sources']:.2f} %",
-        "standard_error": number(upright["error"].get("standard_error"), 2, 100, " %"),
+        "error": score(metrics.ERROR, upright["error"]),
     }
 
 
@@ -171,7 +171,7 @@ def comparison_cells(run: SavedRun) -> list[dict[str, Any]]:
         duration(training_seconds(run)),
     )
     scores = [score(one.score, one.entry(run.metrics)) for one in _side_by_side()]
-    return scores + [{"value": value, "low": None, "high": None, "sd": None} for value in alone]
+    return scores + [{"value": value, "low": None, "high": None, "sd": None, "calibrated": None} for value in alone]
 
 
 def _side_by_side() -> list[metrics.Reading]:

@@ -62,7 +62,7 @@ def read_run(run: str | Path) -> SavedRun:
     Raises:
         UserError: if this is no run at all.
     """
-    folder = Path(run)
+    folder = Path(run).expanduser()
     if folder.is_file():
         folder = folder.parent
     if not folder.is_dir():

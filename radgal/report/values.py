@@ -6,12 +6,18 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from radgal.evaluation.metrics import BOOTSTRAP, WILSON, Score, value_of
+from radgal.evaluation.metrics import DELONG, POSTERIOR, STUDENTIZED, WILSON, Score, value_of
 from radgal.report.savedrun import to_float
 from utils import format_duration
 
 MAX_TEXT = 160  # of a name on the page
-INTERVALS = {WILSON: "Wilson", BOOTSTRAP: "bootstrap over sources"}
+INTERVALS = {
+    WILSON: "Wilson",
+    POSTERIOR: "Dirichlet posterior",
+    STUDENTIZED: "studentized, corrected for skewness",
+    DELONG: "DeLong",
+    "bootstrap": "bootstrap over sources",  # of runs tested by an earlier version
+}
 
 
 def clean(text: Any, limit: int = MAX_TEXT) -> str:
@@ -32,7 +38,8 @@ def number(value: Any, decimals: int = 2, factor: float = 1, unit: str = "") -> 
 def score(of: Score, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     """Returns a score's entry in metrics.json, which older runs may lack, as numbers with interval and spread."""
     entry = entry or {}
-    ends = {key: number(entry.get(key), of.decimals, of.factor) for key in ("low", "high", "sd")}
+    others = ("low", "high", "sd", "calibrated", "calibrated_high")
+    ends = {key: number(entry.get(key), of.decimals, of.factor) for key in others}
     value = number(value_of(entry), of.decimals, of.factor, of.after)
     return {"value": value, **ends, "interval": INTERVALS.get(entry.get("interval"), "")}
 

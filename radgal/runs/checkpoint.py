@@ -21,6 +21,7 @@ from radgal.data.samesource import Sources
 from radgal.data.splits import TrainingData
 from radgal.files.pickles import check_archive
 from radgal.pretrained import registry
+from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
@@ -56,6 +57,7 @@ def pack(
     """Returns everything a run needs to be used or gone on with, in types that ``weights_only`` loading reads."""
     return {
         "format": FORMAT,
+        "finished_by": RunFile.FINISHED.file,  # what says that the run is finished; older versions left nothing
         "epoch": progress.epoch,
         "best_epoch": progress.best_epoch,
         "best_score": list(progress.best_score),
@@ -144,6 +146,23 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     return None
 
 
+def holds_weights(path: Path, weights: dict[str, torch.Tensor]) -> bool:
+    """Returns whether a file is a plain state dict with these very numbers; any other file is not."""
+    try:
+        check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return content.keys() == weights.keys() and all(
+            content[key].shape == value.shape and torch.equal(_bytes_of(content[key]), _bytes_of(value))
+            for key, value in weights.items()
+        )
+    except Exception:  # whatever a file that is none makes the reader raise
+        return False
+
+
+def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
 def find(run: str | Path) -> Path:
     """Returns the checkpoint meant by a run folder (its best.pt), a checkpoint file, or a name.
 
@@ -153,7 +172,7 @@ def find(run: str | Path) -> Path:
     Raises:
         UserError: if there is none of these; the text has the nearest names.
     """
-    name, run = os.fspath(run), Path(run)
+    name, run = os.fspath(run), Path(run).expanduser()
     if run.exists() and name in registry.names():
         log.warning("%s is taken from here, not the network of that name that comes along", run.absolute())
     if run.is_dir():

@@ -211,9 +211,8 @@ def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: 
             f"validation error {100 * (1 - row['test_accuracy']):.2f} % ({len(data.val)} sources)",
         ]
     if metrics is not None:
-        error, n = metrics["upright"]["error"]["value"], metrics["n_test"]
-        spread = 100 * (error * (1 - error) / n) ** 0.5
-        parts.append(f"test error {100 * error:.2f} +- {spread:.2f} % (binomial, {n} sources)")
+        value, low, high = (100 * metrics["upright"]["error"][key] for key in ("value", "low", "high"))
+        parts.append(f"test error {value:.2f} % [{low:.2f}, {high:.2f}] (95 %, {metrics['n_test']} sources)")
     parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
     command, images = ("evaluate", "") if metrics is None else ("rotate", "")
     if not data.has_test:

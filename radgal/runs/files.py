@@ -9,6 +9,12 @@ from pathlib import Path
 class RunFile(Enum):
     """A row: its name, the command that writes it, what it is, whether a new run puts that of an earlier one aside."""
 
+    # Taken away before anything is changed, and written when all else is: see radgal.runs.finished.
+    FINISHED = (
+        "finished.json",
+        "train",
+        "that the run is finished: last and kept epoch, whether it was tested",
+    )
     # Between the epochs of a run and at its end. [output] csvfile and modfile move the first two elsewhere.
     HISTORY = "history.csv", "train", "a row as each epoch ends"
     WEIGHTS = "model.pt", "train", "weights of the kept epoch, a plain state dict"
@@ -42,6 +48,7 @@ class RunFile(Enum):
     ROTATION_COMPARE_CSV = "rotation_compare.csv", "rotate --compare", "change of each source against another run"
     ROTATION_COMPARE_JSON = "rotation_compare.json", "rotate --compare", "how many improved and worsened"
     ROTATION_COMPARE_PNG = "rotation_compare.png", "rotate --compare", "the changes as a figure"
+    LOOK = "rotation_look", "rotate --limit", "folder: what a look at some of the sources finds"
     EQUIVARIANCE = "equivariance.csv", "equivariance", "errors by angle"
     EQUIVARIANCE_SUMMARY = "equivariance_summary.csv", "equivariance", "largest and mean errors"
     EQUIVARIANCE_PNG = "equivariance.png", "equivariance", "errors against angle"
@@ -53,11 +60,21 @@ class RunFile(Enum):
     def __init__(self, file: str, command: str, what: str, is_put_aside: bool = True):
         self.file, self.command, self.what, self.is_put_aside = file, command, what, is_put_aside
 
+    @property
+    def is_result(self) -> bool:
+        """Whether it says something of the kept network, and nothing any more once that is trained further."""
+        return self.command not in ("train", "repeat")
+
     def at(self, folder: str | Path) -> Path:
         """Returns where it lies in a run's folder."""
         return Path(folder) / self.file
 
 
+def files_of(command: str) -> list[RunFile]:
+    """Returns what a command writes."""
+    return [one for one in RunFile if one.command == command]
+
+
 def written_by(command: str) -> str:
     """Returns the names of what a command writes, for its last lines."""
-    return ", ".join(one.file for one in RunFile if one.command == command)
+    return ", ".join(one.file for one in files_of(command))

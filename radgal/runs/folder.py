@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from glob import escape
 from itertools import chain
@@ -12,7 +12,9 @@ from pathlib import Path
 
 from radgal.config.config import Config
 from radgal.runs import checkpoint, lock
+from radgal.runs.earlier import put_aside
 from radgal.runs.files import RunFile
+from radgal.runs.outputs import check_outputs
 from radgal.runs.statecheck import find_mistake
 from radgal.training.loop import CSV_COLUMNS
 from utils import UserError, atomic_write, free_name
@@ -22,6 +24,7 @@ class RunFolder:
     """The output folder of one run, and its csv and weights file, which may lie elsewhere."""
 
     def __init__(self, config: Config):
+        self._config = config
         self.path = config.output_dir
         self.csv = config.csv_path
         self.weights = config.model_path
@@ -41,18 +44,27 @@ class RunFolder:
         return RunFile.UNFINISHED.at(self.path)
 
     def take(self, stack: ExitStack, say: Callable[..., None]) -> None:
-        """Holds the folder's lock until ``stack`` is closed, and removes what a killed run left half written.
+        """Holds the folder and the files elsewhere until ``stack`` is closed; removes what a killed run half wrote.
 
         Raises:
-            UserError: if another run is in the folder, or it cannot be written.
+            UserError: if another run is in the folder or has one of the files, or they cannot be written without loss.
         """
         self.lock = stack.enter_context(lock.hold(self.path))
+        for key, path in (("csvfile", self.csv), ("modfile", self.weights)):
+            if not self._is_inside(path):
+                where = path.resolve()
+                stack.enter_context(lock.hold(where.parent, f".{where.name}.lock", f"[output] {key}"))
+        check_outputs(self._config)
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
         left = [self.path.glob(".*.part")]
         left += [path.parent.glob(f".{escape(path.name)}.*.part") for path in (self.csv, self.weights)]
         for part in chain(*left):
-            part.unlink(missing_ok=True)
+            if not part.is_dir():  # which would be of another command
+                part.unlink(missing_ok=True)
+
+    def _is_inside(self, path: Path) -> bool:
+        return path.resolve().parent == self.path.resolve()
 
     def state(self) -> dict | None:
         """Returns the furthest point that the run in the folder can be gone on from, None if there is no run.
@@ -82,45 +94,62 @@ class RunFolder:
         What lies in the folder goes to ``earlier.k`` inside it, which is a run folder like any other; a csv or
         weights file elsewhere becomes ``name.k.suffix`` beside it.
         """
-        inside = [p for p in self._own_files() if p.parent == self.path]
-        moved = []
-        try:
-            if inside:
-                kept = free_name(self.path / "earlier")
-                kept.mkdir()
-                for path in inside:
-                    path.rename(kept / path.name)
-                moved.append(f"the earlier run's files are kept in {kept}")
-            for path in (self.csv, self.weights):
-                if path.exists() and path not in self._without_rows():
-                    kept = free_name(path)
-                    path.rename(kept)
-                    moved.append(f"the earlier {path} is kept as {kept}")
-        except OSError as error:
-            raise UserError(
-                f"cannot put an earlier run's files in {self.path} aside: {error.strerror}; nothing was overwritten; "
-                "choose another [metrics] outputdir"
-            ) from None
+        # What the other commands made of the earlier run must not be taken for results of the new one. Without its mark
+        # and checkpoints first, a run of which half is moved is none.
+        first = (RunFile.FINISHED, RunFile.LAST, RunFile.UNFINISHED)
+        names = {one.file: None for one in (*first, *RunFile) if one.is_put_aside}
+        names |= {path.name: None for path in (self.csv, self.weights) if self._is_inside(path)}
+        if self._is_blank(self.csv):
+            names.pop(self.csv.name, None)
+        kept = put_aside(self.path, names)
+        moved = [] if kept is None else [f"the earlier run's files are kept in {kept}"]
+        return moved + [self._keep(path) for path in (self.csv, self.weights) if not self._is_blank(path)]
+
+    def keep_results(self) -> list[str]:
+        """Moves what was found out about the network that is now trained further; returns what was moved, in words."""
+        kept = put_aside(self.path, [one.file for one in RunFile if one.is_result])
+        return [] if kept is None else [f"what was found out about it so far is kept in {kept}"]
+
+    def keep_others(self, history: Sequence[dict]) -> list[str]:
+        """Moves a csv or weights file that is not of the run that is gone on with; returns what was moved, in words.
+
+        Args:
+            history: of that run.
+        """
+        moved = [] if self._has_own_rows(history) else [self._keep(self.csv)]
+        if self.weights.exists():
+            own = [checkpoint.read(path)["model"] for path in (self.last, self.best) if path.is_file()]
+            if not any(checkpoint.holds_weights(self.weights, one) for one in own):
+                moved.append(self._keep(self.weights))
         return moved
 
-    def _own_files(self) -> list[Path]:
-        # What the other commands made of the earlier run must not be taken for results of the new one.
-        found = {one.at(self.path): None for one in RunFile if one.is_put_aside}
-        found |= {path: None for path in (self.csv, self.weights) if path.parent == self.path}
-        return [path for path in found if path.exists() and path not in self._without_rows()]
+    @staticmethod
+    def _keep(path: Path) -> str:
+        kept = free_name(path)
+        try:
+            path.rename(kept)
+        except OSError as error:
+            raise UserError(
+                f"cannot put {path} aside: {error.strerror}; nothing was overwritten; give another name"
+            ) from None
+        return f"the {path} that was there is kept as {kept}"
 
-    def _without_rows(self) -> list[Path]:
-        """Returns the csv if it is there but holds no epoch, as after a run that was killed in its first."""
-        return [self.csv] if self.csv.is_file() and self.csv.read_bytes().count(b"\n") < 2 else []
+    @staticmethod
+    def _is_blank(path: Path) -> bool:
+        """Returns whether a file is not there, or is a csv with no epoch in it, as of a run killed in its first."""
+        return not path.exists() or _csv_text([]).startswith(path.read_bytes().decode("latin-1"))
+
+    def _has_own_rows(self, history: Sequence[dict]) -> bool:
+        """Returns whether the csv is blank, or what this program writes of these epochs; the last line may be cut."""
+        if self._is_blank(self.csv):
+            return True
+        lines = self.csv.read_bytes().decode("latin-1").split("\r\n")[:-1]
+        return bool(lines) and lines == _csv_text(history).split("\r\n")[: len(lines)]
 
     def start_csv(self, history: Iterable[dict] = ()) -> None:
         """Writes the csv anew, with the rows there are so far."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, CSV_COLUMNS)
-        writer.writeheader()
-        writer.writerows(history)
         with atomic_write(self.csv) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+            temporary.write_bytes(_csv_text(history).encode())
 
     def add_row(self, row: dict) -> None:
         """Appends one epoch's row to the csv."""
@@ -133,7 +162,7 @@ class RunFolder:
             ) from None
 
     def save_epoch(self, content: dict, is_kept: bool) -> None:
-        """Writes last.pt and, for the epoch to keep so far, best.pt and the plain weights; then the csv's row.
+        """Writes last.pt and, for the epoch to keep so far, the plain weights and best.pt; then the csv's row.
 
         last.pt comes first and has it all: whatever a kill leaves undone after it, ``repair`` does on resume.
         """
@@ -145,8 +174,9 @@ class RunFolder:
         self.unfinished.unlink(missing_ok=True)
 
     def _save_kept(self, content: dict) -> None:
-        checkpoint.save(self.best, content)
+        # In this order the weights are always those of best.pt or of last.pt, by which they are known.
         checkpoint.save(self.weights, content["model"])
+        checkpoint.save(self.best, content)
 
     def save_unfinished(self, content: dict) -> None:
         """Writes the state within an epoch."""
@@ -178,3 +208,11 @@ class RunFolder:
         """Writes the resolved config, which ``--config`` reads again."""
         with atomic_write(RunFile.CONFIG.at(self.path)) as temporary:
             temporary.write_text(f"# {config.name}, with every default filled in\n{config.to_ini()}", encoding="utf-8")
+
+
+def _csv_text(history: Iterable[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS)
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()

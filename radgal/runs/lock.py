@@ -50,13 +50,13 @@ class RunLock:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[RunLock]:
-    """Holds the lock of ``folder``, which is made if need be.
+def hold(folder: Path, name: str = NAME, key: str = "[metrics] outputdir") -> Iterator[RunLock]:
+    """Holds the lock ``name`` in ``folder``, which is made if need be; ``key`` is what one could give another of.
 
     Raises:
         UserError: if another run has it (says which, and the way out), or the folder cannot be written.
     """
-    lock = _take(Path(folder))
+    lock = _take(Path(folder), name, key)
     try:
         yield lock
     finally:
@@ -64,8 +64,8 @@ def hold(folder: Path) -> Iterator[RunLock]:
             lock.release()
 
 
-def _take(folder: Path) -> RunLock:
-    path = folder / NAME
+def _take(folder: Path, name: str, key: str) -> RunLock:
+    path = folder / name
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def _take(folder: Path) -> RunLock:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise UserError(
-                f"cannot write in {folder}: {error.strerror}; nothing was begun; choose another [metrics] outputdir"
+                f"cannot write in {folder}: {error.strerror}; nothing was begun; choose another {key}"
             ) from None
         locked = _flock(handle)
         if locked is not False and not _is_file_at(path, handle):
@@ -82,7 +82,7 @@ def _take(folder: Path) -> RunLock:
         before = _read(handle)
         if locked is False or (before and _may_live(before, locked)):
             os.close(handle)
-            raise UserError(_refusal(folder, path, before))
+            raise UserError(_refusal(path, before, key))
         try:
             os.ftruncate(handle, 0)
             os.lseek(handle, 0, os.SEEK_SET)
@@ -160,11 +160,12 @@ def _may_live(owner: dict, locked: bool | None) -> bool:
     return isinstance(pid, int) and pid > 0 and _process_start(pid) == owner.get("process_start") is not None
 
 
-def _refusal(folder: Path, path: Path, owner: dict) -> str:
+def _refusal(path: Path, owner: dict, key: str) -> str:
+    held = path.parent if path.name == NAME else path.with_name(path.name.removeprefix(".").removesuffix(".lock"))
     if not owner:
-        return f"{folder} is in use by a run that is just starting; choose another [metrics] outputdir"
+        return f"{held} is in use by a run that is just starting; choose another {key}"
     who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
-    way_out = "wait for it to end, or choose another [metrics] outputdir"
+    way_out = f"wait for it to end, or choose another {key}"
     if owner.get("host") != socket.gethostname() or os.name == "nt":
         way_out += f"; if that run is dead, which cannot be told from here, delete {path}"
-    return f"{folder} is in use by another run ({who}); {way_out}"
+    return f"{held} is in use by another run ({who}); {way_out}"

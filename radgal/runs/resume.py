@@ -12,6 +12,7 @@ import torch
 from radgal.config.config import Config
 from radgal.config.keys import TrainingSection
 from radgal.data.splits import TrainingData
+from radgal.runs import finished
 from radgal.runs.folder import RunFolder
 from radgal.runs.statecheck import check_like, check_optimizer, check_random, known_part
 from radgal.training.learner import Learner
@@ -82,6 +83,11 @@ def begin(
             folder.unfinished.unlink(missing_ok=True)
             state = folder.state()
     if state is not None:
+        finished.unmark(folder.path)
+        moved = folder.keep_others(state["history"])
+        moved += [] if is_finished(state, config, data.val is not None) else folder.keep_results()
+        for text in moved:
+            say(text)
         n_batches = -(-len(data.train) // config.training.batch_size)
         if "unfinished" in state and len(state["unfinished"]["losses"]) > n_batches:
             raise UserError(f"{folder.unfinished} is refused: an epoch of this run has {n_batches} batches; delete it")

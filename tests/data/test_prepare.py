@@ -25,7 +25,7 @@ def folder(tmp_path) -> Path:
     """Three images, one of them below, one with no word on its class, and a file that is none."""
     (tmp_path / "fits" / "more").mkdir(parents=True)
     for i, name in enumerate(NAMES):
-        write(tmp_path / "fits" / ("more" if i == 1 else ".") / f"{name}.fits", a_field((60, 60), seed=i), **SKY)
+        write(tmp_path / "fits" / ("more" if i == 1 else ".") / f"{name}.fits", a_field((80, 80), seed=i), **SKY)
     (tmp_path / "fits" / "broken.fits").write_text("no image")
     return tmp_path / "fits"
 
@@ -122,7 +122,7 @@ def test_files_of_one_name_in_two_folders_stay_apart(tmp_path) -> None:
 
 
 def test_rescaled_images_have_the_data_set_s_pixel_scale(folder, tmp_path) -> None:
-    write(folder / "coarse.fits", a_field((60, 60)), **dict(SKY, CDELT1=-0.001, CDELT2=0.001))
+    write(folder / "coarse.fits", a_field((80, 80)), **dict(SKY, CDELT1=-0.001, CDELT2=0.001))
     made = prepare(folder, tmp_path / "as_they_are"), prepare(folder, tmp_path / "rescaled", "--rescale")
     flags = [{row["id"]: row["flags"] for row in rows} for rows in made]
     assert (flags[0]["coarse"], flags[1]["coarse"]) == ("pixel_scale", "")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits as pyfits
 from PIL import Image as PillowImage
 
 from radgal.images.reading import FLAGS, read_image
@@ -56,7 +57,8 @@ def test_fluxes_in_arrays_go_through_the_recipe_as_fits_do(tmp_path) -> None:
 
 def test_larger_images_are_cropped_and_smaller_ones_padded_and_flagged(tmp_path, pixels) -> None:
     path = save(tmp_path / "a.png", pixels)
-    assert np.array_equal(read_image(path, recipe=RECIPE, native_size=10).pixels, pixels[5:15, 5:15])
+    cropped = read_image(path, recipe=RECIPE, native_size=10)
+    assert cropped.flags == ("cropped",) and np.array_equal(cropped.pixels, pixels[5:15, 5:15])
     padded = read_image(path, recipe=RECIPE, native_size=30)
     assert padded.flags == ("padded",) and np.array_equal(padded.pixels[5:25, 5:25], pixels)
     assert padded.pixels.sum() == pixels.sum()
@@ -80,12 +82,20 @@ def test_what_is_unusual_is_flagged(tmp_path, pixels) -> None:
 
 
 def test_rescaling_is_to_the_pixel_scale_asked_for(tmp_path) -> None:
-    path = write(tmp_path / "a.fits", a_field((60, 60)), **SKY)
+    path = write(tmp_path / "a.fits", a_field((80, 80)), **SKY)
     image = read_image(path, recipe=RECIPE, native_size=20, rescale_to_arcsec=3.6, expected_arcsec=3.6)
-    assert image.pixel_scale_arcsec == pytest.approx(1.8) and image.flags == ()
-    assert read_image(path, recipe=RECIPE, native_size=40, rescale_to_arcsec=3.6).flags == ("padded",)
+    assert image.pixel_scale_arcsec == pytest.approx(1.8, rel=1e-5) and image.flags == ()
+    assert read_image(path, recipe=RECIPE, native_size=50, rescale_to_arcsec=3.6).flags == ("padded",)
     with pytest.raises(UserError, match="no pixel scale"):
         read_image(write(tmp_path / "b.fits", a_field()), recipe=RECIPE, rescale_to_arcsec=3.6)
+
+
+@pytest.mark.real_data
+def test_cutouts_too_small_to_measure_the_noise_as_the_recipe_does_are_flagged(cutouts, tmp_path) -> None:
+    data = pyfits.getdata(cutouts[14])
+    for cut, flags in ((0, ()), (2, ()), (20, ("small_cutout",)), (75, ("small_cutout",)), (80, ("padded",))):
+        path = write(tmp_path / f"{cut}.fits", data[cut : 300 - cut, cut : 300 - cut])
+        assert read_image(path, recipe=RECIPE).flags == flags, cut
 
 
 def a_png_header(width: int, height: int) -> bytes:

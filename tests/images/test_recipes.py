@@ -83,13 +83,13 @@ def test_resampling_keeps_the_middle_and_the_level() -> None:
     field = np.zeros((40, 40))
     field[15:25, 15:25] = 1.0
     for factor in (0.5, 1.0, 2.5):
-        scaled = resample(field, factor)
+        scaled = resample(field, (factor, factor))
         side = round(40 * factor)
         rows = scaled.sum(1)
         assert scaled.shape == (side, side) and scaled.sum() == pytest.approx(100 * factor**2, rel=0.05)
         assert (rows * np.arange(side)).sum() / rows.sum() == pytest.approx((side - 1) / 2)
     with pytest.raises(UserError, match="factor of 1e-05"):
-        resample(field, 1e-5)
+        resample(field, (1e-5, 1e-5))
 
 
 def test_a_recipe_that_is_none_is_refused_with_those_there_are() -> None:

@@ -17,7 +17,7 @@ from astropy.io import fits
 from radgal.images import mosaic, unpackchild
 from radgal.images.fits import read_fits
 from radgal.images.preparation import Preparation
-from radgal.prediction.inputs import read
+from radgal.prediction.inputs import Where, read
 from tests.fuzz.tools import PIXELS, fits_bytes, memory_limit
 from utils import UserError
 
@@ -43,10 +43,10 @@ def test_pixels_are_those_that_were_compressed(codec: str, tmp_path: Path) -> No
     packed.write_bytes(fits_bytes(codec))
     expected, found = read_fits(plain), read_fits(packed)
     assert np.array_equal(found.data, expected.data, equal_nan=True)
-    assert found.center_deg() == pytest.approx(expected.center_deg()) and found.center_deg() is not None
-    assert found.pixel_scale_arcsec == pytest.approx(expected.pixel_scale_arcsec)
+    assert found.sky.position == pytest.approx(expected.sky.position) and found.sky.position is not None
+    assert found.sky.scales_arcsec == pytest.approx(expected.sky.scales_arcsec)
     other, one = mosaic.Mosaic(packed), mosaic.Mosaic(plain)
-    assert np.array_equal(other.cut(3, 4, 20), one.cut(3, 4, 20), equal_nan=True)
+    assert np.array_equal(other.cut(3, 4, (20, 20)), one.cut(3, 4, (20, 20)), equal_nan=True)
 
 
 def test_what_a_decoder_makes_of_floats_is_what_is_read(tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_one_bad_file_is_one_row_and_the_next_is_read_as_ever(tmp_path: Path) ->
     for name, content in bad.items():
         (tmp_path / f"{name}.fits.fz").write_bytes(content)
         with memory_limit():
-            found = read(str(tmp_path / f"{name}.fits.fz"), [how], False, None)
+            found = read(str(tmp_path / f"{name}.fits.fz"), [how], Where())
         assert found.images == {} and f"{name}.fits.fz" in found.error and "Traceback" not in found.error
-        good = read(str(tmp_path / "good.fits.fz"), [how], False, None)
+        good = read(str(tmp_path / "good.fits.fz"), [how], Where())
         assert len(good.images) == 1 and good.error == ""
     assert read_fits(tmp_path / "good.fits.fz").data.shape == PIXELS.shape
 

@@ -95,16 +95,11 @@ def test_parts_of_another_request_are_refused(run_folder, tmp_path, monkeypatch)
     (images / "s0001.npy").write_bytes(content + b"x")
     with pytest.raises(UserError, match="images_checksum"):
         go(run_folder, *options, "--resume", out=out)
-    damaged = tmp_path / "c.csv.parts" / "part-000000.npz"
-    damaged.write_bytes(damaged.read_bytes()[:100])
     state = os.stat(images / "s0001.npy")
     (images / "s0001.npy").write_bytes(content)
     request = json.loads((tmp_path / "c.csv.parts" / "request.json").read_text())
     os.utime(images / "s0001.npy", ns=(state.st_atime_ns, state.st_mtime_ns))
     monkeypatch.setattr(predictjob, "_checksum", lambda sources: request["images_checksum"])
-    with pytest.raises(UserError, match="part-000000.npz is damaged"):
-        go(run_folder, *options, "--resume", out=out)
-    damaged.unlink()
     assert len(go(run_folder, *options, "--resume", out=out)) == 9
 
 

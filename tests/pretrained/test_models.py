@@ -9,7 +9,8 @@ from PIL import Image
 
 import main
 from radgal.data.firstgalaxy import FIRSTGalaxyOthers
-from radgal.images.reading import find_images, read_image
+from radgal.images.finding import find_images
+from radgal.images.reading import read_image
 from utils import UserError
 
 

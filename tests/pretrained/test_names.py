@@ -13,6 +13,8 @@ import torch
 
 import main
 import radgal
+from main import build_parser
+from radgal.commands.common import open_run
 from radgal.prediction.chunk import open_settings
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
@@ -57,33 +59,39 @@ def test_predict_writes_the_name_beside_the_catalog_and_mixes_it_with_runs(
     assert runs[0]["sha256"] == registry.checksums()["fr-small"]
 
 
-def test_commands_write_into_runs_and_not_beside_the_network(comes_along: Path, capsys) -> None:
-    before = sorted(comes_along.iterdir())
-    main.main(["evaluate", "fr-small", "--rotations", "2", "--mc-samples", "2", "--device", "cpu"])
-    assert Path("runs/fr-small/metrics.json").is_file()
-    assert "next: python main.py rotate fr-small" in capsys.readouterr().out
-    main.main(["demo", "fr-small", "--conventional", "--angles", "0", "90", "--out", "demo.png"])
-    assert sorted(comes_along.iterdir()) == before
+def test_results_go_into_runs_and_not_beside_the_network(comes_along: Path) -> None:
+    run, folder = open_run(build_parser().parse_args(["evaluate", "fr-small", "--device", "cpu"]))
+    assert run.path == comes_along / "fr-small.pt" and folder == Path("runs", "fr-small")
 
 
 @pytest.mark.slow
 def test_the_other_commands_take_a_name(comes_along: Path, capsys) -> None:
     before = sorted(comes_along.iterdir())
+    main.main(["evaluate", "fr-small", "--rotations", "2", "--mc-samples", "2", "--device", "cpu"])
+    assert "next: python main.py rotate fr-small" in capsys.readouterr().out
+    main.main(["demo", "fr-small", "--conventional", "--angles", "0", "90", "--out", "demo.png"])
+    assert Path("demo.png").is_file()
     words = ["--limit", "2", "--mc-samples", "2", "--compare", "fr-small"]
     main.main(["rotate", "fr-small", *words])
     assert "0 improved, 0 worsened" in capsys.readouterr().out
     main.main(["equivariance", "fr-small", "--step", "90", "--n-images", "2"])
     main.main(["export", "fr-small", "--format", "torch"])
     names = {path.name for path in Path("runs/fr-small").iterdir()}
-    assert {"rotation_sources.csv", "equivariance.csv", "exported.pt"} <= names
+    assert {"metrics.json", "rotation_sources.csv", "equivariance.csv", "exported.pt"} <= names
     assert sorted(comes_along.iterdir()) == before
 
 
-def test_fine_tune_starts_from_a_name_and_records_it(comes_along: Path) -> None:
+def test_fine_tune_starts_from_a_name(comes_along: Path, capsys) -> None:
     Path("mine.txt").write_text(CONFIG.format(folder="mine"))
-    for start in ("fr-small", radgal.open_run("fr-small", device="cpu")):
-        run = radgal.fine_tune(start, "mine.txt", epochs=1, test=False, quiet=True)
-        assert run.config.training.start_from == "fr-small"
+    run = radgal.fine_tune(radgal.open_run("fr-small", device="cpu"), "mine.txt", dry_run=True)
+    assert run.config.training.start_from == "fr-small"
+    assert "starting from fr-small, epoch 2, trained on FIRSTGalaxyData" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_it_was_fine_tuned_from_is_recorded(comes_along: Path) -> None:
+    Path("mine.txt").write_text(CONFIG.format(folder="mine"))
+    main.main(["fine-tune", "fr-small", "--config", "mine.txt", "--no-test", "--set", "training.epochs=1"])
     record = checkpoint.read(Path("mine/last.pt"))["started_from"]
     assert record["run"] == "fr-small" and record["sha256"] == registry.checksums()["fr-small"]
 

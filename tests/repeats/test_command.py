@@ -104,13 +104,37 @@ def test_a_run_is_scored_by_its_validation_sources(finished_run: Path, tmp_path:
         (["--no-test", "--folds", "2", "--set", "data.val_fold=1/2"], "data.val_fold: repeat sets it .*--folds"),
         (["--variant", "a", "training.seed=1"], "--variant a training.seed: repeat sets it"),
         (["--variant", "a", "training.lr=1"], "unknown key"),
+        (["--variant", "a", "training.frac_val=0.3"], "small_a would be validated on other sources .* than small,"),
+        pytest.param(
+            ["--variant", "a", "data.fold=1/2", "--test"],
+            "small_a would be tested on other sources",
+            marks=pytest.mark.slow,
+        ),
         (["--set", "data.fold=6/5"], "6/5"),
         (["--set", "data.fold=half"], "'2/5'"),
     ],
 )
-def test_folds_and_seeds_that_make_no_sense_are_refused(config: Path, words: list[str], message: str) -> None:
+def test_what_makes_no_table_is_refused_before_training(
+    config: Path, words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("radgal.api.train", lambda *args, **choices: pytest.fail("it was trained"))
     with pytest.raises(UserError, match=message):
         main.main(["repeat", "--config", str(config), *words])
+
+
+def test_finished_runs_that_cannot_share_a_table_are_refused_before_training(config, tmp_path, monkeypatch):
+    from radgal import api
+    from radgal.repeats.checks import check_tasks
+    from radgal.repeats.plan import Recipe, Task, list_tasks
+
+    tasks = list_tasks([Recipe("small", str(config))], tmp_path / "rep", seeds=[0, 1, 2])
+    configs = [api.read_config(task.config, task.overrides) for task in tasks]
+    check_tasks(tasks, configs)
+    metrics = {"rotated": {"n_rotations": 2}, "mc_dropout": {"mc_samples": 100}, "seed": 0}
+    monkeypatch.setattr(Task, "result", lambda task, config: (metrics, None) if task.seed == 1 else None)
+    with pytest.raises(UserError, match="seed 1 is tested with {'rotations': 2, .* evaluate on one of them again"):
+        check_tasks(tasks, configs)
+    check_tasks(tasks[1:2], configs[1:2])
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from radgal.data import splits
-from radgal.repeats import comparison, tables
+from radgal.evaluation.metrics import score_predictions
+from radgal.repeats import collect, comparison, tables
 from tests.networks import classifier_of
 from utils import UserError
 
@@ -24,7 +25,8 @@ def make_run(config: str, seed: int, frac_wrong: float, *, fold: int | None = No
     wrong = rng.random(N) < frac_wrong
     preds = np.where(wrong, 1 - LABELS, LABELS)
     accuracy = float((preds == LABELS).mean())
-    scores = {one.key: 0.5 for one in comparison.in_csv()} | {"accuracy": accuracy, "error": 1 - accuracy, "nll": None}
+    probs = np.where(preds[:, None] == [0, 1], 0.8, 0.2).tolist()
+    scores = {one.key: 0.5 for one in collect.in_csv()} | {"accuracy": accuracy, "error": 1 - accuracy, "nll": None}
     history = [{"epoch": i, "test_loss": 1 / i, "test_accuracy": 1 - 0.5 / i, "seconds": 2.0} for i in (1, 2, 3)]
     return {
         "config": config,
@@ -32,7 +34,7 @@ def make_run(config: str, seed: int, frac_wrong: float, *, fold: int | None = No
         "fold": fold,
         "names": list(names or [f"s{i}" for i in range(N)]),
         "labels": LABELS.tolist(),
-        "preds": preds.tolist(),
+        **dict.fromkeys(("upright", "mc_dropout", "averaged"), probs),
         "rotated_accuracy": (preds == LABELS).astype(float).tolist(),
         "classes": ["FRI", "FRII"],
         "tested": {"rotations": 20, "mc_samples": 100, "seed": 0},
@@ -65,75 +67,21 @@ def test_mean_and_spread_over_seeds():
 def test_difference_is_found_where_there_is_one_and_not_where_there_is_none():
     summary = comparison.summarize(make_runs())
     pair = summary["pairs"][0]
-    assert (pair["a"], pair["b"], pair["paired_seeds"]) == ("good_net", "poor", [0, 1, 2])
+    assert (pair["a"], pair["b"], pair["n_seeds"]) == ("good_net", "poor", 3)
     a, b = (config["scores"]["accuracy"]["mean"] for config in summary["configs"])
     upright = pair["upright"]
     assert upright["difference"] == pytest.approx(b - a)
     assert upright["low"] < upright["difference"] < upright["high"] < 0
-    assert upright["p"] < 0.01 and upright["resampled"] == "sources and seeds"
+    assert upright["p"] < 0.01 and upright["over"] == "seeds and sources"
     same = [run | {"config": "copy"} for run in make_runs()[:3]]
     null = comparison.summarize(make_runs()[:3] + same)["pairs"][0]["upright"]
-    assert null["difference"] == null["low"] == null["high"] == 0 and null["p"] == 1
-
-
-def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says():
-    rng, covered = np.random.default_rng(0), 0
-    for i in range(200):
-        easy = rng.normal(size=100)  # both configs find the same sources easy
-        a = rng.normal(size=(1, 100)) + easy < 1.0
-        b = rng.normal(size=(1, 100)) + easy < 1.0
-        found = comparison.bootstrap_difference(a, b, seed=i, n_resamples=500)
-        covered += found["low"] <= 0 <= found["high"]
-    assert 0.89 <= covered / 200 <= 0.99
-
-
-def test_bootstrap_of_one_seed_draws_sources_and_agrees_with_scipy():
-    from scipy.stats import bootstrap
-
-    rng = np.random.default_rng(1)
-    a, b = rng.random((1, 80)) < 0.9, rng.random((1, 80)) < 0.7
-    ours = comparison.bootstrap_difference(a, b)
-    difference = b[0].astype(float) - a[0]
-    theirs = bootstrap((difference,), np.mean, n_resamples=10_000, method="percentile", random_state=2)
-    assert ours["low"] == pytest.approx(theirs.confidence_interval.low, abs=0.013)  # one source is 0.0125
-    assert ours["high"] == pytest.approx(theirs.confidence_interval.high, abs=0.013)
-    assert ours["resampled"] == "sources"
-
-
-def test_p_of_the_bootstrap_has_two_sides():
-    from scipy.stats import norm
-
-    rng = np.random.default_rng(4)
-    a, b = rng.random((1, 400)), rng.random((1, 400))
-    standard_error = (b - a).std() / np.sqrt(400)
-    b += 1.5 * standard_error - (b - a).mean()  # a difference of 1.5 standard errors
-    assert comparison.bootstrap_difference(a, b)["p"] == pytest.approx(2 * norm.sf(1.5), rel=0.15)
-
-
-def test_seeds_are_drawn_with_the_sources():
-    rng = np.random.default_rng(5)
-    a = rng.random((4, 200)) < 0.8
-    b = a.copy()
-    b[0] = False  # one seed failed altogether: nearly all of the spread is between seeds
-    found = comparison.bootstrap_difference(a, b)
-    difference = b.mean(1).astype(float) - a.mean(1)  # one of four
-    drawn = difference[np.random.default_rng(6).integers(4, size=(20000, 4))].mean(1)
-    assert found["low"] == pytest.approx(np.quantile(drawn, 0.025), abs=0.05)
-    assert found["high"] == pytest.approx(np.quantile(drawn, 0.975), abs=0.05)
-
-
-def test_exact_mcnemar():
-    a = np.array([True] * 9 + [False] * 1 + [True] * 40)
-    b = np.array([False] * 9 + [True] * 1 + [True] * 40)
-    expected = 2 * (1 + 10) / 2**10  # two sides of: at most 1 of 10
-    assert comparison.mcnemar(a, b) == {"only_a": 9, "only_b": 1, "p": pytest.approx(expected)}
-    assert comparison.mcnemar(a, a) == {"only_a": 0, "only_b": 0, "p": 1.0}
+    assert null["difference"] == 0 and null["low"] < 0 < null["high"] and null["p"] > 0.9
 
 
 def test_sources_are_paired_by_name_not_by_row():
     runs = make_runs(1)
     order = np.random.default_rng(0).permutation(N)
-    columns = ("names", "labels", "preds", "rotated_accuracy")
+    columns = ("names", *collect.BY_SOURCE)
     shuffled = runs[1] | {key: [runs[1][key][i] for i in order] for key in columns}
     assert comparison.summarize([runs[0], shuffled]) == comparison.summarize(runs)
 
@@ -157,10 +105,12 @@ def test_tables_carry_the_same_numbers(tmp_path):
     accuracy = summary["configs"][0]["scores"]["accuracy"]
     number = f"{100 * accuracy['mean']:.2f}"
     markdown, latex = (tmp_path / "repeat.md").read_text(), (tmp_path / "repeat.tex").read_text()
-    assert f"| good_net | 3 | {number} ± {100 * accuracy['sd']:.2f} |" in markdown
+    over = summary["configs"][0]["accuracy_over"]["upright"]
+    interval = f"[{100 * over['low']:.2f}, {100 * over['high']:.2f}]"
+    assert over["low"] < accuracy["mean"] < over["high"] and over["value"] == pytest.approx(accuracy["mean"])
+    assert f"| good_net | 3 | {number} ± {100 * accuracy['sd']:.2f} {interval} |" in markdown
     assert rf"good\_net & 3 & {number} $\pm$" in latex
     assert "From one seed" not in markdown and "over 20 random rotations" in markdown
-    assert "A bootstrap over 3 seeds sees 2/3 of the variance between seeds" in markdown
     assert "1,234,567" in markdown and "5.0" in markdown and "1.50 ± 0.00 / 2.50 ± 0.00" in markdown
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines[:4]}) == 1
@@ -210,11 +160,14 @@ def test_folds_are_put_together(tmp_path):
     assert summary["n_sources"] == 3 * N and summary["n_folds"] == 3
     first = summary["configs"][0]
     assert first["n_seeds"] == 1
-    assert first["scores"]["accuracy"]["mean"] == pytest.approx(np.mean([r["scores"]["accuracy"] for r in runs[:3]]))
+    pooled = {key: np.concatenate([run[key] for run in runs[:3]]) for key in ("upright", "labels")}
+    whole = score_predictions(np.log(pooled["upright"]), pooled["labels"], ("FRI", "FRII"))
+    for key in ("accuracy", "roc_auc", "nll"):
+        assert first["scores"][key]["mean"] == pytest.approx(whole[key]["value"])
     assert first["missed"]["FRI"]["mean"] == 4.5
     assert "3-fold" in (tmp_path / "repeat.md").read_text()
     with pytest.raises(UserError, match="more than once"):
-        comparison.merge_folds([runs[0], runs[0] | {"fold": 1}])
+        collect.merge_folds([runs[0], runs[0] | {"fold": 1}])
 
 
 def test_recipes_compared_by_validation_stand_beside_the_first(tmp_path):
@@ -223,7 +176,10 @@ def test_recipes_compared_by_validation_stand_beside_the_first(tmp_path):
     summary = comparison.write_repeat(tmp_path, runs, part="validation")
     assert [(pair["a"], pair["b"]) for pair in summary["pairs"]] == [("base", "ema"), ("base", "poor")]
     text = (tmp_path / "validation.md").read_text()
-    assert "60 validation sources, test untouched" in text and "test sources" not in text
+    assert (
+        "60 validation sources, test untouched; rotated: over 20 rotations in even" in text
+        and "test sources" not in text
+    )
     assert "scores are too good: ema." in text
     assert (tmp_path / "validation_pairs.csv").is_file() and not list(tmp_path.glob("repeat*"))
 
@@ -274,10 +230,15 @@ def test_a_run_is_collected_from_its_evaluation(tmp_path):
     tables.write_table(table, tmp_path / "sources.csv")
     history = [{"epoch": 1, "seconds": 3.0}, {"epoch": 2, "seconds": 5.0}, {"epoch": 3, "seconds": 4.0}]
     saved = json.loads(json.dumps(metrics))
-    run = comparison.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
+    run = collect.collect_run("net", 3, saved, Table.read(tmp_path / "sources.csv"), history, parameters=10)
     summary = comparison.summarize([run])
     assert summary["configs"][0]["seconds_per_epoch"] == 4.0
-    hits = np.array(run["preds"]) == np.array(run["labels"])
+    hits = np.argmax(run["upright"], axis=1) == np.array(run["labels"])
     assert hits.mean() == pytest.approx(summary["configs"][0]["scores"]["accuracy"]["mean"])
     assert np.mean(run["rotated_accuracy"]) == pytest.approx(run["scores"]["rotated_accuracy"])
     assert summary["pairs"] == []
+    older = {key: value for key, value in summary["configs"][0]["accuracy_over"].items() if key != "averaged"}
+    table.remove_columns([name for name in table.colnames if name.startswith("averaged")])
+    del saved["averaged"]
+    run = collect.collect_run("net", 3, saved, table, history, parameters=10)
+    assert comparison.summarize([run])["configs"][0]["accuracy_over"] == older != {}

@@ -57,7 +57,7 @@ def test_ten_classes_are_told_apart(copy: Path) -> None:
     assert len(drawn) == len(set(drawn)) == 10
     assert "the two most probable classes" in page.text
     intervals = page.text.split("Intervals: ")[1].split(". Smaller")[0]
-    assert "bootstrap over sources for " in intervals and "negative log-likelihood, Brier score" in intervals
+    assert "studentized, corrected for skewness for negative log-likelihood, Brier score" in intervals
     assert "ROC area" not in intervals  # it has none
 
 
@@ -67,7 +67,7 @@ def test_commands_that_are_printed_can_be_pasted(run: Path, tmp_path: Path, caps
     for words in (
         ["evaluate", folder, "--rotations", "1", *quick],
         ["evaluate", folder, "--rotations", "1", *quick, "--out", tmp_path / "else"],
-        ["rotate", folder, "--limit", "1", *quick, "--angles", "0", "0", "1"],
+        ["rotate", folder, "--limit", "1", "--out", folder, *quick, "--angles", "0", "0", "1"],
         ["equivariance", folder, "--n-images", "1", "--step", "90"],
     ):
         main.main(list(map(str, words)))

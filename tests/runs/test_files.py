@@ -24,7 +24,9 @@ def config(tmp_path_factory) -> Path:
     quick, out = ["--mc-samples", "2"], str(path.parent / "out")
     main.main(["--config", str(path), "--set", "training.epochs=1", "model.quiet=True"])
     main.main(["evaluate", f"{out}/last.pt", "--rotations", "1", *quick])
-    main.main(["rotate", out, "--limit", "2", *quick, "--angles", "0", "90", "90", "--compare", f"{out}/last.pt"])
+    rotate = ["rotate", out, "--limit", "2", *quick, "--angles", "0", "90", "90", "--compare", f"{out}/last.pt"]
+    main.main(rotate)
+    main.main([*rotate, "--out", out])
     main.main(["equivariance", out, "--n-images", "1", "--step", "180"])
     main.main(["export", out, "--format", "torch"])
     Path(out, "mine.txt").write_text("notes of the user")

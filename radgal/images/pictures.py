@@ -1,0 +1,69 @@
+"""PNG and JPEG files as gray pixels, and what is unusual about a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from radgal.images.fits import MAX_PIXELS
+from utils import UserError, without_warnings
+
+COLOR_STEP = 10  # of 255, between the channels of a pixel; what is gray may differ by less after compression
+BRIGHT = 25  # of 255, which all but a tenth of a border exceeds; the empty sky of the training images is 0
+
+
+def read_picture(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns a PNG or JPEG as uint8 (H, W), its size checked before it is decoded, and keys of ``reading.FLAGS``.
+
+    Color becomes gray, 16 bits become the upper 8. What is transparent is black, whatever color lies beneath: the
+    empty sky of the training images is black.
+
+    Raises:
+        UserError: if it is too large.
+        Exception: of many kinds, if it is damaged.
+    """
+    with without_warnings(), path.open("rb") as file:
+        image = PillowImage.open(file, formats=("PNG", "JPEG"))
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UserError(f"{path} has {height} x {width} pixels; at most {MAX_PIXELS:,} are read")
+        if image.mode.startswith("I"):
+            return _from_16_bits(image)
+        return _from_8_bits(image)
+
+
+def _from_16_bits(image: PillowImage.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns the upper 8 bits; Pillow would cut the values off at 255."""
+    values = np.asarray(image).astype(np.int64)
+    pixels = (values >> 8).clip(0, 255).astype(np.uint8)
+    transparent = values == image.info.get("transparency", -1)
+    pixels[transparent] = 0
+    return pixels, ("transparent",) * bool(transparent.any())
+
+
+def _from_8_bits(image: PillowImage.Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    flags = []
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] < 255:
+            flags.append("transparent")
+            black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
+            image = PillowImage.alpha_composite(black, image)
+    if image.mode not in ("L", "1"):
+        channels = np.asarray(image.convert("RGB")).astype(np.int16)
+        if np.ptp(channels, axis=2).max() > COLOR_STEP:
+            flags.append("color")
+    return np.array(image.convert("L")), tuple(flags)
+
+
+def flags_of_pixels(pixels: np.ndarray, side: int) -> tuple[str, ...]:
+    """Returns what is unusual about pixels, uint8 (H, W), that are taken as they are: keys of ``reading.FLAGS``.
+
+    Args:
+        side: pixels along each side that will be used.
+    """
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    flags = {"bright_background": np.percentile(border, 10) > BRIGHT, "cropped": max(pixels.shape) > side}
+    return tuple(flag for flag, is_so in flags.items() if is_so)

@@ -1,0 +1,133 @@
+"""Where on the sky the pixels of an image are, and how large they are there.
+
+Legend: x columns, y rows, pixels from 0 at the middle of the first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from utils import without_warnings
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+ARCSEC = 3600 * 180 / np.pi
+TOLERANCE = 0.02
+"""Relative: pixel scales that differ by more are different, and axes further from a right angle are sheared."""
+
+NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA|LONPOLE|LATPOLE|CD\d_|PC\d_|PV\d_)\d*$")
+"""Words of a header that place an image on the sky."""
+
+LINEAR_IN_LONGITUDE = {"CYP", "CEA", "CAR", "MER", "SFL", "PAR", "MOL"}
+"""Projections whose pixels go on beyond 180 degrees from the reference longitude."""
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What the header says of one place in an image."""
+
+    position: tuple[float, float] | None = None  # ICRS right ascension and declination, degrees
+    scales_arcsec: tuple[float, float] | None = None  # the sides of a pixel there, along x and along y
+    mirrored: bool = False  # right ascension grows to the wrong side, as if the sky were seen from outside
+    sheared: bool = False  # x and y are not at right angles there
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Keys of ``reading.FLAGS``."""
+        return ("mirrored",) * self.mirrored + ("sheared",) * self.sheared
+
+
+@dataclass(frozen=True)
+class Celestial:
+    """The celestial coordinates of the two axes of an image."""
+
+    wcs: WCS  # of longitude along x and latitude along y, or any rotation of that
+    swapped: bool  # whether the file has the axis of latitude first: the array is to be transposed
+
+
+def celestial(header: Any) -> Celestial | None:
+    """Returns the celestial coordinate system of the two axes of the image that are longer than 1, or None."""
+    from astropy.wcs import WCS
+
+    with without_warnings():
+        try:
+            whole = WCS(header)
+            long_axes = {i for i in range(whole.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
+            if not whole.has_celestial or {whole.wcs.lng, whole.wcs.lat} != long_axes or not _are_numbers(header):
+                return None
+            swapped = whole.wcs.lng > whole.wcs.lat
+            wcs = whole.sub([whole.wcs.lng + 1, whole.wcs.lat + 1])
+            if _projection(wcs) in LINEAR_IN_LONGITUDE:
+                wcs.wcs.bounds_check(False, True)  # or else pixels beyond 180 degrees are none
+            return Celestial(wcs, swapped)
+        except Exception:  # wcslib and astropy raise many kinds on headers that are wrong
+            return None
+
+
+def _are_numbers(header: Any) -> bool:
+    """Returns whether what should be numbers are some: wcslib takes NaN for 0, and words for nothing."""
+    return all(
+        isinstance(header[word], (int, float)) and np.isfinite(header[word]) for word in header if NUMBERS.match(word)
+    )
+
+
+def _projection(wcs: WCS) -> str:
+    return wcs.wcs.ctype[wcs.wcs.lng][5:8]
+
+
+def sky_at(wcs: WCS, x: float, y: float) -> Sky:
+    """Returns what is known of a place in an image, measured there: the reference position may be far away."""
+    with without_warnings(), np.errstate(all="ignore"):
+        try:
+            sky = wcs.pixel_to_world(x, y).icrs
+            position = float(sky.ra.deg) % 360.0, float(sky.dec.deg)
+            corners = np.array([(x, y), (x - 0.5, y), (x + 0.5, y), (x, y - 0.5), (x, y + 0.5)])
+            lon, lat = np.deg2rad(wcs.all_pix2world(corners, 0)).T
+        except Exception:  # a header can be wrong in any way: then it does not tell a position
+            return Sky()
+        if not np.isfinite(position).all():
+            return Sky()
+        vectors = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+        east = np.array([-np.sin(lon[0]), np.cos(lon[0]), 0.0])
+        north = np.cross(vectors[:, 0], east)
+        steps = np.stack([vectors[:, 2] - vectors[:, 1], vectors[:, 4] - vectors[:, 3]], axis=1)
+        (a, b), (c, d) = np.stack([east, north]) @ steps  # east and north for one pixel along x, and along y
+        # to the digits that a difference over one pixel has
+        scales = tuple(float(f"{length * ARCSEC:.7g}") for length in (np.hypot(a, c), np.hypot(b, d)))
+        if not (np.isfinite(scales).all() and min(scales) > 0):
+            return Sky(position)
+        cosine = abs(a * b + c * d) / (np.hypot(a, c) * np.hypot(b, d))
+        return Sky(position, scales, mirrored=bool(a * d - b * c > 0), sheared=bool(cosine > TOLERANCE))
+
+
+def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
+    """Returns all the pixels that an ICRS position may have, (N, 2) of x and y; none where it is not mapped.
+
+    A cylinder may be unrolled more than once: where longitude grows linearly, so may 360 degrees more or less.
+    """
+    from astropy.coordinates import SkyCoord
+
+    with without_warnings(), np.errstate(all="ignore"):
+        try:
+            first = np.array(wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs")), dtype=float)
+            if not np.isfinite(first).all():
+                return np.empty((0, 2))
+            if _projection(wcs) not in LINEAR_IN_LONGITUDE:
+                return first[None]
+            return first + np.arange(-2, 3)[:, None] * _turn(wcs, first)
+        except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
+            return np.empty((0, 2))
+
+
+def _turn(wcs: WCS, pixel: np.ndarray) -> np.ndarray:
+    """Returns the step in pixels, (2,), that is a whole turn of longitude at a pixel, (2,)."""
+    to_plane = wcs.pixel_scale_matrix  # degrees in the plane of projection
+    along_x = np.linalg.solve(to_plane, [1.0, 0.0])
+    there = wcs.wcs.p2s((pixel + along_x * np.array([[0.0], [1.0]])), 0)
+    plane, longitude = np.diff(there["imgcrd"][:, wcs.wcs.lng])[0], np.diff(there["phi"])[0]
+    return along_x * 360.0 * plane / longitude
