@@ -35,6 +35,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def nearest_path(path: str | Path) -> str:
+    """Returns ``; did you mean PATH?`` for the file or folder beside one that is not there; '' if none is like it."""
+    path = Path(path).expanduser()
+    try:
+        like = nearest(path.name, (one.name for one in path.parent.iterdir() if not one.name.startswith(".")))
+    except OSError:
+        like = None
+    return f"; did you mean {path.with_name(like)}?" if like else ""
+
+
 @contextmanager
 def without_warnings() -> Iterator[None]:
     """Keeps warnings away, such as those of readers about headers (units, dates, comments) that are not needed here."""

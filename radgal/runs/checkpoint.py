@@ -184,11 +184,7 @@ def find(run: str | Path) -> Path:
         return run
     if name in registry.names():
         return registry.file_of(name)
-    like = registry.nearest_names(name)
-    raise UserError(
-        f"there is no run folder or checkpoint {run}"
-        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
-    )
+    raise registry.no_such_run(run)
 
 
 def load_run(run: str | Path, device: torch.device) -> TrainedRun:
