@@ -169,7 +169,7 @@ def test_the_word_that_torch_distributed_launch_adds_is_taken() -> None:
         (["predict", "radgal", "docs", "--out", "c.txt"], "a catalog can be written as .csv"),
         (
             ["predict", "radgal", "--mosaic", "m.fits", "--catalog", "README.md", "--out", "c.csv"],
-            "m.fits cannot be read",
+            "m.fits cannot be read as a mosaic: No such",
         ),
     ],
 )

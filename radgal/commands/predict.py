@@ -111,9 +111,9 @@ def check(args) -> None:
     check_suffix(Path(args.out))
     for place in args.images:
         find_images(place)
-    for path in filter(None, (args.mosaic, args.catalog)):
-        if not Path(path).exists():
-            raise UserError(f"{path} cannot be read: No such file or directory{nearest_path(path)}")
+    for what in ("mosaic", "catalog"):
+        if (path := getattr(args, what)) and not Path(path).exists():
+            raise UserError(f"{path} cannot be read as a {what}: No such file or directory{nearest_path(path)}")
 
 
 def make_bar(quiet: bool):
