@@ -25,6 +25,7 @@ COMMANDS = (
     "repeat",
     "report",
     "prepare",
+    "check-data",
     "predict",
     "models",
     "export",
@@ -110,4 +111,7 @@ def console() -> None:
 
 
 if __name__ == "__main__":
-    run = run_as_program()
+    made = run_as_program()
+    if made is not None:  # after %run, a notebook has it; a command that makes none leaves the one that is there
+        run = made
+    del made

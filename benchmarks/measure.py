@@ -17,7 +17,8 @@ from benchmarks.timing import compare, interleave, spread
 from benchmarks.trainer import Trainer
 from radgal.config.keys import TrainingSection
 from radgal.data.base import GalaxyImages
-from radgal.data.splits import Split, split_indices
+from radgal.data.draws import split_indices
+from radgal.data.splits import Split
 from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.images.transforms import random_poses
 from radgal.training.learner import Learner

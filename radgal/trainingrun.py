@@ -14,6 +14,7 @@ from radgal.config.config import Config, describe
 from radgal.data import splits
 from radgal.evaluation import results
 from radgal.figures import plots
+from radgal.figures.style import spared
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -48,7 +49,8 @@ class TrainingRun:
         self.device = team.pick_device(cfg.training.device)
         self.precision = choose_precision(cfg.training.precision, self.device)
         set_seed(cfg.training.seed)
-        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg))
+        together = team.from_first(lambda: self._keeps_together(resume))
+        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg, together))
         say(splits.describe(self.images))
         self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
         say(models.summary_text(self.model))
@@ -92,7 +94,8 @@ class TrainingRun:
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        plots.save_training_curves(progress.history, kept.epoch, *curves)
+        with spared(print):
+            plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         make_report(folder.path, say)
         finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)
@@ -110,6 +113,11 @@ class TrainingRun:
     def _finds_a_run(self) -> bool:
         """Returns whether [training] resume finds something to go on with."""
         return self.cfg.training.resume == "auto" and self.folder.state() is not None
+
+    def _keeps_together(self, resume: bool) -> bool:
+        """Returns whether twins are kept together: a run that goes on has the parts that it began with."""
+        state = self.folder.state() if resume or self.cfg.training.resume == "auto" else None
+        return state is None or bool(state.get("together", False))
 
     def _is_done(self) -> bool:
         """Returns whether the run in the folder needs no more training and, if it is to be tested, was."""

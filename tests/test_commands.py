@@ -37,7 +37,7 @@ def test_what_was_trained_on_is_no_test(out: Path, monkeypatch) -> None:
     from radgal.data import splits
     from radgal.evaluation import results
 
-    monkeypatch.setattr(results, "load_test_data", lambda cfg: splits.load_training_data(cfg).train)
+    monkeypatch.setattr(results, "load_test_data", lambda cfg, *_: splits.load_training_data(cfg).train)
     with pytest.raises(UserError, match="both the training and the test set"):
         main.main(["evaluate", str(out)])
 

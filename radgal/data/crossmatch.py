@@ -34,6 +34,23 @@ def match(
     return pairs
 
 
+def pairs(positions: Sequence[Position | None], arcsec: float) -> list[tuple[int, int]]:
+    """Returns all pairs of rows (a < b), in order, that are within ``arcsec`` of each other."""
+    from scipy.spatial import cKDTree
+
+    rows, points = _points(positions)
+    if not rows:
+        return []
+    chord = 2 * np.sin(np.radians(arcsec / 3600) / 2)
+    return sorted((rows[a], rows[b]) for a, b in cKDTree(points).query_pairs(chord))
+
+
+def separation(one: Position, other: Position) -> float:
+    """Returns the angle between two positions, arcsec."""
+    first, second = _points([one, other])[1]
+    return float(np.degrees(2 * np.arcsin(np.linalg.norm(first - second) / 2)) * 3600)
+
+
 def _points(positions: Sequence[Position | None]) -> tuple[list[int], np.ndarray]:
     """Returns the rows that have a position, and their unit vectors (N, 3)."""
     rows = [i for i, position in enumerate(positions) if position is not None]

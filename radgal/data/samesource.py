@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from radgal.data import crossmatch
 from radgal.data.crossmatch import Position
 
+TWIN_ARCSEC = 15.0  # entries of one list that are closer are one source: catalogs differ by more than a beam
 N_BRIGHTEST = 32  # pixels that a print is made of
 N_VALUES = 8  # different ones among them, at least: flat images are all alike
 
@@ -74,6 +76,25 @@ class Sources:
 
     def __add__(self, other: Sources) -> Sources:
         return Sources(self.names + other.names, self.positions + other.positions, self.prints + other.prints)
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Returns the pairs of rows (a < b), in order, that are twins: one source, or the same bright pixels."""
+        near = crossmatch.pairs(self.positions, TWIN_ARCSEC)
+        by_print: dict[int, list[int]] = {}
+        for row, print_ in enumerate(self.prints):
+            by_print.setdefault(print_, []).append(row)
+        alike = [pair for print_, rows in by_print.items() if print_ for pair in combinations(rows, 2)]
+        return sorted({*near, *alike})
+
+    def groups(self) -> list[list[int]]:
+        """Returns the rows of all twins, group by group: whoever is a twin of a twin belongs to it."""
+        group_of: dict[int, list[int]] = {}
+        for a, b in self.pairs():
+            one, other = group_of.get(a, [a]), group_of.get(b, [b])
+            if one is not other:
+                one = sorted(one + other)
+                group_of |= dict.fromkeys(one, one)
+        return sorted({id(group): group for group in group_of.values()}.values())
 
     def rows_in(self, other: Sources, arcsec: float = crossmatch.SAME_SOURCE_ARCSEC) -> list[int]:
         """Returns the rows, in ascending order, whose source is also in ``other``; positions match in ``arcsec``."""

@@ -5,7 +5,6 @@ Legend: N images, S pixels along each side of an image as it is kept.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +13,9 @@ import torch
 
 from radgal.data.base import GalaxyImages
 from radgal.data.datasets import open_dataset, preparation_of
+from radgal.data.draws import Groups, fold_indices, split_indices
 from radgal.data.further import SAME_SKY_ARCSEC, Further, all_parts, load_further, sources_to_leave_out
+from radgal.data.labeltable import some
 from radgal.data.samesource import Sources
 from radgal.images.preparation import Preparation, crop_and_pad, measure_normalization
 from utils import UserError
@@ -50,7 +51,7 @@ class TrainingData:
     published data these are. ``notes`` are what the user should know of them. ``sources`` are those of ``train`` and
     ``val``, in that order. The last rows of ``train`` are of other data sets: ``further`` says by name how many, and
     how many were left out, see :class:`radgal.data.further.Further`. ``n_left_out`` sources of the data set itself are
-    not trained on because the config names them.
+    not trained on because the config names them. ``together``: whether twins were kept together.
     """
 
     train: Split
@@ -65,6 +66,7 @@ class TrainingData:
     sources: Sources = Sources()
     further: Mapping[str, dict] = field(default_factory=dict)
     n_left_out: int = 0
+    together: bool = True
 
     def to(self, device: torch.device | str) -> TrainingData:
         """Returns the same data with all images on ``device``."""
@@ -77,7 +79,7 @@ class TrainingData:
         return self.train.take(list(range(len(self.train) - n_further))) if n_further else self.train
 
 
-def load_training_data(cfg: Any) -> TrainingData:
+def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
     """Returns the training and validation images that a config asks for.
 
     The test file is not opened, except to keep its sources out of the training images, where these come from further
@@ -87,17 +89,19 @@ def load_training_data(cfg: Any) -> TrainingData:
         cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, val_fold, also, train_on,
             leave_out, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which must be a
             number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
+        together: whether twins stay together in validation and folds; runs of before did not look for them.
 
     Raises:
         UserError: if the data cannot be had or do not fit the config.
     """
-    own, dataset = _rows(cfg, train=True)
-    train, val, n_left_out = _draw(own, dataset, cfg)
+    own, dataset = _rows(cfg, True, together)
+    train, val, n_left_out = _draw(own, dataset, cfg, together)
     mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.split.images)
     mean = mean if cfg.data.datamean is None else cfg.data.datamean
     std = std if cfg.data.datastd is None else cfg.data.datastd
     has_test = cfg.data.train_on == "train" and (dataset.has_test or cfg.data.fold is not None)
-    added = _further(cfg, dataset.classes, train, val, has_test)
+    tested = _rows(cfg, False, together)[0].sources if cfg.data.also and has_test else Sources()
+    added = _further(cfg, dataset.classes, train, val, tested)
     everything = train.join(
         *(_Part(Split(_fit(one.images, cfg), one.labels, one.sources.names), one.sources) for one in added)
     )
@@ -110,10 +114,11 @@ def load_training_data(cfg: Any) -> TrainingData:
         version=dataset.version,
         checksum=dataset.checksum,
         has_test=has_test,
-        notes=(*_notes(dataset, cfg, n_left_out), *_further_notes(added)),
+        notes=(*_notes(dataset, cfg, n_left_out), *_twin_notes(own.sources, together, cfg), *_further_notes(added)),
         sources=everything.sources + val.sources,
         further={one.name: one.record for one in added},
         n_left_out=n_left_out,
+        together=together,
     )
 
 
@@ -136,35 +141,37 @@ class _Part:
         return _Part(Split(images, labels, sources.names), sources)
 
 
-def _draw(own: _Part, dataset: GalaxyImages, cfg: Any) -> tuple[_Part, _Part, int]:
+def _draw(own: _Part, dataset: GalaxyImages, cfg: Any, together: bool) -> tuple[_Part, _Part, int]:
     """Returns the training and the validation part of a data set, and how many sources are in neither."""
     rows = list(range(len(own.split)))
     if cfg.data.leave_out:
         rows = sorted(set(rows).difference(own.sources.rows_in(sources_to_leave_out(cfg), SAME_SKY_ARCSEC)))
     if not rows:
         raise UserError(f"[data] leave_out = {cfg.data.leave_out} leaves nothing of {cfg.data.dataset} to train on")
-    train, val = _divide(own.split.labels, rows, dataset, cfg)
+    groups = own.sources.take(rows).groups() if together else []
+    train, val = ([rows[i] for i in part] for part in _divide(own.split.labels[rows], rows, groups, dataset, cfg))
     return own.take(train), own.take(val), len(own.split) - len(rows)
 
 
-def _divide(labels: torch.Tensor, rows: list[int], dataset: GalaxyImages, cfg: Any) -> tuple[list[int], list[int]]:
-    """Returns those of ``rows`` to train on and those to validate on."""
+def _divide(
+    labels: torch.Tensor, rows: list[int], groups: Groups, dataset: GalaxyImages, cfg: Any
+) -> tuple[list[int], list[int]]:
+    """Returns the places in ``rows``, those of a data set that are not left out, to train on and to validate on."""
     if cfg.data.val_fold is not None:
         k, n_folds = (int(part) for part in cfg.data.val_fold.split("/"))
-        parts = fold_indices(labels[rows], n_folds, cfg.training.seed)[k - 1]
-    elif dataset.validation_rows is None or cfg.data.fold is not None:
-        parts = split_indices(labels[rows], cfg.training.frac_val, cfg.data.split, cfg.training.seed)
-    else:
-        given = set(dataset.validation_rows)
-        return [i for i in rows if i not in given], [i for i in rows if i in given]
-    return tuple([rows[i] for i in part] for part in parts)
+        return fold_indices(labels, n_folds, cfg.training.seed, groups)[k - 1]
+    if dataset.validation_rows is None or cfg.data.fold is not None:
+        return split_indices(labels, cfg.training.frac_val, cfg.data.split, cfg.training.seed, groups)
+    given = set(dataset.validation_rows)
+    is_given = [row in given for row in rows]
+    return [i for i, yes in enumerate(is_given) if not yes], [i for i, yes in enumerate(is_given) if yes]
 
 
-def _further(cfg: Any, classes: tuple[str, ...], train: _Part, val: _Part, has_test: bool) -> list[Further]:
+def _further(cfg: Any, classes: tuple[str, ...], train: _Part, val: _Part, tested: Sources) -> list[Further]:
     if not cfg.data.also:
         return []
     kept_from = {
-        "test": _rows(cfg, train=False)[0].sources if has_test else Sources(),
+        "test": tested,
         "leave_out": sources_to_leave_out(cfg),
         "validation": val.sources,
         "training": train.sources,
@@ -196,12 +203,27 @@ def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _twin_notes(sources: Sources, together: bool, cfg: Any) -> list[str]:
+    pairs = sources.pairs()
+    together = together and (cfg.data.split != "first" or bool(cfg.data.fold or cfg.data.val_fold))
+    if not pairs:
+        return []
+    said = some(f"{sources.names[a]} and {sources.names[b]}" for a, b in pairs)
+    what = "pair of entries is" if len(pairs) == 1 else "pairs of entries are"
+    how = (
+        "kept together where validation or folds are drawn"
+        if together
+        else "not looked at where validation or folds are drawn"
+    )
+    return [f"{len(pairs)} {what} one source, or the same sky (check-data tells more): {said}: {how}"]
+
+
 def _further_notes(added: list[Further]) -> list[str]:
     notes = [note for one in added for note in (one.describe(), *(f"{one.name}: {note}" for note in one.notes))]
     return [*notes, "all are normalized with the mean and std of the run's own data set"] if added else []
 
 
-def load_test_data(cfg: Any) -> Split:
+def load_test_data(cfg: Any, together: bool = True) -> Split:
     """Returns the test images that a config asks for: the only door to them, for use once, at the end.
 
     Raises:
@@ -212,10 +234,10 @@ def load_test_data(cfg: Any) -> Split:
             f"[data] train_on = 'all': the run was trained on the test sources of {cfg.data.dataset} too, so it cannot "
             "be tested on them"
         )
-    return _rows(cfg, train=False)[0].split
+    return _rows(cfg, False, together)[0].split
 
 
-def _rows(cfg: Any, train: bool) -> tuple[_Part, GalaxyImages]:
+def _rows(cfg: Any, train: bool, together: bool) -> tuple[_Part, GalaxyImages]:
     """Returns the sources to train on or those to test on, and the data set that they come from."""
     if cfg.data.fold is None and cfg.data.train_on == "train":
         dataset = open_dataset(cfg, train)
@@ -226,7 +248,8 @@ def _rows(cfg: Any, train: bool) -> tuple[_Part, GalaxyImages]:
     if cfg.data.fold is None:
         return everything, parts[0]
     k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
-    training_rows, test_rows = fold_indices(everything.split.labels, n_folds, cfg.training.seed)[k - 1]
+    groups = everything.sources.groups() if together else []
+    training_rows, test_rows = fold_indices(everything.split.labels, n_folds, cfg.training.seed, groups)[k - 1]
     return everything.take(training_rows if train else test_rows), parts[0]
 
 
@@ -236,79 +259,6 @@ def _as_part(dataset: GalaxyImages, cfg: Any) -> _Part:
 
 def _fit(images: torch.Tensor, cfg: Any) -> torch.Tensor:
     return crop_and_pad(images, cfg.training.imsize, cfg.data.pad)
-
-
-def split_indices(
-    labels: torch.Tensor, frac_val: float, how: str = "stratified", seed: int = 0
-) -> tuple[list[int], list[int]]:
-    """Returns the rows to train on and the rows to validate on, each in ascending order.
-
-    Args:
-        labels: int64 (N,).
-        frac_val: fraction for validation, in [0, 1); 0 gives an empty validation list.
-        how: 'stratified' draws the fraction from every class, at least one source and never all; 'first'
-            takes the first int(frac_val * N) rows.
-        seed: of the draw. The same seed gives the same rows everywhere: Python promises the sequence of
-            ``random.Random(seed).random()``, and no global random state is used or changed.
-
-    Differs from the published program: it takes the first rows of files sorted by class, which for
-    MBFRConfident validates on 91 FRI + 54 FRII and trains on 257 + 327.
-
-    Raises:
-        UserError: if a part would be empty, or a class has too few sources to be in both.
-    """
-    n_rows = len(labels)
-    n_val = int(frac_val * n_rows)
-    if frac_val == 0:
-        return list(range(n_rows)), []
-    if not 0 < n_val < n_rows:
-        raise UserError(
-            f"[training] frac_val = {frac_val} makes {n_val} of {n_rows} sources validation data; "
-            "choose a fraction that leaves both parts some, or 0 to validate on nothing"
-        )
-    if how == "first":
-        return list(range(n_val, n_rows)), list(range(n_val))
-    if how != "stratified":
-        raise UserError(f"[data] split = {how!r} is not known; use 'stratified' or 'first'")
-
-    generator = random.Random(seed)
-    keys = torch.tensor([generator.random() for _ in range(n_rows)], dtype=torch.float64)
-    order = keys.argsort(stable=True)
-    val: list[int] = []
-    for label in labels.unique().tolist():
-        members = order[labels[order] == label].tolist()
-        if len(members) == 1:
-            raise UserError(
-                f"[data] split = 'stratified' needs two sources of each class, but class {label} has one; "
-                "add sources, leave the class out, or set split: 'first' or frac_val: 0"
-            )
-        n_members = int(frac_val * len(members) + 0.5)
-        val += members[: min(max(n_members, 1), len(members) - 1)]
-    return sorted(set(range(n_rows)) - set(val)), sorted(val)
-
-
-def fold_indices(labels: torch.Tensor, n_folds: int, seed: int = 0) -> list[tuple[list[int], list[int]]]:
-    """Returns the (training, test) rows of each fold: every source is tested once, classes in proportion.
-
-    Args:
-        labels: int64 (N,) of all sources to cross-validate over, training and test files together.
-        n_folds: at least 2, and at most the size of the smallest class.
-        seed: of the shuffle.
-
-    Raises:
-        UserError: if there cannot be so many folds.
-    """
-    from sklearn.model_selection import StratifiedKFold
-
-    counts = torch.bincount(labels)
-    smallest = int(counts[counts > 0].min())
-    if not 2 <= n_folds <= smallest:
-        raise UserError(
-            f"{n_folds} folds ([data] fold, val_fold, --folds): there can be 2 to {smallest}, since the smallest class "
-            f"has {smallest} sources"
-        )
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)
-    return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
 def describe(data: TrainingData, test: Split | None = None) -> str:

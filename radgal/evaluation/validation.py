@@ -33,7 +33,7 @@ def validate_run(run: TrainedRun, folder: Path) -> dict:
     Raises:
         UserError: if the run has no validation sources, or the data are not those of the run.
     """
-    training = load_training_data(run.config)
+    training = load_training_data(run.config, run.keeps_together)
     check_data(run, training)
     if training.val is None:
         raise UserError(f"{folder} has no validation sources to score; set [training] frac_val or [data] val_fold")

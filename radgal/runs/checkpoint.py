@@ -25,7 +25,7 @@ from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
-from utils import UserError, atomic_write, random_states, reason_of
+from utils import UserError, atomic_write, float32_in_full, random_states, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,11 @@ class TrainedRun(Classifier):
     history: list[dict]
     path: Path  # of the checkpoint
     checkpoint: dict[str, Any]  # its content
+
+    @property
+    def keeps_together(self) -> bool:
+        """Whether twins were kept together where its sources were divided; older runs did not."""
+        return bool(self.checkpoint.get("together", False))
 
     @property
     def folder(self) -> Path:
@@ -72,6 +77,7 @@ def pack(
         "version": data.version,
         "checksum": data.checksum,
         "sources": data.sources.pack(),
+        "together": data.together,
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -187,6 +193,7 @@ def find(run: str | Path) -> Path:
     raise registry.no_such_run(run)
 
 
+@float32_in_full()
 def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     """Returns the network of a run folder or checkpoint, ready to use.
 

@@ -183,6 +183,47 @@ def test_a_print_stays_with_its_pixels_wherever_they_lie() -> None:
     assert sources[2].rows_in(Sources(("b",), (None,), (flat,))) == []
 
 
+def test_twins_are_found_by_position_and_by_pixels_and_come_in_groups() -> None:
+    places = ((10.0, 0.0), (10.003, 0.0), (10.006, 0.0), None, (50.0, 0.0), (50.0, 0.005))  # 10.8 and 18 arcsec apart
+    sources = Sources(tuple("abcdef"), places, (0, 7, 0, 7, 0, 0))
+    assert sources.pairs() == [(0, 1), (1, 2), (1, 3)] and sources.groups() == [[0, 1, 2, 3]]
+    assert Sources().pairs() == Sources().groups() == []
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("dataset", "n_pairs", "pair"),
+    [
+        ("MBFRConfident", 2, {"100_169.641+031.255_0.2181_0081.13", "102_169.640+031.253_0.2198_0060.00"}),
+        pytest.param("FRDEEPF", 4, {"FRII_134", "FRII_182"}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_twins_of_published_sets_are_said_and_kept_together(real_data, tmp_path, dataset, n_pairs, pair) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(f"[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: '{dataset}'\nmirror: '{real_data}'\n")
+    cfg = load_config(path, [f"data.datadir={tmp_path.as_posix()}", "training.seed=2"])
+    data, apart = load_training_data(cfg), load_training_data(cfg, together=False)
+    pairs = [{data.sources.names[row] for row in rows} for rows in data.sources.pairs()]
+    assert pair in pairs and len(pairs) == n_pairs
+    train, val = set(data.train.names), set(data.val.names)
+    assert all(one <= train or one <= val for one in pairs) and all(name in describe(data) for name in pair)
+    assert any(one & set(apart.val.names) and one & set(apart.train.names) for one in pairs)
+
+
+def test_check_data_lists_twins_and_counts_what_is_in_both(overlap, tmp_path, capsys) -> None:
+    own, more = overlap
+    main.main(["check-data", own.as_posix(), more.as_posix()])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{own.as_posix()}: 24 sources (20 train, 4 test), 0 pairs of twins"
+    assert lines[1] == f"{more.as_posix()}: 12 sources (9 train, 3 test), 0 pairs of twins"
+    assert f"| {own.as_posix()} | 24 | 0 | 2 |" in lines and f"| {more.as_posix()} | 12 | 2 | 0 |" in lines
+    rows = [row | ({"ra": 10.002, "dec": 0.0} if row["id"] == "own1" else {}) for row in own_rows()]
+    main.main(["check-data", make_table(own.parent, rows, "twice.csv").as_posix()])
+    assert "own0 (train) and own1 (train): 7.2 arcsec apart" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is no data set; did you mean 'FRDEEP"):
+        main.main(["check-data", "FRDEEP"])
+
+
 def test_sources_survive_a_checkpoint_and_a_hostile_list_is_refused() -> None:
     sources = Sources(("a", "b"), (None, (1.5, -2.0)), (0, -(2**63)))
     packed = sources.pack()

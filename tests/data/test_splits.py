@@ -11,7 +11,8 @@ import torch
 from torchvision.transforms.functional import center_crop
 
 from radgal.data.datasets import PUBLISHED
-from radgal.data.splits import Split, describe, load_test_data, load_training_data, split_indices
+from radgal.data.draws import fold_indices, split_indices
+from radgal.data.splits import Split, describe, load_test_data, load_training_data
 from radgal.images.preparation import crop_and_pad
 from utils import UserError
 
@@ -83,6 +84,20 @@ def test_a_tiny_class_is_in_both_parts():
     for frac_val in (0.05, 0.9):
         train, val = split_indices(labels, frac_val, "stratified", 3)
         assert (labels[train] == 0).sum() == (labels[val] == 0).sum() == 1
+
+
+def test_twins_are_in_one_part_and_all_others_stay_where_they_were():
+    groups = [[3, 40, 77], [5, 6]]
+    for seed in range(6):
+        before, after = (split_indices(LABELS, 0.2, "stratified", seed, some) for some in ((), groups))
+        moved = set(before[1]) ^ set(after[1])
+        assert moved <= {40, 77, 6} and sorted(after[0] + after[1]) == list(range(100))
+        folds = [fold_indices(LABELS, 5, seed, some) for some in ((), groups)]
+        for (train, test), (own_train, own_test) in zip(*folds, strict=True):
+            assert set(test) ^ set(own_test) <= {40, 77, 6} and set(train) ^ set(own_train) <= {40, 77, 6}
+        for part in (after[1], *(test for _, test in folds[1])):
+            assert all(len(set(group) & set(part)) in (0, len(group)) for group in groups)
+        assert sorted(row for _, test in folds[1] for row in test) == list(range(100))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +180,8 @@ def test_validation_folds_hold_out_every_training_source_once_and_open_no_test_f
     held_out = [name for part in parts for name in part.val.names]
     assert len(held_out) == len(set(held_out)) == 729 and set(opened) == {True}
     for part in parts:
-        assert not set(part.val.names) & set(part.train.names) and len(part.train) == 729 - len(part.val) == 486
+        assert not set(part.val.names) & set(part.train.names) and len(part.train) == 729 - len(part.val)
+        assert abs(len(part.val) - 243) <= 2  # twins are kept together
     assert parts[0].val.names == load_training_data(config(val_fold="1/3", frac_val=0.5)).val.names
     assert "validated on part 1/3" in describe(parts[0]) and parts[0].has_test
 
@@ -184,13 +200,13 @@ def test_describe_counts_classes_and_splits(config):
     cfg = config(split="first")
     rows = [line.split() for line in describe(load_training_data(cfg), load_test_data(cfg)).splitlines()]
     assert rows[0][:3] == ["MBFRConfident,", "version", "v1"]
-    assert rows[1:] == [
+    assert rows[1:5] == [
         ["train", "validation", "test"],
         ["FRI", "257", "91", "49"],
         ["FRII", "327", "54", "55"],
         ["total", "584", "145", "104"],
     ]
-    assert "validation" not in describe(load_training_data(config(frac_val=0)))
+    assert "validation" not in describe(load_training_data(config(frac_val=0))).splitlines()[1]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ resume: 'auto'
 KINDS = ("timed", "batch", "half a write", "before replacing", "after replacing", "half a row", "SIGTERM")
 
 
-def toy_data(cfg) -> TrainingData:
+def toy_data(cfg, together=True) -> TrainingData:
     """Returns 22 + 9 images of two classes, the same every time."""
     generator = torch.Generator().manual_seed(7)
     labels = torch.arange(31) % 2

@@ -54,7 +54,7 @@ def test_variants_are_compared_on_folds_of_the_training_sources_and_tested_when_
     words = ["repeat", "--config", str(config), "--variant", "fast", "training.lr0=1e-2", "--seeds", "1"]
     words += ["--out", str(tmp_path / "rep"), "--set", "training.epochs=1", "model.quiet=True", "training.frac_val=0"]
     with monkeypatch.context() as closed:
-        closed.setattr(splits, "load_test_data", lambda cfg: pytest.fail("the test set was opened"))
+        closed.setattr(splits, "load_test_data", lambda *_: pytest.fail("the test set was opened"))
         closed.setattr("radgal.evaluation.results.load_test_data", splits.load_test_data)
         with pytest.raises(UserError, match="small, seed 0: there are no validation sources .*--folds 5"):
             main.main(words)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from radgal.data import splits
+from radgal.data import draws
 from radgal.evaluation.metrics import score_predictions
 from radgal.repeats import collect, comparison, tables
 from tests.networks import classifier_of
@@ -140,15 +140,15 @@ def test_latex_special_characters():
 def test_folds_test_every_source_once_in_proportion():
     labels = np.array([0] * 30 + [1] * 20)
     tensor = torch.from_numpy(labels)
-    folds = splits.fold_indices(tensor, 5, seed=1)
+    folds = draws.fold_indices(tensor, 5, seed=1)
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(50))
     for train, test in folds:
         assert set(train) | set(test) == set(range(50)) and not set(train) & set(test)
         assert np.bincount(labels[test]).tolist() == [6, 4]
-    assert splits.fold_indices(tensor, 5, seed=1) == folds != splits.fold_indices(tensor, 5, seed=2)
+    assert draws.fold_indices(tensor, 5, seed=1) == folds != draws.fold_indices(tensor, 5, seed=2)
     for bad in (1, 21):
         with pytest.raises(UserError, match="there can be 2 to 20"):
-            splits.fold_indices(tensor, bad)
+            draws.fold_indices(tensor, bad)
 
 
 def test_folds_are_put_together(tmp_path):
@@ -210,8 +210,6 @@ def test_runs_that_cannot_share_a_table_are_refused():
         comparison.summarize([runs[0], runs[0]])
     with pytest.raises(UserError, match="on other sources"):
         comparison.summarize([runs[0], make_run("poor", 0, 0.1, names=[f"t{i}" for i in range(N)])])
-    with pytest.raises(UserError, match=r"poor was trained with seeds \[1\], good_net with \[0\]"):
-        comparison.summarize([runs[0], make_run("poor", 1, 0.1)])
     with pytest.raises(UserError, match="poor, seed 0, was tested with .*run evaluate on one of them again"):
         comparison.summarize([runs[0], runs[1] | {"tested": runs[1]["tested"] | {"rotations": 2}}])
     with pytest.raises(UserError, match="labels differ"):

@@ -314,7 +314,7 @@ def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 
     go(config, epochs=1)
-    monkeypatch.setattr(splits, "load_training_data", lambda cfg: replace(toy_data(cfg), checksum="another"))
+    monkeypatch.setattr(splits, "load_training_data", lambda cfg, *_: replace(toy_data(cfg), checksum="another"))
     with pytest.raises(UserError, match="images: were v1"):
         go(config, "--resume")
 

@@ -32,7 +32,7 @@ def whole() -> Split:
     return Split(images.to(torch.uint8), labels, tuple(map(str, range(60))))
 
 
-def toy_data(cfg) -> TrainingData:
+def toy_data(cfg, together=True) -> TrainingData:
     """Returns 25 + 11 images: with batches of 8 the last one has a single image."""
     train_, val = whole().take(list(range(25))), whole().take(list(range(25, 36)))
     return TrainingData(train_, val, ("FRI", "FRII"), Preparation(0.5, 0.3, SIDE), "toy", "v1", "none")
@@ -53,7 +53,7 @@ def come_to_an_end(rank: int, batch: int, name: str = "SIGKILL") -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    splits.load_training_data, results.load_test_data = toy_data, lambda cfg: whole().take(list(range(36, 60)))
+    splits.load_training_data, results.load_test_data = toy_data, lambda *_: whole().take(list(range(36, 60)))
     results.save_evaluation_figures = plots.save_training_curves = lambda *_: None
     trainingrun.environment, trainingrun.make_report = dict, lambda *_: None
     if "RADGAL_TEST_KILL" in os.environ:
