@@ -8,10 +8,9 @@ from argparse import SUPPRESS
 from importlib import import_module
 from pathlib import Path
 
-from radgal import __version__
 from radgal.commands import common, train
 from radgal.commands.mistakes import Parser
-from utils import UserError, float32_in_full
+from utils import VERSION, UserError, float32_in_full
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
 # a training step is several times as fast so (docs/benchmarks.md).
@@ -44,7 +43,7 @@ def build_parser() -> Parser:
         allow_abbrev=False,
     )
     train.add_arguments(parser)
-    parser.add_argument("--version", action="version", version=f"E2CNNRadGal {__version__}")
+    parser.add_argument("--version", action="version", version=f"E2CNNRadGal {VERSION}")
     parser.add_argument("--local-rank", "--local_rank", type=int, help=SUPPRESS)  # as torch.distributed.launch gives it
     parser.set_defaults(run_command=train.run, check=common.check_runs)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+VERSION = "1.0.0"  # of the program, also in CITATION.cff
+
 
 class UserError(Exception):
     """An expected mistake of input or surroundings: its text is all the user needs, no traceback."""

@@ -6,8 +6,6 @@ imported part goes on working after ``%run main.py`` has taken the project's fol
 
 from importlib import import_module
 
-__version__ = "1.0.0"
-
 __all__ = ["Run", "TrainedClassifier", "evaluate", "fine_tune", "open_run", "predict", "read_config", "train"]
 
 

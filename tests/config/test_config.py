@@ -94,7 +94,7 @@ def test_overrides(tmp_path: Path) -> None:
     )
     config = load_config(path, words, models=MODELS, datasets=DATASETS)
     assert (config.training.epochs, config.model.nrot, config.training.seed) == (6, 8, None)
-    assert config.data.mirror == "~/my archives/v1"
+    assert config.data.mirror == os.path.expanduser("~/my archives/v1")
     assert set(config.overridden) == {"training.epochs", "model.nrot", "data.mirror", "training.seed"}
     assert re.search(r"epochs +6  \(command line\)", describe(config))
     assert re.search(r"imsize +150\n", describe(config))
