@@ -16,6 +16,7 @@ from radgal.data import splits
 from radgal.data.leakage import describe_leak, trained_on
 from radgal.evaluation import results
 from radgal.figures import plots
+from radgal.figures.style import spared
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -108,7 +109,8 @@ class TrainingRun:
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        plots.save_training_curves(progress.history, kept.epoch, *curves)
+        with spared(print):
+            plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         if metrics is not None:  # once more, with what only the test tells
             leak = {"test_sources_trained_on": metrics["test_sources_trained_on"]}

@@ -78,7 +78,7 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60, parse_math=False)
     counted = [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)]
     axes.set_yticks(range(len(classes)), counted, parse_math=False)
-    axes.set(xlabel="predicted", ylabel="true (sources)")
+    axes.set(xlabel="predicted class", ylabel="true class (sources)")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     save_figure(figure, path)
@@ -112,23 +112,38 @@ def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, f
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     style(top, title, "", "accuracy")
     style(bottom, "", "confidence of the predicted class", "sources")
-    middle = [(one["low"] + one["high"]) / 2 for one in bins]
+    middle = np.array([(one["low"] + one["high"]) / 2 for one in bins])
     width = bins[0]["high"] - bins[0]["low"]
-    top.bar(middle, [one["accuracy"] for one in bins], width, color=color_of(0), alpha=0.35, edgecolor=color_of(0))
-    top.plot(
+    accuracy = np.array([one["accuracy"] for one in bins])
+    ends = np.array([_wilson(one["accuracy"], one["n"]) for one in bins]).T
+    top.bar(middle, accuracy, width, color=color_of(0), alpha=0.35, edgecolor=color_of(0))
+    top.errorbar(
         [one["confidence"] for one in bins],
-        [one["accuracy"] for one in bins],
+        accuracy,
+        yerr=np.abs(ends - accuracy),
         color=color_of(1),
         marker="o",
         markersize=4,
         linestyle="",
-        label="mean of a bin",
+        capsize=2,
+        label="mean of a bin, 95 % interval",
     )
-    top.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
-    top.set(xlim=(0, 1), ylim=(0, 1.02))
-    top.legend(frameon=False, loc="upper left")
-    bottom.bar(middle, [one["n"] for one in bins], width, color=GRAY, edgecolor="white")
+    lowest = min(one["low"] for one in bins)
+    top.plot([lowest, 1], [lowest, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
+    top.set(xlim=(lowest, 1), ylim=(0, 1.02))
+    top.legend(frameon=True, framealpha=0.8, edgecolor="none", loc="lower right")
+    counts = bottom.bar(middle, [one["n"] for one in bins], width, color=GRAY, edgecolor="white")
+    bottom.bar_label(counts, fontsize=7)
+    bottom.margins(y=0.25)
     save_figure(figure, path)
+
+
+def _wilson(accuracy: float, n: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a fraction of n, of Wilson 1927, J. Am. Stat. Assoc. 22, 209."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(accuracy * n), int(n)).proportion_ci(method="wilson")
+    return interval.low, interval.high
 
 
 def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:
@@ -162,7 +177,7 @@ def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, color: str)
     there = np.isfinite(values).any(axis=0)
     epochs, values = np.arange(1, n_epochs + 1)[there], np.ma.masked_invalid(values[:, there])
     mean = values.mean(axis=0).filled(np.nan)
-    axes.plot(epochs, mean, color=color, linewidth=1.3, label=label)
+    axes.plot(epochs, mean, color=color, linewidth=1.3, label=label, marker=_dot(epochs))
     if (values.count(axis=0) > 1).any():
         sd = values.std(axis=0, ddof=1).filled(np.nan)
         axes.fill_between(epochs, mean - sd, mean + sd, color=color, alpha=0.2, linewidth=0)

@@ -137,7 +137,7 @@ def save_comparison(path: str | Path, shown: Overlaps) -> None:
     limit = max(1e-3, float(max(shown.run.max(), shown.other.max()))) * 1.05
     left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
     left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
-    left.legend(frameon=False)
+    left.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
     _draw_changes(right, np.sort(shown.run - shown.other), shown.threshold)
     save_figure(figure, path)
 
@@ -155,7 +155,7 @@ def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
     for name, (color, chosen) in kinds.items():
         if chosen.any():  # bars that are none would have another color in the legend
             axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
     axes.axhline(0, color="black", linewidth=0.6)
 
 

@@ -64,10 +64,7 @@ def collect_run(
         "config": config,
         "seed": int(seed),
         "fold": fold,
-        "names": [str(name) for name in table["name"]],
-        "labels": [int(label) for label in table["label"]],
-        **{condition: _probabilities(table, prefix, metrics["classes"]) for condition, prefix in PROBABILITIES.items()},
-        "rotated_accuracy": [float(value) for value in table["rotated_accuracy"]],
+        **columns(table, metrics["classes"]),
         "classes": list(metrics["classes"]),
         "tested": tested_with(metrics),
         "scores": {one.key: value_of(one.entry(metrics)) for one in in_csv()},
@@ -78,6 +75,16 @@ def collect_run(
         "seconds_per_epoch": float(np.median(seconds)) if seconds else None,
         "minutes": sum(seconds) / 60 if seconds else None,
         "chose_epoch": chose_epoch,
+    }
+
+
+def columns(table: Any, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns what a table of sources says of each: its name, its label and what the network said of it."""
+    return {
+        "names": [str(name) for name in table["name"]],
+        "labels": [int(label) for label in table["label"]],
+        **{condition: _probabilities(table, prefix, classes) for condition, prefix in PROBABILITIES.items()},
+        "rotated_accuracy": [float(value) for value in table["rotated_accuracy"]],
     }
 
 
@@ -123,7 +130,7 @@ def merge_folds(runs: Sequence[dict]) -> list[dict]:
             folds[0]
             | joined
             | {
-                "scores": _pooled_scores(joined, folds[0]["classes"]),
+                "scores": pooled_scores(joined, folds[0]["classes"]),
                 "missed": {name: sum(run["missed"][name] for run in folds) for name in folds[0]["missed"]},
                 "histories": [run["history"] for run in folds],
                 **{key: mean_and_sd([run.get(key) for run in folds])["mean"] for key in COSTS},
@@ -133,12 +140,17 @@ def merge_folds(runs: Sequence[dict]) -> list[dict]:
     return merged
 
 
-def _pooled_scores(joined: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float | None]:
-    """Returns the scores of sources of several folds, in the form of :func:`collect_run`."""
-    accuracy = float(np.mean(joined["rotated_accuracy"]))
+def pooled_scores(sources: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float | None]:
+    """Returns the scores of sources, as :func:`columns` gives them, by the names of :func:`in_csv`."""
+    accuracy = float(np.mean(sources["rotated_accuracy"]))
     metrics = {ROTATED: {"accuracy": {"mean": accuracy}, "error": {"mean": 1 - accuracy}}}
     for condition in PROBABILITIES:
-        if joined[condition] is not None:
-            logits = np.log(np.maximum(joined[condition], np.finfo(np.float64).tiny))
-            metrics[condition] = score_predictions(logits, np.array(joined["labels"]), classes)
+        if sources[condition] is not None:
+            metrics[condition] = scores_of(sources[condition], sources["labels"], classes)
     return {one.key: value_of(one.entry(metrics)) for one in in_csv()}
+
+
+def scores_of(probs: Sequence[Sequence[float]], labels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the scores of (N, K) probabilities."""
+    # log of a probability that underflowed to 0 would be infinite
+    return score_predictions(np.log(np.maximum(probs, np.finfo(np.float64).tiny)), np.array(labels), classes)

@@ -29,7 +29,7 @@ def mean_interval(y: np.ndarray) -> dict:
     Returns:
         ``value``, ``low``, ``high`` and ``over``: 'seeds and sources' or, of one seed, 'sources'.
     """
-    middle, variance, df, over = _estimate(y, [y], added=(1, 1, 0, 0))
+    middle, variance, df, over = _estimate(*_by_source(y), [y], added=(1, 1, 0, 0))
     half = _quantile(df) * np.sqrt(variance)
     low, high = (float(np.clip(end, 0, 1)) for end in (middle - half, middle + half))
     return {"value": float(np.nanmean(y)), "low": low, "high": high, "over": over}
@@ -42,7 +42,8 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> dict:
     Bonett & Price 2012, J. Educ. Behav. Stat. 37, 479): recipes that agree on all sources are not equal beyond doubt.
 
     Args:
-        a, b: (k, N) success of each seed and source, in [0, 1]; NaN in both where a seed did not have a source.
+        a, b: (k, N) success of each seed and source, in [0, 1], of any number of seeds each; NaN where a seed did not
+            have a source.
 
     Returns:
         ``difference``, ``low``, ``high``, ``p``, ``df`` (degrees of freedom) and ``over``, as in
@@ -50,11 +51,14 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> dict:
     """
     from scipy.stats import t
 
-    difference = b - a
-    middle, variance, df, over = _estimate(difference, [a, b], added=(1 / len(a), -1 / len(a)))
+    both = np.isfinite(a).any(axis=0) & np.isfinite(b).any(axis=0)
+    a, b = a[:, both], b[:, both]
+    (mean_a, count_a), (mean_b, count_b) = _by_source(a), _by_source(b)
+    difference, counts, one = mean_b - mean_a, (count_a + count_b) / 2, 1 / max(len(a), len(b))
+    middle, variance, df, over = _estimate(difference, counts, [a, b], added=(one, -one))
     half = _quantile(df) * np.sqrt(variance)
     return {
-        "difference": float(np.nanmean(difference)),
+        "difference": float(np.average(difference, weights=counts)),
         "low": float(max(middle - half, -1)),
         "high": float(min(middle + half, 1)),
         "p": float(2 * t.sf(abs(middle) / np.sqrt(variance), df)),
@@ -63,27 +67,35 @@ def paired_difference(a: np.ndarray, b: np.ndarray) -> dict:
     }
 
 
-def _estimate(y: np.ndarray, recipes: list[np.ndarray], added: tuple[int, ...]) -> tuple[float, float, float, str]:
-    """Returns (mean with the added sources, its variance, degrees of freedom, what it is over)."""
-    there = np.isfinite(y)
-    counts, sums = there.sum(axis=0), np.where(there, y, 0).sum(axis=0)  # by source
-    usual = counts.mean()
-    counts = np.append(counts, np.full(len(added), usual))
-    sums = np.append(sums, usual * np.array(added))
-    n, total = len(counts), counts.sum()
-    middle = sums.sum() / total
-    variance = ((sums - middle * counts) ** 2).sum() / total**2 * n / (n - 1)
-    parts, df = [(variance, n - 1)], n - 1
-    if len(y) == 1:
-        return middle, variance, df, "sources"
-    share = (there.sum(axis=1) ** 2).sum() / there.sum() ** 2  # 1 / k where every seed has as many sources
-    for recipe in recipes:
-        between, within, n_sources = _between_seeds(recipe)
+def _by_source(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean over seeds of each source, and how many seeds had it; every source was had by one."""
+    return np.nanmean(y, axis=0), np.isfinite(y).sum(axis=0)
+
+
+def _estimate(
+    values: np.ndarray, counts: np.ndarray, recipes: list[np.ndarray], added: tuple[float, ...]
+) -> tuple[float, float, float, str]:
+    """Returns (mean with the added sources, its variance, degrees of freedom, what it is over).
+
+    Args:
+        values, counts: (N,), of each source, as :func:`_by_source` gives them.
+        recipes: the (k, N) successes that the values were made of.
+        added: values of further sources.
+    """
+    values, counts = np.append(values, added), np.append(counts, np.full(len(added), counts.mean()))
+    n, total = len(values), counts.sum()
+    middle = float(np.average(values, weights=counts))
+    parts = [((counts**2 * (values - middle) ** 2).sum() / total**2 * n / (n - 1), n - 1)]
+    for y in recipes:
+        between, within, n_sources = _between_seeds(y)
         if between > within:
+            had = np.isfinite(y).sum(axis=1)
+            share = (had**2).sum() / had.sum() ** 2  # 1 / k where every seed has as many sources
             parts += [(share * between, len(y) - 1), (-share * within, (len(y) - 1) * (n_sources - 1))]
     variance = sum(part for part, _ in parts)
-    df = variance**2 / sum(part**2 / df for part, df in parts)
-    return middle, variance, df, "seeds and sources"
+    df = variance**2 / sum(part**2 / own for part, own in parts)
+    over = "sources" if any(len(y) == 1 for y in recipes) else "seeds and sources"
+    return middle, variance, df, over
 
 
 def _between_seeds(y: np.ndarray) -> tuple[float, float, float]:

@@ -63,6 +63,16 @@ def test_no_interval_is_without_width_and_none_leaves_the_range(k):
     assert found["difference"] == 1 and found["low"] > 0.9 and found["high"] <= 1 and found["p"] < 1e-6
 
 
+def test_recipes_may_have_different_numbers_of_seeds():
+    rng = np.random.default_rng(4)
+    easy = 2 * rng.normal(size=N)
+    a, b = (draw(rng, error, 5, easy, 1, 0.2) for error in (0.2, 0.05))
+    all_five, two = paired_difference(a, b), paired_difference(a[:2], b)
+    assert two["difference"] == pytest.approx(b.mean() - a[:2].mean()) and two["low"] < two["high"] < 1
+    assert two["high"] - two["low"] > all_five["high"] - all_five["low"]
+    assert paired_difference(a[:1], b)["over"] == "sources"
+
+
 def test_seeds_with_sources_of_their_own_are_one_design():
     """Where each seed lacks some sources the interval lies about where it would, and is somewhat wider."""
     rng = np.random.default_rng(2)

@@ -1,0 +1,164 @@
+"""The tables of docs/results.md, from the committed tables of sources: ``python -m benchmarks.results --update``.
+
+A file of docs/results/ is the sources.csv of one run, called SET_NETWORK_seed_K.csv or, of a fold,
+SET_NETWORK_seed_K_fold_I_of_N.csv. What shares a SET was tested on the same sources and shares a table; NETWORK has no
+underscore in it. Each table stands in the page between the marks ``<!-- SET: begin -->`` and ``<!-- SET: end -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.table import update_section
+from radgal.evaluation.intervals import mean_and_sd
+from radgal.evaluation.metrics import AVERAGED, IN_WORDS, ROTATED, SCORES, UPRIGHT, Reading
+from radgal.files.tables import read_table
+from radgal.repeats.collect import columns, pooled_scores, scores_of
+from radgal.repeats.comparison import check_runs, successes
+from radgal.repeats.differences import mean_interval, paired_difference
+from radgal.repeats.tables import with_spread
+from utils import UserError
+
+NAME = re.compile(r"(?P<set>\w+)_(?P<network>[^_]+)_seed_(?P<seed>\d+)(_fold_\d+_of_\d+)?\.csv")
+CONDITIONS = (UPRIGHT, ROTATED, AVERAGED)
+ERROR = next(score for score in SCORES if score.key == "error")
+BESIDE = [score for score in SCORES if score.key in ("roc_auc", "nll", "ece", "ece_debiased")]
+
+
+def read_results(folder: Path) -> dict[str, list[dict]]:
+    """Returns the runs of each set, in the form that ``repeat`` compares; the folds of a seed are one run.
+
+    Raises:
+        UserError: for a file of another name, or runs that cannot share a table.
+    """
+    tables: dict[tuple[str, str, int], list[Any]] = {}
+    for path in sorted(folder.glob("*.csv")):
+        if not (found := NAME.fullmatch(path.name)):
+            raise UserError(f"{path}: results are called SET_NETWORK_seed_K.csv or SET_NETWORK_seed_K_fold_I_of_N.csv")
+        tables.setdefault((found["set"], found["network"], int(found["seed"])), []).append(read_table(path))
+    if not tables:
+        raise UserError(f"{folder} holds no results")
+    sets: dict[str, list[dict]] = {}
+    for (name, network, seed), parts in tables.items():
+        classes = [label for _, label in sorted({(int(i), str(k)) for part in parts for i, k in _labels(part)})]
+        sources = [columns(part, classes) for part in parts]
+        joined = {
+            key: None if any(one[key] is None for one in sources) else [x for one in sources for x in one[key]]
+            for key in sources[0]
+        }
+        if len(set(joined["names"])) < len(joined["names"]):
+            raise UserError(f"{folder}: {name}_{network}, seed {seed}, has sources more than once")
+        sets.setdefault(name, []).append({"config": network, "seed": seed, "classes": classes, **joined})
+    for runs in sets.values():
+        check_runs(runs)
+    return sets
+
+
+def _labels(table: Any) -> zip:
+    return zip(table["label"], table["label_name"], strict=True)
+
+
+def to_markdown(runs: Sequence[dict]) -> str:
+    """Returns the tables of one set: each network, the ensemble of its seeds, and how the networks differ."""
+    names = sorted({run["config"] for run in runs}, key=_place)
+    own = {name: [run for run in runs if run["config"] == name] for name in names}
+    heads = ["network", "seeds", *(f"error, {IN_WORDS[condition] or condition} (%)" for condition in CONDITIONS)]
+    heads += [f"{score.short} ({score.unit})" if score.unit else score.short for score in BESIDE]
+    lines = [f"{len(runs[0]['names'])} sources.", ""]
+    lines += _table(heads, [row for name in names for row in _rows(name, own[name])])
+    pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2)]
+    if pairs:
+        words = [IN_WORDS[condition] or condition for condition in CONDITIONS]
+        lines += ["", *_table(["a", "b", *(x for word in words for x in (f"b less a, {word} (%)", "p"))], pairs)]
+    return "\n".join(lines) + "\n"
+
+
+def _place(network: str) -> tuple[bool, str, int, str]:
+    """Returns what sorts networks: the plain ones, then C4, C8, ..., then D4, ..."""
+    found = re.match(r"([cd])(\d+)", network, re.IGNORECASE)
+    return (True, found[1].lower(), int(found[2]), network) if found else (False, "", 0, network)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
+def _rows(name: str, runs: Sequence[dict]) -> list[list[str]]:
+    scores, right = [pooled_scores(run, run["classes"]) for run in runs], successes(runs)
+    cells = []
+    for condition in CONDITIONS:
+        key = Reading(ERROR, condition).key
+        text = with_spread(mean_and_sd([one[key] for one in scores]), ERROR.number, "±")
+        cells.append(f"{text} {_error_interval(mean_interval(right[condition]))}" if condition in right else "-")
+    beside = [with_spread(mean_and_sd([one.get(score.key) for one in scores]), score.number, "±") for score in BESIDE]
+    rows = [[name, str(len(runs)), *cells, *beside]]
+    return rows if len(runs) == 1 else [*rows, _ensemble(name, runs)]
+
+
+def _ensemble(name: str, runs: Sequence[dict]) -> list[str]:
+    """Returns the row of the mean probabilities of all seeds."""
+    order = [np.argsort(run["names"]) for run in runs]
+    labels = np.array(runs[0]["labels"])[order[0]]
+    found: dict[str, Mapping[str, Any]] = {}
+    for condition in (UPRIGHT, AVERAGED):
+        if all(run[condition] is not None for run in runs):
+            probs = np.mean([np.array(run[condition])[rows] for run, rows in zip(runs, order, strict=True)], axis=0)
+            found[condition] = scores_of(probs, labels, runs[0]["classes"])
+    cells = ["-"] * len(CONDITIONS)
+    for i, condition in enumerate(CONDITIONS):
+        if condition in found:
+            error = found[condition]["error"]
+            ends = ", ".join(ERROR.number(error[end]) for end in ("low", "high"))
+            cells[i] = f"{ERROR.number(error['value'])} [{ends}]"
+    beside = [found[UPRIGHT][score.key]["value"] for score in BESIDE]
+    return [
+        f"{name}, ensemble",
+        str(len(runs)),
+        *cells,
+        *("-" if value is None else score.number(value) for score, value in zip(BESIDE, beside, strict=True)),
+    ]
+
+
+def _error_interval(accuracy: Mapping[str, float]) -> str:
+    return f"[{100 * (1 - accuracy['high']):.2f}, {100 * (1 - accuracy['low']):.2f}]"
+
+
+def _pair(a: str, b: str, own: Mapping[str, Sequence[dict]]) -> list[str]:
+    one, two = successes(own[a]), successes(own[b])
+    cells = [a, b]
+    for condition in CONDITIONS:
+        if condition in one and condition in two:
+            found = paired_difference(one[condition], two[condition])  # of accuracies
+            value, low, high = (-100 * found[key] for key in ("difference", "high", "low"))
+            cells += [f"{value:+.2f} [{low:+.2f}, {high:+.2f}]", f"{found['p']:.2g}"]
+        else:
+            cells += ["-", "-"]
+    return cells
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the tables of a folder of results and, if asked, puts them into a page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", default="docs/results", help="of the csv files (default: docs/results)")
+    parser.add_argument("--update", nargs="?", const="docs/results.md", metavar="PAGE", help="put them into this page")
+    args = parser.parse_args(argv)
+    for name, runs in read_results(Path(args.folder)).items():
+        text = to_markdown(runs)
+        print(f"{name}\n\n{text}", flush=True)
+        if args.update:
+            update_section(Path(args.update), name, text)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
