@@ -54,6 +54,21 @@ def pack(content: dict, name: str, temperature: float | None) -> dict:
     return kept | {"config": config, "model": weights, "temperature": temperature}
 
 
+def with_its_test(config: Config) -> Config:
+    """Returns a config that trains on the same sources and leaves a test set to test on, where there is one.
+
+    A run on all sources but those of the test part is one on the training part: so said, `evaluate` and `rotate` take
+    the network as they take any.
+    """
+    if config.data.train_on != "all" or f"{config.data.dataset}:test" not in config.data.leave_out:
+        return config
+    content = config.to_dict()
+    content["data"] |= {"train_on": "train"}
+    other = Config.from_dict(content)
+    here, there = (load_training_data(one).sources.names for one in (config, other))
+    return other if here == there else config
+
+
 def difference(one: checkpoint.TrainedRun, other: checkpoint.TrainedRun, n_images: int = 200) -> tuple[float, int]:
     """Returns the largest difference in a probability, and of how many images, upright and turned."""
     images = load_training_data(one.config).train.images[:n_images]
@@ -74,11 +89,12 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
     device = pick_device("cpu")
     trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
+    trained = replace(trained, config=with_its_test(trained.config))
     crossed = None if folds is None else cross_validation(Path(folds), trained.config)
     temperature = None if crossed is None else crossed["temperature"]
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, path.name)
-        checkpoint.save(made, pack(trained.checkpoint, name, temperature))
+        checkpoint.save(made, pack(trained.checkpoint | {"config": trained.config.to_dict()}, name, temperature))
         packed = replace(trained, model=checkpoint.load_run(made, device).model)
         worst, n_images = difference(trained, packed)
         if not worst < AGREE:
