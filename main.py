@@ -79,6 +79,9 @@ def _at_home(value):
 
 def run_as_program():
     """Returns what ``main`` does; a mistake of the user's, or Ctrl-C, ends the program with one line and a code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not, and prints anything
+            stream.reconfigure(errors="backslashreplace")  # not every name of a file can be printed as it is
     try:
         return main()
     except UserError as error:
@@ -97,4 +100,7 @@ def console() -> None:
 
 
 if __name__ == "__main__":
-    run = run_as_program()
+    made = run_as_program()
+    if made is not None:  # after %run, a notebook has it; a command that makes none leaves the one that is there
+        run = made
+    del made

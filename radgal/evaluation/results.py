@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
+from radgal.figures.style import spared
+from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
@@ -67,7 +70,8 @@ def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callabl
         save_answers(metrics, table, new)
         confidence = np.max([table[column_name("prob", name)] for name in metrics["classes"]], axis=0)
         save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
-        save_evaluation_figures(metrics, table, new)
+        with spared(print):
+            save_evaluation_figures(metrics, table, new)
 
 
 def save_answers(metrics: dict, table: Any, folder: Path) -> None:
@@ -124,6 +128,17 @@ def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
     content = config.to_dict()
     content["data"] |= {"datadir": os.fspath(datadir)}
     return Config.from_dict(content)
+
+
+def for_reading(config: Config, datadir: str | os.PathLike | None, download: bool) -> Config:
+    """Returns the config of a checkpoint, which may be a stranger's, with the user's word for where data come from.
+
+    It says where data are looked for, but not what is fetched, from which address, and where it is written.
+    """
+    config = relocated(config, datadir)
+    mirror = None if is_address(config.data.mirror) else config.data.mirror
+    data = config.data.model_copy(update={"download": download, "mirror": mirror})
+    return replace(config, data=data, reads_only=datadir is None and not download)
 
 
 def describe(metrics: dict) -> str:
@@ -212,7 +227,7 @@ def finished_test(folder: Path, config: Config):
     try:
         metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     check_config(folder, config)
     return metrics, table
