@@ -79,6 +79,9 @@ def _at_home(value):
 
 def run_as_program():
     """Returns what ``main`` does; a mistake of the user's, or Ctrl-C, ends the program with one line and a code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has not, and prints anything
+            stream.reconfigure(errors="backslashreplace")  # not every name of a file can be printed as it is
     try:
         return main()
     except UserError as error:

@@ -35,6 +35,7 @@ class Config:
     name: str = field(default="config", compare=False)  # stem of the config file
     source: Path | None = field(default=None, compare=False)
     overridden: tuple[str, ...] = field(default=(), compare=False)  # "section.key" from the command line
+    reads_only: bool = field(default=False, compare=False)  # of a checkpoint: nothing is written where it says
 
     @property
     def output_dir(self) -> Path:

@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.figures.style import spared
+from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
@@ -139,6 +141,17 @@ def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
     return Config.from_dict(content)
 
 
+def for_reading(config: Config, datadir: str | os.PathLike | None, download: bool) -> Config:
+    """Returns the config of a checkpoint, which may be a stranger's, with the user's word for where data come from.
+
+    It says where data are looked for, but not what is fetched, from which address, and where it is written.
+    """
+    config = relocated(config, datadir)
+    mirror = None if is_address(config.data.mirror) else config.data.mirror
+    data = config.data.model_copy(update={"download": download, "mirror": mirror})
+    return replace(config, data=data, reads_only=datadir is None and not download)
+
+
 def describe(metrics: dict) -> str:
     """Returns the main results of a test set as a few lines of text."""
     rotated, temperature = metrics["rotated"], metrics["temperature"]
@@ -225,7 +238,7 @@ def finished_test(folder: Path, config: Config):
     try:
         metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     check_config(folder, config)
     return metrics, table

@@ -179,7 +179,7 @@ def _compare(job: Job, record: Path, what: str) -> None:
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
         before = {key: before.get(key) for key in job.request}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{record} cannot be read ({error}); remove it, or start without --resume") from None
     differs = [key for key in job.request if before[key] != job.request[key]]
     if differs:

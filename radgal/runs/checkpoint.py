@@ -102,6 +102,8 @@ def read(path: Path) -> dict[str, Any]:
         UserError: if it is not there, is damaged, holds more than plain data, or is not from this program.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{path} is not a file")
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -138,7 +140,7 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         return "the name of a class is no short text"
     if not all(type(number) in (int, float) and isfinite(number) for number in numbers) or numbers[1] <= 0:
         return "its mean and std are no numbers to normalize with"
-    if not all(type(count) is int and count >= 0 for count in counts):
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
         return "its epoch and seed are no whole numbers"
     if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
         return "its history is no list of epochs"
@@ -188,8 +190,8 @@ def find(run: str | Path) -> Path:
     if run.exists() and name in registry.names():
         log.warning("%s is taken from here, not the network of that name that comes along", run.absolute())
     if run.is_dir():
-        if (run / "best.pt").is_file():
-            return run / "best.pt"
+        if (best := RunFile.BEST.at(run)).is_file():
+            return best
         there = ", ".join(sorted(p.name for p in run.iterdir())[:8]) or "nothing"
         raise UserError(f"{run} holds no best.pt, so it is not the folder of a training run; it holds {there}")
     if run.exists():
