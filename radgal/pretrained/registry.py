@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, nearest_path
 
 FOLDER = Path(__file__).parent
 LIST = "SHA256SUMS"
@@ -62,6 +62,13 @@ def name_of(path: str | os.PathLike) -> str | None:
 def nearest_names(word: str) -> list[str]:
     """Returns the names most like a word, the likest first, at most three."""
     return difflib.get_close_matches(word.lower(), names(), n=3, cutoff=0.5)
+
+
+def no_such_run(run: str | os.PathLike) -> UserError:
+    """Returns the error for a run that is neither here nor comes along; its text has the nearest names."""
+    like = nearest_names(os.fspath(run))
+    more = f", and no network of that name comes along; nearest: {', '.join(like)}" if like else ""
+    return UserError(f"there is no run folder or checkpoint {run}{more or nearest_path(run)}")
 
 
 def check_name(name: str) -> str:

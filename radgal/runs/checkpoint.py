@@ -78,6 +78,8 @@ def pack(
         "checksum": data.checksum,
         "sources": data.sources.pack(),
         "together": data.together,
+        "inherited": data.inherited.pack(),
+        "inherited_unknown": list(data.inherited_unknown),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -148,9 +150,13 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     ):
         return "its weights are no tensors"
     try:
-        Sources.unpack(content.get("sources", Sources().pack()))
+        for key in ("sources", "inherited"):
+            Sources.unpack(content.get(key, Sources().pack()))
     except ValueError as error:
         return str(error)
+    unknown = content.get("inherited_unknown", [])
+    if not isinstance(unknown, list) or not all(isinstance(text, str) for text in unknown):
+        return "what it does not know of its sources is no list of texts"
     return None
 
 
@@ -192,11 +198,7 @@ def find(run: str | Path) -> Path:
         return run
     if name in registry.names():
         return registry.file_of(name)
-    like = registry.nearest_names(name)
-    raise UserError(
-        f"there is no run folder or checkpoint {run}"
-        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
-    )
+    raise registry.no_such_run(run)
 
 
 @float32_in_full()
