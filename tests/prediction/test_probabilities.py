@@ -48,6 +48,9 @@ def test_fits_cutouts_give_what_the_data_set_gives(mirabest, real_data, tmp_path
     probs = np.exp(log_softmax(logits))
     np.testing.assert_allclose(numbers(rows, "prob_FRI", "prob_FRII"), probs, atol=1e-6, rtol=0)
     assert len(np.unique(probs.round(4), axis=0)) > 15
+    listed = set(trained.checkpoint["sources"]["names"])
+    assert [float(row["in_training"]) for row in rows] == [float(row["id"] in listed) for row in rows]
+    assert 0 < len(listed.intersection(row["id"] for row in rows)) < len(rows)
     for row in rows:
         where = row["id"].split("_")[1]
         assert float(row["ra_deg"]) == pytest.approx(float(where[:7]), abs=1e-3)
