@@ -97,4 +97,7 @@ def console() -> None:
 
 
 if __name__ == "__main__":
-    run = run_as_program()
+    made = run_as_program()
+    if made is not None:  # after %run, a notebook has it; a command that makes none leaves the one that is there
+        run = made
+    del made

@@ -146,7 +146,7 @@ def set_random_states(states: dict, device=None) -> None:
 
 @contextmanager
 def float32_in_full() -> Iterator[None]:
-    """Inside, float32 on a GPU is float32; afterwards, TensorFloat-32 is as allowed as it was.
+    """Inside, new tensors are float32, and float32 on a GPU is float32; afterwards all is as it was.
 
     TensorFloat-32 keeps 10 of the 23 bits; torch allows it in convolutions unless told otherwise. Whatever computes
     results is inside, and as ``@float32_in_full()`` this is written above functions, too.
@@ -154,14 +154,16 @@ def float32_in_full() -> Iterator[None]:
     import torch
 
     switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    before, dtype = [switch.allow_tf32 for switch in switches], torch.get_default_dtype()
     try:
+        torch.set_default_dtype(torch.float32)
         for switch in switches:
             switch.allow_tf32 = False
         yield
     finally:
         for switch, allowed in zip(switches, before, strict=True):
             switch.allow_tf32 = allowed
+        torch.set_default_dtype(dtype)
 
 
 def pick_device(name: str):

@@ -14,6 +14,7 @@ from radgal.config.config import Config, describe
 from radgal.data import splits
 from radgal.evaluation import results
 from radgal.figures import plots
+from radgal.figures.style import spared
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -93,7 +94,8 @@ class TrainingRun:
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        plots.save_training_curves(progress.history, kept.epoch, *curves)
+        with spared(print):
+            plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         make_report(folder.path, say)
         finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)

@@ -110,6 +110,7 @@ def test_files_of_a_run() -> None:
 
 
 OF_OTHERS = ("rotate", "rotate --limit", "rotate --compare", "equivariance", "export", "repeat --no-test")
+OF_OTHERS += ("evaluate --dataset", "evaluate --ensemble")
 
 
 def test_files_of_the_other_commands() -> None:

@@ -1,11 +1,12 @@
-"""``evaluate RUN``: the test set, once, from the kept epoch."""
+"""``evaluate RUN``: the test set, once, from the kept epoch; or another data set, or several runs averaged."""
 
 from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser
+from pathlib import Path
 
-from radgal.commands.common import add_trained_run, open_run
+from radgal.commands.common import add_trained_run, open_run, results_folder
 
 HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
@@ -15,6 +16,36 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     add_trained_run(parser)
     parser.add_argument("--rotations", type=int, default=20, help="random rotations to average over (default: 20)")
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="test on another data set, NAME:test for its test part only, or a table of images; "
+        "what the run was trained on is left out",
+    )
+    parser.add_argument(
+        "--ensemble", action="extend", nargs="+", default=[], metavar="RUN", help="further runs to average with"
+    )
+
+
+def test_elsewhere(args, run) -> None:
+    """Tests a run, or several averaged, on another data set or on their own, in a folder of its name."""
+    from radgal import api
+    from radgal.evaluation import elsewhere
+    from radgal.files.tables import file_name
+    from radgal.runs.files import RunFile, written_by
+
+    runs = [run, *(api.open_run(one, device=args.device, datadir=args.datadir) for one in args.ensemble)]
+    out = results_folder(run)
+    if args.ensemble:
+        out = RunFile.ENSEMBLE.at(out)
+    if args.dataset:
+        out = RunFile.OTHER.at(out) / file_name(args.dataset.replace(":", "_"))
+    out = Path(args.out) if args.out else out
+    out.mkdir(parents=True, exist_ok=True)
+    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    elsewhere.test_elsewhere(runs, out, dataset=args.dataset, **choices)
+    print(f"written to {out}: {written_by('evaluate')}")
+    print(f"next: python main.py report {shlex.quote(str(out))}")
 
 
 def run(args) -> None:
@@ -23,6 +54,9 @@ def run(args) -> None:
     from radgal.runs.files import written_by
 
     run, out = open_run(args)
+    if args.dataset or args.ensemble:
+        test_elsewhere(args, run)
+        return
     results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     print(f"written to {out}: {written_by('evaluate')}")
     command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)

@@ -64,7 +64,7 @@ def sources_to_leave_out(cfg: Any) -> Sources:
     found = Sources()
     for entry in cfg.data.leave_out:
         name = entry.removesuffix(TEST_ONLY)
-        other = _config_of(cfg, name, "leave_out")
+        other = config_of(cfg, name, "[data] leave_out")
         for part in [open_dataset(other, train=False)] if name != entry else all_parts(other):
             found += Sources.of(part)
     return found
@@ -83,7 +83,7 @@ def load_further(cfg: Any, classes: tuple[str, ...], kept_from: Mapping[str, Sou
     """
     added: list[Further] = []
     for name in cfg.data.also:
-        parts = all_parts(_config_of(cfg, name, "also"))
+        parts = all_parts(config_of(cfg, name, "[data] also"))
         sources = sum(map(Sources.of, parts), Sources())
         learned = sum((one.sources for one in added), kept_from["training"])
         rows, left_out = list(range(len(sources))), {}
@@ -109,17 +109,19 @@ def _in_classes(name: str, theirs: tuple[str, ...], classes: tuple[str, ...]) ->
     return torch.tensor([classes.index(one) for one in theirs], dtype=torch.int64)
 
 
-def _config_of(cfg: Any, name: str, key: str) -> Any:
-    """Returns the config with another data set, or table of images, in place of its own."""
+def config_of(cfg: Any, name: str, where: str) -> Any:
+    """Returns the config with another data set, or table of images, in place of its own.
+
+    Raises:
+        UserError: if there is none of that name, with ``where`` it was given.
+    """
     kind = DATASETS.get(name)
     if kind is ImageTable:
-        raise UserError(f"[data] {key}: write the file of the table in place of {name!r}")
+        raise UserError(f"{where}: write the file of the table in place of {name!r}")
     if kind is None and not any(mark in name for mark in "./\\"):
         like = nearest(name, DATASETS)
         hint = f"; did you mean {like!r}?" if like else ""
-        raise UserError(
-            f"[data] {key}: {name!r} is no data set{hint} (known: {', '.join(DATASETS)}), nor a table's file"
-        )
+        raise UserError(f"{where}: {name!r} is no data set{hint} (known: {', '.join(DATASETS)}), nor a table's file")
     of_data = {"dataset": name} if kind else {"dataset": ImageTable.__name__, "table": name}
     of_training = {"num_classes": kind.n_classes() if kind else None, "frac_val": 0.0}
     data, training = cfg.data.model_copy(update=of_data), cfg.training.model_copy(update=of_training)

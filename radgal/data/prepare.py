@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -92,19 +91,24 @@ def prepare(
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields an empty folder, which becomes ``out`` if the block succeeds; if it fails nothing is left.
 
+    What a killed process left of it is removed by the next one for the same ``out``.
+
     Raises:
-        UserError: if there is something in ``out`` already, or it cannot be written.
+        UserError: if there is something in ``out`` already, another process writes it, or it cannot be written.
     """
+    part, handle = out.parent / f".{out.name}.part", None
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+        part.mkdir(exist_ok=True)
+        handle = _hold(part)
+        for left in part.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; choose another folder") from None
     try:
         yield part
-        os.chmod(part, 0o755)
         if out.exists():
             out.rmdir()
         part.rename(out)
@@ -112,6 +116,30 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {out}: {error.strerror or error}; nothing is left there") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _hold(folder: Path) -> int | None:
+    """Returns a handle that keeps other processes from the folder until it is closed; None where there is none such.
+
+    Raises:
+        UserError: if another process has it.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"another process is writing in {folder}: wait for it, or give another folder") from None
+    except OSError:  # a file system without locks
+        pass
+    return handle
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -232,7 +232,7 @@ def load_test_data(cfg: Any, together: bool = True) -> Split:
     if cfg.data.train_on == "all":
         raise UserError(
             f"[data] train_on = 'all': the run was trained on the test sources of {cfg.data.dataset} too, so it cannot "
-            "be tested on them"
+            "be tested on them; `evaluate --dataset NAME` tests it on another data set"
         )
     return _rows(cfg, False, together)[0].split
 

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from radgal.images.preparation import UPRIGHT, Poses
 
@@ -30,6 +32,22 @@ def fixed_poses(model: nn.Module, rotations: int = ROTATIONS) -> list[tuple[floa
     """Returns the (angle_deg, flip) of ``rotations`` evenly spaced angles, for D_N also mirrored; upright first."""
     flips = (False, True) if has_reflections(model, rotations) else (False,)
     return [(360.0 * i / rotations, flip) for flip in flips for i in range(rotations)]
+
+
+def averaged_probabilities(classifier: Any, images: Tensor) -> np.ndarray:
+    """Returns the probabilities (N, K) that a test is averaged over poses to, of a classifier or an ensemble.
+
+    Args:
+        images: uint8 (N, 1, S, S).
+    """
+    members = members_of(classifier)
+    found = [average_over_poses(partial(one.probabilities, images), one.model, len(images)) for one in members]
+    return np.mean(found, axis=0)
+
+
+def members_of(classifier: Any) -> Sequence[Any]:
+    """Returns the networks of an ensemble, or the one of a classifier."""
+    return getattr(classifier, "members", (classifier,))
 
 
 def average_over_poses(

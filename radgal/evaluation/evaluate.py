@@ -6,8 +6,7 @@ Legend: N images, K classes, T MC-dropout passes, R rotations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,10 +15,10 @@ from torch import Tensor
 from radgal.classifier import Classifier
 from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split
-from radgal.evaluation.averaging import ROTATIONS, average_over_poses, has_reflections
+from radgal.evaluation.averaging import ROTATIONS, averaged_probabilities, has_reflections, members_of
 from radgal.evaluation.intervals import binomial_error, mean_and_sd, proportion
 from radgal.evaluation.metrics import SCORES, score_predictions
-from radgal.evaluation.probabilities import log_softmax, uncertainties
+from radgal.evaluation.probabilities import log_of_mean, log_softmax, uncertainties
 from radgal.evaluation.scorer import check_predictions, reliability
 from radgal.evaluation.sourcetable import make_table
 from utils import UserError, progress
@@ -138,7 +137,7 @@ def evaluate_test(
     temperature only, and no score of it is returned, since it chose the epoch.
 
     Args:
-        classifier: the network.
+        classifier: the network, or an ensemble.
         test: sources that took no part in training, nor in any choice.
         val: validation sources, or None: then no temperature is fitted.
         rotations: R random-angle passes.
@@ -162,18 +161,11 @@ def evaluate_test(
     def score(of: np.ndarray) -> dict:
         return score_predictions(of, labels, classes, seed=seed)
 
-    def score_mean(of: np.ndarray) -> dict:
-        # log of a mean probability that underflowed to 0 would be infinite
-        return score(np.log(np.maximum(of, np.finfo(np.float64).tiny)))
-
-    logits = classifier.logits(test.images)
+    answers = Answers(classifier, test, mc_samples, seed)
+    logits, probs = answers.logits, answers.probs
     upright = score(logits)
-    probs = np.exp(log_softmax(logits))
-    upright["reliability"] = reliability(probs, labels)
+    upright["reliability"] = reliability(probs["prob"], labels)
     rotated, hits = score_rotated(classifier, test, rotations=rotations, seed=seed, evenly=evenly)
-    passes = classifier.dropout_samples(test.images, mc_samples, seed=seed)
-    mc_probs, entropies = passes.mean(axis=0), uncertainties(passes)
-    averaged = average_over_poses(partial(classifier.probabilities, test.images), classifier.model, len(test))
     val_logits = None if val is None else classifier.logits(val.images)
     val_labels = None if val is None else val.labels.cpu().numpy()
     metrics = {
@@ -184,16 +176,50 @@ def evaluate_test(
         "rotated": rotated,
         "averaged": {
             "n_rotations": ROTATIONS,
-            "reflections": has_reflections(classifier.model, ROTATIONS),
-            **score_mean(averaged),
+            "reflections": any(has_reflections(one.model, ROTATIONS) for one in members_of(classifier)),
+            **score(log_of_mean(probs["averaged_prob"])),
         },
         "mc_dropout": {
             "mc_samples": mc_samples,
-            **{f"mean_{name}": float(values.mean()) for name, values in entropies.items()},
-            **score_mean(mc_probs),
+            **answers.mean_entropies(),
+            **score(log_of_mean(probs["mc_prob"])),
         },
         "temperature": score_calibrated(val_logits, val_labels, logits, upright, score),
     }
-    by_kind = {"prob": probs, "mc_prob": mc_probs, "averaged_prob": averaged}
-    table = make_table(test.names, labels, classes, by_kind, entropies, hits.mean(axis=0))
+    table = make_table(test.names, classes, probs, answers.entropies, labels, hits.mean(axis=0))
     return metrics, table
+
+
+class Answers:
+    """What a network, or an ensemble, says of N sources: logits, probabilities of three kinds, and entropies.
+
+    ``probs`` are by the keys of ``sourcetable.KINDS``, ``entropies`` of T dropout passes of the upright images.
+    """
+
+    def __init__(self, classifier: Any, split: Split, mc_samples: int, seed: int):
+        self.logits = classifier.logits(split.images)
+        upright = np.exp(log_softmax(self.logits))
+        passes = classifier.dropout_samples(split.images, mc_samples, seed=seed)
+        self.entropies = uncertainties(passes)
+        averaged = averaged_probabilities(classifier, split.images)
+        self.probs = {"prob": upright, "mc_prob": passes.mean(axis=0), "averaged_prob": averaged}
+
+    def mean_entropies(self) -> dict[str, float]:
+        """Returns the means over sources, nats."""
+        return {f"mean_{name}": float(values.mean()) for name, values in self.entropies.items()}
+
+
+def ask_classes(classifier: Any, split: Split, *, mc_samples: int = 100, seed: int = 0) -> tuple[dict, Table]:
+    """Returns what a network says of sources whose classes it does not know: (metrics, per-source table)."""
+    answers = Answers(classifier, split, mc_samples, seed)
+    averaged, classes = answers.probs["averaged_prob"], classifier.classes
+    called = np.bincount(averaged.argmax(axis=1), minlength=len(classes)).tolist()
+    metrics = {
+        "n_test": len(split),
+        "classes": list(classes),
+        "seed": seed,
+        "called": dict(zip(classes, called, strict=True)),
+        "mean_confidence": float(averaged.max(axis=1).mean()),
+        **answers.mean_entropies(),
+    }
+    return metrics, make_table(split.names, classes, answers.probs, answers.entropies)

@@ -15,6 +15,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return of(np.asarray(logits, dtype=np.float64), axis=-1)
 
 
+def log_of_mean(probs: np.ndarray) -> np.ndarray:
+    """Returns the logarithms of mean probabilities; of those that underflowed to 0, that of the smallest number."""
+    return np.log(np.maximum(probs, np.finfo(np.float64).tiny))
+
+
 def entropy(probs: np.ndarray) -> np.ndarray:
     """Returns -sum_k p_k ln p_k in nats over the last axis, with 0 ln 0 = 0 (Shannon 1948)."""
     from scipy.special import entr

@@ -19,6 +19,7 @@ from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
+from radgal.figures.style import spared
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
@@ -56,15 +57,26 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
     if folder is not None:
-        with new_results(folder, files_of("evaluate"), say=say) as new:
-            write_json(RunFile.METRICS.at(new), metrics)
-            for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
-                write_table(table, file.at(new))
-            confidence = np.max([table[column_name("prob", name)] for name in run.classes], axis=0)
-            save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
-            save_evaluation_figures(metrics, table, new)
+        save_test(metrics, table, test, folder, say)
     say(describe(metrics))
     return metrics
+
+
+def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callable[..., None] = print) -> None:
+    """Writes all that :func:`test_run` writes, see there; ``say`` tells where earlier results are kept."""
+    with new_results(folder, files_of("evaluate"), say=say) as new:
+        save_answers(metrics, table, new)
+        confidence = np.max([table[column_name("prob", name)] for name in metrics["classes"]], axis=0)
+        save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
+        with spared(print):
+            save_evaluation_figures(metrics, table, new)
+
+
+def save_answers(metrics: dict, table: Any, folder: Path) -> None:
+    """Writes metrics.json, and the table of sources in three formats."""
+    write_json(RunFile.METRICS.at(folder), metrics)
+    for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
+        write_table(table, file.at(folder))
 
 
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:

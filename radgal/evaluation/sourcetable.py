@@ -28,11 +28,11 @@ KINDS = {  # of probabilities, by the prefix of their columns
 
 def make_table(
     names: Sequence[str],
-    labels: np.ndarray,
     classes: Sequence[str],
     probs: Mapping[str, np.ndarray],
     entropies: dict[str, np.ndarray],
-    rotated_accuracy: np.ndarray,
+    labels: np.ndarray | None = None,
+    rotated_accuracy: np.ndarray | None = None,
 ) -> Table:
     """Returns a row per source, in the order given.
 
@@ -40,11 +40,11 @@ def make_table(
 
     Args:
         names: N source names.
-        labels: (N,) of 0..K-1.
         classes: K names.
         probs: each (N, K), by the keys of ``KINDS``: of the upright image with dropout off, of its mean over dropout
             passes, and of the mean over fixed poses.
         entropies: as ``probabilities.uncertainties`` gives them, each (N,), nats.
+        labels: (N,) of 0..K-1; None: not known, and nothing is said of what is right.
         rotated_accuracy: (N,), fraction of random rotations under which the source is classified rightly.
     """
     from astropy.table import Column, MaskedColumn, Table
@@ -57,8 +57,9 @@ def make_table(
     for key, (unit, description) in CATALOG_COLUMNS.items():
         values = np.asarray([row[key] for row in parsed], dtype=np.float64)
         table[key] = MaskedColumn(values, mask=np.isnan(values), unit=unit or None, description=description)
-    table["label"] = labels.astype(np.int64)
-    table["label_name"] = np.asarray(classes)[labels]
+    if labels is not None:
+        table["label"] = labels.astype(np.int64)
+        table["label_name"] = np.asarray(classes)[labels]
     table["pred"] = preds["prob"].astype(np.int64)
     table["pred_name"] = np.asarray(classes)[preds["prob"]]
     for prefix, what in KINDS.items():
@@ -67,8 +68,10 @@ def make_table(
             table[column_name(prefix, name)] = column
     for key, values in entropies.items():
         table[key] = Column(values, description=f"{key.replace('_', ' ')} over dropout passes, nats")
-    for prefix in KINDS:
-        table[prefix.replace("prob", "correct")] = preds[prefix] == labels
-    table["rotated_accuracy"] = Column(rotated_accuracy, description="fraction right over random rotations")
+    if labels is not None:
+        for prefix in KINDS:
+            table[prefix.replace("prob", "correct")] = preds[prefix] == labels
+    if rotated_accuracy is not None:
+        table["rotated_accuracy"] = Column(rotated_accuracy, description="fraction right over random rotations")
     table.meta["classes"] = ", ".join(classes)
     return table

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from radgal.data.datasets import DATASETS
+from radgal.figures.style import load_matplotlib
 from radgal.files.tables import file_name
 from radgal.report import poseviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
@@ -171,6 +172,7 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
 
 def encode_source(image: np.ndarray) -> str:
     """Returns a uint8 (S, S) image as the data URI of a PNG: square root of brightness, in the colors "inferno"."""
+    load_matplotlib()
     from matplotlib import colormaps
     from PIL import Image
 

@@ -56,6 +56,8 @@ def summary(run: SavedRun) -> dict[str, Any]:
     side = run.option("training", "imsize")
     side = None if side is None else side + (run.option("data", "pad") or 0)
     words = [f"{network(run)}, trained on {dataset(run)}", classes, f"{side} px" if side else ""]
+    if "trained_on" in run.metrics or "members" in run.metrics:  # a folder that `evaluate` made, without a config
+        words = [clean(run.name), f"tested on {dataset(run)}", classes]
     finished = clean(run.environment.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
     return {
         "sentence": ", ".join(word for word in words if word) + ".",

@@ -25,7 +25,7 @@ from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
-from utils import UserError, atomic_write, random_states, reason_of
+from utils import UserError, atomic_write, float32_in_full, random_states, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +197,7 @@ def find(run: str | Path) -> Path:
     )
 
 
+@float32_in_full()
 def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     """Returns the network of a run folder or checkpoint, ready to use.
 

@@ -54,6 +54,8 @@ class RunFile(Enum):
     EQUIVARIANCE_PNG = "equivariance.png", "equivariance", "errors against angle"
     EXPORTED_TORCH = "exported.pt", "export", "the network as TorchScript"
     EXPORTED_ONNX = "exported.onnx", "export", "the network as ONNX"
+    OTHER = "other", "evaluate --dataset", "folder: tests on other data sets, each in a folder of its name"
+    ENSEMBLE = "ensemble", "evaluate --ensemble", "folder: the test of this run averaged with others"
     OF_LAST = "last", "evaluate last.pt", "folder: what the commands find for last.pt"
     OF_UNFINISHED = "unfinished", "evaluate unfinished.pt", "folder: what the commands find for unfinished.pt"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import h5py
@@ -13,6 +14,7 @@ from PIL import Image as PillowImage
 import main
 from radgal.data.datasets import DATASETS
 from radgal.data.imagetable import ImageTable
+from radgal.data.prepare import _new_folder as new_folder
 from radgal.images.reading import read_image
 from tests.images.test_fits import SKY, a_field, write
 from utils import UserError
@@ -139,3 +141,16 @@ def test_real_cutouts_become_the_published_images(real_data, tmp_path) -> None:
     assert len(made) == 2
     for path in made:
         assert np.array_equal(np.asarray(PillowImage.open(path)), published[path.name.removesuffix(".png")])
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_one_that_lives_is_not_disturbed(tmp_path) -> None:
+    part = tmp_path / ".out.part"
+    (part / "images").mkdir(parents=True)
+    (part / "images" / "half.png").touch()
+    with new_folder(tmp_path / "out") as first:
+        assert first == part and list(first.iterdir()) == []
+        if hasattr(os, "fork"):  # Windows has no locks of folders
+            with pytest.raises(UserError, match="another process is writing"), new_folder(tmp_path / "out"):
+                pass
+        (first / "table.csv").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "table.csv").exists()

@@ -39,7 +39,17 @@ def test_the_table_has_all_that_is_written_and_a_new_run_puts_it_aside(config: P
     table = {one.file: one for one in RunFile}
     assert before - table.keys() == set()
     missing = table.keys() - before
-    rare = {"unfinished.pt", "unfinished", "exported.onnx", "log.txt", "run.lock", "validation.json", "validation.csv"}
+    rare = {
+        "other",
+        "ensemble",
+        "unfinished.pt",
+        "unfinished",
+        "exported.onnx",
+        "log.txt",
+        "run.lock",
+        "validation.json",
+        "validation.csv",
+    }
     assert missing <= rare
     assert set(WRITTEN.split()) <= table.keys()
     # Those that this run did not write are put aside as well.
