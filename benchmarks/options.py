@@ -13,7 +13,7 @@ EXAMPLES = """examples:
   python -m benchmarks --device cuda --dataset MBFRConfident --mirror FOLDER --full-run"""
 BATCH_SIZES = {"LeNet": 50, "C4": 50, "C8": 20, "C16": 10, "D4": 20, "D8": 10, "D16": 10}
 GPU_BATCH_SIZE = 50
-FULL_RUN_CONFIG = "configs/config_mb_dn16lenet.txt"
+FULL_RUN_CONFIG = "configs/paper/config_paper_mb_dn16lenet.txt"
 TIME_TO_ACCURACY = "time-to-accuracy"
 OF_THE_PAPER = ("LeNet", "C16", "D16")
 PATHS = ("--out", "--update", "--mirror", "--datadir")
