@@ -217,7 +217,11 @@ def _place_of(run: str | os.PathLike | Run | TrainedRun) -> str | os.PathLike:
 
 @float32_in_full()
 def open_run(
-    run: str | os.PathLike, *, device: str = "auto", datadir: str | os.PathLike | None = None
+    run: str | os.PathLike,
+    *,
+    device: str = "auto",
+    datadir: str | os.PathLike | None = None,
+    download: bool = False,
 ) -> TrainedClassifier:
     """Returns a trained network, ready to use.
 
@@ -226,6 +230,8 @@ def open_run(
             that comes along, such as 'fr-d4'. What lies here under that name goes before it.
         device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
         datadir: where its data set lies now, if it has moved.
+        download: whether its data set may be fetched if it is not there, from the published addresses; what the run
+            itself was told does not count, and unless ``datadir`` or this is given nothing is written there.
 
     Raises:
         UserError: if it cannot be read, or the device is not there.
@@ -236,7 +242,7 @@ def open_run(
         <TrainedClassifier config_first_lenet, epoch ..., of FRI, FRII>
     """
     opened = load_run(find(run), pick_device(str(device)))
-    return _ready_to_use(replace(opened, config=results.relocated(opened.config, datadir)))
+    return _ready_to_use(replace(opened, config=results.for_reading(opened.config, datadir, download)))
 
 
 def _ready_to_use(opened: Classifier) -> Classifier:

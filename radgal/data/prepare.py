@@ -20,7 +20,7 @@ from radgal.data.sourcenames import parse_source_name
 from radgal.files.cells import safe_cell
 from radgal.images.finding import find_images
 from radgal.images.reading import read_image, scales_differ, without_suffix
-from utils import UserError
+from utils import UserError, printable
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
@@ -101,6 +101,8 @@ def _new_folder(out: Path) -> Iterator[Path]:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
         out.parent.mkdir(parents=True, exist_ok=True)
+        if part.is_symlink():  # whoever put it there would have another folder emptied below
+            part.unlink()
         part.mkdir(exist_ok=True)
         handle = _hold(part)
         for left in part.iterdir():
@@ -144,10 +146,10 @@ def _hold(folder: Path) -> int | None:
 
 def _names(paths: list[Path]) -> list[str]:
     """Returns a name for every file, from its own; where some repeat, the folder's name and a number are added."""
-    stems = [without_suffix(path.name) for path in paths]
+    stems = [printable(without_suffix(path.name)) for path in paths]
     names, taken, counts = [], set(), Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
-        name = stem if counts[stem] == 1 else f"{path.parent.name}_{stem}"
+        name = stem if counts[stem] == 1 else f"{printable(path.parent.name)}_{stem}"
         candidate, k = name, 1
         while candidate.lower() in taken:  # some file systems do not tell upper from lower case
             k += 1
@@ -190,7 +192,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _save_table(path: Path, rows: Iterable[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows({key: safe_cell(value) for key, value in row.items()} for row in rows)

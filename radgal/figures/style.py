@@ -70,12 +70,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def take_names_as_they_are(figure: Figure) -> None:
-    """Turns mathematics off in the legends, where it cannot be when they are made; to be called before a drawing."""
+    """Turns mathematics off in all that is written but the numbers at axes; to be called before a drawing."""
     from matplotlib.legend import Legend
 
-    for legend in figure.findobj(Legend):
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    texts = [text for legend in figure.findobj(Legend) for text in (*legend.get_texts(), legend.get_title())]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+    for text in (*texts, *figure.texts):
+        text.set_parse_math(False)
 
 
 def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:

@@ -17,6 +17,8 @@ import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -59,6 +61,9 @@ class Archive:
     advice: str = NO_DOWNLOAD_CONFIG
 
 
+_may_write: ContextVar[bool] = ContextVar("may_write", default=True)
+
+
 class _Unusable(Exception):
     """One address gave no usable file; its text says why."""
 
@@ -91,11 +96,25 @@ def read_files(
         if (root / archive.folder).exists():
             for trouble in troubles:
                 log.warning("%s; taking it from %s again", trouble, archive.name)
-        extract(fetch(archive, root, download, mirror, troubles), archive, root)
+        path = fetch(archive, root, download, mirror, troubles)
+        if not _may_write.get():
+            found = unpack(path, archive)
+            return [found[name] for name in names]
+        extract(path, archive, root)
         contents, troubles = _read_checked(archive, names, root)
     if troubles:
         raise UserError(f"{troubles[0]}, though it was just written: is {root} full or failing?")
     return contents
+
+
+@contextmanager
+def without_writing() -> Iterator[None]:
+    """Inside, :func:`read_files` leaves data folders as they are: what is packed is unpacked in memory."""
+    before = _may_write.set(False)
+    try:
+        yield
+    finally:
+        _may_write.reset(before)
 
 
 def _read_checked(archive: Archive, names: list[str], root: Path) -> tuple[list[bytes], list[str]]:
@@ -135,8 +154,8 @@ def fetch(
         UserError: if it is nowhere to be had.
     """
     root, tried = Path(root).expanduser(), list(troubles)
-    is_address = mirror is not None and re.match(r"https?://", str(mirror), re.IGNORECASE)
-    places = [root] if mirror is None or is_address else [root, Path(mirror).expanduser()]
+    is_remote = is_address(mirror)
+    places = [root] if mirror is None or is_remote else [root, Path(mirror).expanduser()]
     for place in places:
         found = _find(place, archive.name)
         for path in found:
@@ -148,7 +167,7 @@ def fetch(
         if not found:
             tried.append(f"{place}: no {archive.name} in it or in a folder of it")
 
-    urls = ([_address_in(str(mirror), archive.name)] if is_address else []) + list(archive.urls)
+    urls = ([_address_in(str(mirror), archive.name)] if is_remote else []) + list(archive.urls)
     for url in urls if download else ():
         try:
             with atomic_write(root / archive.name) as part:
@@ -157,7 +176,7 @@ def fetch(
         except _Unusable as error:
             tried.append(f"{url}: {error}")
     if urls and not download:
-        tried.append("the network: not asked, because download is False (in [data])")
+        tried.append("the network: not asked, because download is False (in [data]; of a trained run: --download)")
     raise UserError(
         f"{archive.name} is needed and could not be had. Tried:\n"
         + "".join(f"  - {line}\n" for line in tried)
@@ -174,6 +193,11 @@ def _find(place: Path, name: str) -> list[Path]:
         return [path for path in (place / name, *sorted(place.glob(f"*/{name}"))) if path.is_file()]
     except OSError:
         return []
+
+
+def is_address(mirror: str | Path | None) -> bool:
+    """Returns whether a mirror is an http(s) address, and not a folder."""
+    return mirror is not None and re.match(r"https?://", str(mirror), re.IGNORECASE) is not None
 
 
 def _address_in(mirror: str, name: str) -> str:
@@ -236,17 +260,21 @@ def extract(path: Path, archive: Archive, root: Path) -> None:
         UserError: if the archive is damaged, unpacks to more than it may, holds a link, a device or a path
             that leaves the folder, or lacks a needed file; then nothing is written.
     """
-    try:
-        contents = _read_members(_decompress(path), archive)
-    except UserError as error:
-        raise UserError(f"{path} is refused: {error}") from None
-    except Exception as error:  # gzip and tarfile raise many kinds on hostile input
-        raise UserError(f"{path} cannot be unpacked ({error}); delete it and run again") from None
-    for name, content in contents.items():
+    for name, content in unpack(path, archive).items():
         target = root / archive.folder / name
         if not (target.is_file() and _md5(target.read_bytes()) == archive.files[name]):
             with atomic_write(target) as part:
                 part.write_bytes(content)
+
+
+def unpack(path: Path, archive: Archive) -> dict[str, bytes]:
+    """Returns the checked bytes of the needed files of a tar.gz by name; UserError as for :func:`extract`."""
+    try:
+        return _read_members(_decompress(path), archive)
+    except UserError as error:
+        raise UserError(f"{path} is refused: {error}") from None
+    except Exception as error:  # gzip and tarfile raise many kinds on hostile input
+        raise UserError(f"{path} cannot be unpacked ({error}); delete it and run again") from None
 
 
 def _decompress(path: Path) -> bytes:

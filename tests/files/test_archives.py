@@ -21,7 +21,7 @@ import pytest
 
 from radgal.data.base import read_batch
 from radgal.files import archives
-from radgal.files.archives import Archive, extract, fetch, read_files
+from radgal.files.archives import Archive, extract, fetch, read_files, without_writing
 from utils import UserError
 
 CONTENTS = {"data_batch_1": b"one" * 100, "test_batch": b"two" * 100}
@@ -109,6 +109,15 @@ def test_the_archive_lying_in_the_data_folder_is_used(source, no_network):
     folder, archive = source
     assert read_files(archive, ["test_batch"], folder, download=True) == [CONTENTS["test_batch"]]
     assert no_network == []
+
+
+def test_nothing_is_written_for_a_run_that_is_only_read(tmp_path, source, no_network):
+    folder, archive = source
+    with without_writing():
+        contents = read_files(archive, CONTENTS, tmp_path / "data", mirror=folder)
+    assert contents == list(CONTENTS.values()) and not (tmp_path / "data").exists()
+    read_files(archive, CONTENTS, tmp_path / "data", mirror=folder)
+    assert (tmp_path / "data").exists()
 
 
 def test_extracted_files_are_used_as_they_are(tmp_path, source, no_network):
