@@ -198,11 +198,7 @@ def find(run: str | Path) -> Path:
         return run
     if name in registry.names():
         return registry.file_of(name)
-    like = registry.nearest_names(name)
-    raise UserError(
-        f"there is no run folder or checkpoint {run}"
-        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
-    )
+    raise registry.no_such_run(run)
 
 
 @float32_in_full()
