@@ -6,11 +6,13 @@ import difflib
 import json
 import os
 import re
-import tempfile
+import secrets
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+VERSION = "1.0.0"  # of the program, also in CITATION.cff
 
 
 class UserError(Exception):
@@ -28,11 +30,26 @@ def reason_of(error: BaseException, longest: int = 200) -> str:
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
+def printable(text: str) -> str:
+    """Returns text that every table can hold: control characters and bytes that are no text are escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Returns the known name most like ``word`` (case ignored), or None if none is like it."""
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[close[0]] if close else None
+
+
+def nearest_path(path: str | Path) -> str:
+    """Returns ``; did you mean PATH?`` for the file or folder beside one that is not there; '' if none is like it."""
+    path = Path(path).expanduser()
+    try:
+        like = nearest(path.name, (one.name for one in path.parent.iterdir() if not one.name.startswith(".")))
+    except OSError:
+        like = None
+    return f"; did you mean {path.with_name(like)}?" if like else ""
 
 
 @contextmanager
@@ -55,14 +72,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
+        temporary = path.absolute().with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        temporary.touch(exist_ok=False)  # with the rights that the umask leaves, as what has no part has
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another folder or free some space") from None
-    temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
@@ -70,12 +85,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -146,7 +155,7 @@ def set_random_states(states: dict, device=None) -> None:
 
 @contextmanager
 def float32_in_full() -> Iterator[None]:
-    """Inside, float32 on a GPU is float32; afterwards, TensorFloat-32 is as allowed as it was.
+    """Inside, new tensors are float32, and float32 on a GPU is float32; afterwards all is as it was.
 
     TensorFloat-32 keeps 10 of the 23 bits; torch allows it in convolutions unless told otherwise. Whatever computes
     results is inside, and as ``@float32_in_full()`` this is written above functions, too.
@@ -154,14 +163,16 @@ def float32_in_full() -> Iterator[None]:
     import torch
 
     switches = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    before = [switch.allow_tf32 for switch in switches]
+    before, dtype = [switch.allow_tf32 for switch in switches], torch.get_default_dtype()
     try:
+        torch.set_default_dtype(torch.float32)
         for switch in switches:
             switch.allow_tf32 = False
         yield
     finally:
         for switch, allowed in zip(switches, before, strict=True):
             switch.allow_tf32 = allowed
+        torch.set_default_dtype(dtype)
 
 
 def pick_device(name: str):

@@ -68,17 +68,16 @@ CITE = (
 )
 
 
-def make_card(name: str, run: TrainedRun, folds: Path | None, where: dict, say: Callable[[str], None]) -> dict:
+def make_card(name: str, run: TrainedRun, crossed: dict | None, where: dict, say: Callable[[str], None]) -> dict:
     """Returns the card of a trained run, but for what is known of its file.
 
     Args:
         run: with the weights that come along, in the folder that training left, beside its environment.json.
-        folds: the folder of its cross-validation, made by ``repeat --folds``; None: there is none.
+        crossed: what :func:`cross_validation` says of its recipe; None: there is none.
         where: ``root``, ``download`` and ``mirror`` of the data sets to look at.
         say: prints.
     """
     made = _read_json(RunFile.ENVIRONMENT.at(run.path.parent))
-    crossed = None if folds is None else cross_validation(folds, run.config)
     kind, how = kind_of(run.config), run.preparation
     facts = {
         "scale": how.pixel_scale_arcsec,

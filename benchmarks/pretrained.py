@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.card import make_card
+from benchmarks.card import cross_validation, make_card
 from radgal.config.config import Config
 from radgal.data.splits import load_training_data
 from radgal.evaluation.evaluate import random_angles
@@ -35,12 +35,13 @@ OF_THE_MAKER = {
 }
 
 
-def pack(content: dict, name: str) -> dict:
+def pack(content: dict, name: str, temperature: float | None) -> dict:
     """Returns the content of a checkpoint as it comes along: nothing to resume with, nobody's folders, half precision.
 
     Args:
         content: of a checkpoint.
         name: of the network, and so of its config.
+        temperature: of its probabilities, if it is known.
     """
     config = Config.from_dict(content["config"]).to_dict() | {"name": name}
     for section, values in OF_THE_MAKER.items():
@@ -49,7 +50,24 @@ def pack(content: dict, name: str) -> dict:
     weights = {
         key: value.half() if value.is_floating_point() else value.clone() for key, value in content["model"].items()
     }
-    return {key: content[key] for key in KEPT if key in content} | {"config": config, "model": weights}
+    kept = {key: content[key] for key in KEPT if key in content}
+    calibrated = {} if temperature is None else {"temperature": temperature}
+    return kept | {"config": config, "model": weights} | calibrated
+
+
+def with_its_test(config: Config) -> Config:
+    """Returns a config that trains on the same sources and leaves a test set to test on, where there is one.
+
+    A run on all sources but those of the test part is one on the training part: so said, `evaluate` and `rotate` take
+    the network as they take any.
+    """
+    if config.data.train_on != "all" or f"{config.data.dataset}:test" not in config.data.leave_out:
+        return config
+    content = config.to_dict()
+    content["data"] |= {"train_on": "train"}
+    other = Config.from_dict(content)
+    here, there = (load_training_data(one).sources.names for one in (config, other))
+    return other if here == there else config
 
 
 def difference(one: checkpoint.TrainedRun, other: checkpoint.TrainedRun, n_images: int = 200) -> tuple[float, int]:
@@ -72,15 +90,18 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
     device = pick_device("cpu")
     trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
+    trained = replace(trained, config=with_its_test(trained.config))
+    crossed = None if folds is None else cross_validation(Path(folds), trained.config)
+    temperature = None if crossed is None else crossed["temperature"]
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, path.name)
-        checkpoint.save(made, pack(trained.checkpoint, name))
+        checkpoint.save(made, pack(trained.checkpoint | {"config": trained.config.to_dict()}, name, temperature))
         packed = replace(trained, model=checkpoint.load_run(made, device).model)
         worst, n_images = difference(trained, packed)
         if not worst < AGREE:
             raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")
         where = dict(root=datadir, download=True, mirror=mirror)
-        card = make_card(name, packed, None if folds is None else Path(folds), where, print)
+        card = make_card(name, packed, crossed, where, print)
         with atomic_write(path) as temporary:
             shutil.copyfile(made, temporary)
     card["file"] = {

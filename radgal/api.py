@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from operator import index
 from pathlib import Path
@@ -36,6 +36,15 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
 ConfigLike = str | os.PathLike | Mapping[str, Any] | Config
+
+
+@contextmanager
+def learning() -> Iterator[None]:
+    """Inside, gradients are computed, whatever a notebook has left switched off."""
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -153,7 +162,7 @@ def train(
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """
-    with ExitStack() as held, float32_in_full(), leaving_on_sigterm():
+    with ExitStack() as held, float32_in_full(), learning(), leaving_on_sigterm():
         with processes.join() as team:
             cfg = team.from_first(lambda: read_config(config, [*_texts(overrides), *override_texts(keys)]))
             training = TrainingRun(cfg, team, RunFolder(cfg), test and not dry_run)
@@ -206,8 +215,13 @@ def _place_of(run: str | os.PathLike | Run | TrainedRun) -> str | os.PathLike:
     return name_of(path) or path
 
 
+@float32_in_full()
 def open_run(
-    run: str | os.PathLike, *, device: str = "auto", datadir: str | os.PathLike | None = None
+    run: str | os.PathLike,
+    *,
+    device: str = "auto",
+    datadir: str | os.PathLike | None = None,
+    download: bool = False,
 ) -> TrainedClassifier:
     """Returns a trained network, ready to use.
 
@@ -216,6 +230,8 @@ def open_run(
             that comes along, such as 'fr-d4'. What lies here under that name goes before it.
         device: 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'.
         datadir: where its data set lies now, if it has moved.
+        download: whether its data set may be fetched if it is not there, from the published addresses; what the run
+            itself was told does not count, and unless ``datadir`` or this is given nothing is written there.
 
     Raises:
         UserError: if it cannot be read, or the device is not there.
@@ -226,7 +242,7 @@ def open_run(
         <TrainedClassifier config_first_lenet, epoch ..., of FRI, FRII>
     """
     opened = load_run(find(run), pick_device(str(device)))
-    return _ready_to_use(replace(opened, config=results.relocated(opened.config, datadir)))
+    return _ready_to_use(replace(opened, config=results.for_reading(opened.config, datadir, download)))
 
 
 def _ready_to_use(opened: Classifier) -> Classifier:
@@ -249,6 +265,7 @@ def _trained(one: Any) -> TrainedRun:
     return found
 
 
+@float32_in_full()
 def predict(
     classifier: Run | TrainedRun | Sequence[Run | TrainedRun],
     images: Any,
@@ -295,6 +312,7 @@ def predict(
     return join_parts(planned.columns, parts)
 
 
+@float32_in_full()
 def evaluate(
     classifier: Run | TrainedRun,
     out: str | os.PathLike | None = None,

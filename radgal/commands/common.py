@@ -56,8 +56,20 @@ def add_trained_run(parser: ArgumentParser) -> None:
 
 
 def add_datadir(parser: ArgumentParser) -> None:
-    """Adds ``--datadir``."""
+    """Adds ``--datadir`` and ``--download``."""
     parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
+    parser.add_argument("--download", action="store_true", help="fetch the run's data set if it is not there")
+
+
+def check_runs(args) -> None:
+    """Raises a UserError if a run that is named is nowhere; before torch is loaded, which takes seconds."""
+    from radgal.pretrained.registry import names, no_such_run
+
+    for name in ("run", "compare", "ensemble", "runs"):
+        value = getattr(args, name, None) or []
+        for run in [value] if isinstance(value, str) else value:
+            if not Path(run).exists() and run not in names():
+                raise no_such_run(run)
 
 
 def read_config(path: str | None, overrides: Sequence[str]):
@@ -76,8 +88,12 @@ def results_folder(run) -> Path:
     those of a network that comes along, into a folder of its name in runs/.
     """
     from radgal.pretrained.registry import name_of
+    from radgal.runs.files import forbid_leaving
 
-    return run.folder if run.path.name == "best.pt" or name_of(run.path) else run.path.with_suffix("")
+    if run.path.name == "best.pt" or name_of(run.path):
+        return run.folder
+    forbid_leaving(run.path.with_suffix(""), run.folder)
+    return run.path.with_suffix("")
 
 
 def open_run(args):
@@ -86,5 +102,5 @@ def open_run(args):
 
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed {args.seed}: must be at least 0 and below {2**32}")
-    run = api.open_run(args.run, device=args.device, datadir=args.datadir)
+    run = api.open_run(args.run, device=args.device, datadir=args.datadir, download=args.download)
     return run, Path(args.out) if args.out else results_folder(run)

@@ -95,9 +95,11 @@ def check_arguments(args) -> None:
     Raises:
         UserError: if they do not, or a number is out of its range, or the file cannot be written.
     """
-    from matplotlib import colormaps
-
     from radgal.demo.frames import check_output
+    from radgal.figures.style import load_matplotlib
+
+    load_matplotlib()
+    from matplotlib import colormaps
 
     check_output(Path(args.out))
     if args.cmap not in colormaps:

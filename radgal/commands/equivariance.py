@@ -31,7 +31,7 @@ def is_config(path: str) -> bool:
     return path.endswith((".txt", ".ini", ".cfg"))
 
 
-def open_network(path: str, device: str, datadir: str | None):
+def open_network(path: str, device: str, datadir: str | None, download: bool):
     """Returns (classifier, config, training data) of a trained run, or of a config, with fresh weights."""
     import models
     from radgal import api
@@ -40,7 +40,7 @@ def open_network(path: str, device: str, datadir: str | None):
     from radgal.evaluation.results import relocated
 
     if not is_config(path):
-        run = api.open_run(path, device=device, datadir=datadir)
+        run = api.open_run(path, device=device, datadir=datadir, download=download)
         return run, run.config, load_training_data(run.config)
     cfg, where = relocated(read_config(path, []), datadir), pick_device(device)
     set_seed(cfg.training.seed)
@@ -57,7 +57,7 @@ def run(args) -> None:
 
     networks, data_of, folders = {}, {}, []
     for path in args.runs:
-        network, cfg, data = open_network(path, args.device, args.datadir)
+        network, cfg, data = open_network(path, args.device, args.datadir, args.download)
         if not is_config(path):
             folders.append(results_folder(network))
         name = cfg.name if cfg.name not in networks else path

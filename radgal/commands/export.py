@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from radgal.commands.common import RUN
+from radgal.commands.common import RUN, add_datadir
 
 HELP = "write a trained network as TorchScript or ONNX, checked on real images"
 EXAMPLE = "export runs/config_first_lenet --format onnx"
@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("--format", choices=("torch", "onnx"), required=True, help="TorchScript, or ONNX (opset 17)")
     parser.add_argument("--out", metavar="FILE", help="where to write (default: exported.pt or .onnx in the run)")
-    parser.add_argument("--datadir", metavar="FOLDER", help="where the data set lies now, if it has moved")
+    add_datadir(parser)
 
 
 def run(args) -> None:
@@ -27,7 +27,7 @@ def run(args) -> None:
     from radgal.runs.files import RunFile, written_by
     from utils import UserError
 
-    trained = api.open_run(args.run, device="cpu", datadir=args.datadir)
+    trained = api.open_run(args.run, device="cpu", datadir=args.datadir, download=args.download)
     file = {"torch": RunFile.EXPORTED_TORCH, "onnx": RunFile.EXPORTED_ONNX}[args.format]
     path = Path(args.out) if args.out else file.at(trained.folder)
     if path.name in written_by("train").split(", "):

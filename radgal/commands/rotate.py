@@ -43,7 +43,7 @@ def open_other(args, run, test):
     from radgal import api
     from radgal.evaluation.results import load_test
 
-    other = api.open_run(args.compare, device=str(run.device), datadir=args.datadir)
+    other = api.open_run(args.compare, device=str(run.device), datadir=args.datadir, download=args.download)
     if other.classes != run.classes:
         raise UserError(
             f"--compare {args.compare}: its classes are {', '.join(other.classes)}, those of {args.run} are "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torchvision.datasets import VisionDataset
 
 from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import Source, named_position
-from radgal.files.archives import Archive, read_files
+from radgal.files.archives import Archive, read_files, without_writing
 from radgal.files.pickles import read_arrays
 from utils import UserError, reason_of
 
@@ -96,7 +97,8 @@ class GalaxyImages(VisionDataset):
                 f"[training] imsize = {imsize}, but the images of {name} are {cls.native_size} px "
                 f"wide; set imsize to at most {cls.native_size} ([data] pad adds rows and columns)"
             )
-        return cls(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
+        with nullcontext() if not cfg.reads_only else without_writing():
+            return cls(cfg.data.datadir, train=train, download=cfg.data.download, mirror=cfg.data.mirror)
 
     @classmethod
     def reading(cls, cfg: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from radgal.data.sourcenames import parse_source_name
 from radgal.files.cells import safe_cell
 from radgal.images.finding import find_images
 from radgal.images.reading import read_image, scales_differ, without_suffix
-from utils import UserError
+from utils import UserError, printable
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
@@ -92,19 +91,26 @@ def prepare(
 def _new_folder(out: Path) -> Iterator[Path]:
     """Yields an empty folder, which becomes ``out`` if the block succeeds; if it fails nothing is left.
 
+    What a killed process left of it is removed by the next one for the same ``out``.
+
     Raises:
-        UserError: if there is something in ``out`` already, or it cannot be written.
+        UserError: if there is something in ``out`` already, another process writes it, or it cannot be written.
     """
+    part, handle = out.parent / f".{out.name}.part", None
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} is there already, and is left as it is: give another folder, or delete it first")
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".part"))
+        if part.is_symlink():  # whoever put it there would have another folder emptied below
+            part.unlink()
+        part.mkdir(exist_ok=True)
+        handle = _hold(part)
+        for left in part.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror}; choose another folder") from None
     try:
         yield part
-        os.chmod(part, 0o755)
         if out.exists():
             out.rmdir()
         part.rename(out)
@@ -112,14 +118,38 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {out}: {error.strerror or error}; nothing is left there") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _hold(folder: Path) -> int | None:
+    """Returns a handle that keeps other processes from the folder until it is closed; None where there is none such.
+
+    Raises:
+        UserError: if another process has it.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(f"another process is writing in {folder}: wait for it, or give another folder") from None
+    except OSError:  # a file system without locks
+        pass
+    return handle
 
 
 def _names(paths: list[Path]) -> list[str]:
     """Returns a name for every file, from its own; where some repeat, the folder's name and a number are added."""
-    stems = [without_suffix(path.name) for path in paths]
+    stems = [printable(without_suffix(path.name)) for path in paths]
     names, taken, counts = [], set(), Counter(stems)
     for path, stem in zip(paths, stems, strict=True):
-        name = stem if counts[stem] == 1 else f"{path.parent.name}_{stem}"
+        name = stem if counts[stem] == 1 else f"{printable(path.parent.name)}_{stem}"
         candidate, k = name, 1
         while candidate.lower() in taken:  # some file systems do not tell upper from lower case
             k += 1
@@ -162,7 +192,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _save_table(path: Path, rows: Iterable[dict]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows({key: safe_cell(value) for key, value in row.items()} for row in rows)

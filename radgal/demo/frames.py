@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radgal.demo.turning import Demo
+from radgal.figures.style import load_matplotlib
 from utils import UserError, atomic_write
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def make_frames(demos: Sequence[Demo], *, width_px: int, cmap: str) -> Frames:
 
 def new_figure(width_px: int, height_over_width: float) -> Figure:
     """Returns a dark figure of even width and height, pixels (video needs that); fonts grow with it."""
+    load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

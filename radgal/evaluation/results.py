@@ -6,24 +6,29 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from radgal.config.config import Config
-from radgal.data.leakage import forbid_overlap
+from radgal.data.leakage import describe_leak, forbid_overlap, trained_on
+from radgal.data.samesource import Sources
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
+from radgal.figures.style import spared
+from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
+from radgal.runs.learned import learned_from
 from utils import UserError, nearest, write_json
 
 
@@ -54,11 +59,20 @@ def test_run(
     test, val = load_test(run, training)
     metrics, table = evaluate_test(run, test, val, rotations=rotations, mc_samples=mc_samples, seed=seed)
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
-    metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
+    leak = {"test_sources_trained_on": _trained_on(run, test)}
+    metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
+    if warning := describe_leak(metrics["test_sources_trained_on"]):
+        print(warning)
     return metrics
+
+
+def _trained_on(run: TrainedRun, test: Split) -> dict[str, Any]:
+    """Returns how many test sources the network learned from, and what cannot be found out about that."""
+    learned, unknown = learned_from(run.checkpoint)
+    return trained_on(test.sources or Sources(), learned) | ({"unknown": unknown} if unknown else {})
 
 
 def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callable[..., None] = print) -> None:
@@ -67,7 +81,8 @@ def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callabl
         save_answers(metrics, table, new)
         confidence = np.max([table[column_name("prob", name)] for name in metrics["classes"]], axis=0)
         save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
-        save_evaluation_figures(metrics, table, new)
+        with spared(print):
+            save_evaluation_figures(metrics, table, new)
 
 
 def save_answers(metrics: dict, table: Any, folder: Path) -> None:
@@ -124,6 +139,17 @@ def relocated(config: Config, datadir: str | os.PathLike | None) -> Config:
     content = config.to_dict()
     content["data"] |= {"datadir": os.fspath(datadir)}
     return Config.from_dict(content)
+
+
+def for_reading(config: Config, datadir: str | os.PathLike | None, download: bool) -> Config:
+    """Returns the config of a checkpoint, which may be a stranger's, with the user's word for where data come from.
+
+    It says where data are looked for, but not what is fetched, from which address, and where it is written.
+    """
+    config = relocated(config, datadir)
+    mirror = None if is_address(config.data.mirror) else config.data.mirror
+    data = config.data.model_copy(update={"download": download, "mirror": mirror})
+    return replace(config, data=data, reads_only=datadir is None and not download)
 
 
 def describe(metrics: dict) -> str:
@@ -212,7 +238,7 @@ def finished_test(folder: Path, config: Config):
     try:
         metrics = json.loads(RunFile.METRICS.at(folder).read_text(encoding="utf-8"))
         table = Table.read(RunFile.SOURCES_ECSV.at(folder), format="ascii.ecsv")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     check_config(folder, config)
     return metrics, table

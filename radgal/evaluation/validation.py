@@ -54,7 +54,7 @@ def finished_validation(folder: Path, config: Config):
         return None
     try:
         metrics = json.loads(RunFile.VALIDATION.at(folder).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     check_config(folder, config)
     trained_since = metrics["epoch"] != read(RunFile.BEST.at(folder))["epoch"]

@@ -6,10 +6,14 @@ drawn as they are (``parse_math=False``): to matplotlib, what stands between two
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import atomic_write
+from utils import UserError, atomic_write, reason_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,14 +25,41 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRAY = "#777777"
 
 
+def load_matplotlib() -> None:
+    """Imports matplotlib, also where MPLBACKEND names a backend that does not exist: none is needed for files."""
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            del sys.modules[name]  # of which half is loaded
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            import matplotlib  # noqa: F401
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Returns an empty figure, inches, that belongs to no window or notebook."""
+    load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def spared(say: Callable[..., None]) -> Iterator[None]:
+    """Inside, figures are drawn; one that cannot be is said, since it must not cost the numbers that it shows."""
+    try:
+        yield
+    except UserError:  # a full disk, and what else is no figure's fault
+        raise
+    except Exception as error:  # whatever fonts, backends and versions of matplotlib make it raise
+        say(f"figures could not be drawn: {reason_of(error)}")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -39,12 +70,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def take_names_as_they_are(figure: Figure) -> None:
-    """Turns mathematics off in the legends, where it cannot be when they are made; to be called before a drawing."""
+    """Turns mathematics off in all that is written but the numbers at axes; to be called before a drawing."""
     from matplotlib.legend import Legend
 
-    for legend in figure.findobj(Legend):
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    texts = [text for legend in figure.findobj(Legend) for text in (*legend.get_texts(), legend.get_title())]
+    for axes in figure.axes:
+        texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+    for text in (*texts, *figure.texts):
+        text.set_parse_math(False)
 
 
 def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:

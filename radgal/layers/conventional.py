@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.maps import Maps
 from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
 from radgal.layers.cpu.tiles import Assemble, Windows
+from radgal.layers.cpu.twice import gradients
 from radgal.layers.plain import plain_conv
 
 TILE = 4
@@ -40,7 +40,7 @@ class PooledConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps, (N, C, H, W) -> (N, C', H' // 2, W' // 2) with H' = H + 2 padding - k + 1."""
-        if not runs_eagerly_on_cpu(x):
+        if not runs_eagerly_on_cpu(x) or not len(x):
             return F.relu(F.max_pool2d(super().forward(x), 2))
         pad, side = self.padding[0], self.kernel_size[0] + 1
         after = [(size + 2 * pad - side) // 2 * 2 + side - size - pad for size in x.shape[-2:]]
@@ -96,9 +96,10 @@ class _MaxOfFour(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> Tensor:
         maps, out = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return gradients(lambda maps: torch.stack(maps.chunk(4, dim=1)).max(0).values.relu(), [maps], grad)[0]
         grad_maps = torch.empty_like(maps)
         left = grad * (out > 0)
         for part, grad_part in zip(maps.chunk(4, dim=1), grad_maps.chunk(4, dim=1), strict=True):

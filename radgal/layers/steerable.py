@@ -69,7 +69,9 @@ class SteerableConv(nn.Module):
         self.regular_input = regular_input
         self.in_channels = in_fields * basis.sampled.shape[2]
         self.out_channels = out_fields * basis.sampled.shape[1]
-        self.register_buffer("basis", basis.sampled, persistent=False)
+        self._basis_shape = basis.sampled.shape
+        # Flat: a memory format such as channels_last is for what has as many axes as images.
+        self.register_buffer("basis", basis.sampled.flatten(1), persistent=False)
         self.weights = nn.Parameter(torch.empty(out_fields * in_fields * len(basis)))
         self._cached: tuple[str, Tensor, list[Tensor]] | None = None
         self.reset_parameters(basis)
@@ -87,14 +89,14 @@ class SteerableConv(nn.Module):
 
     def expand(self) -> Tensor:
         """Returns the dense filter, (out_channels, in_channels, k, k), differentiable in the weights."""
-        n_basis, out_size, in_size, k, _ = self.basis.shape
-        blocks = self.weights.view(-1, n_basis) @ self.basis.view(n_basis, -1)
+        n_basis, out_size, in_size, k, _ = self._basis_shape
+        blocks = self.weights.view(-1, n_basis) @ self.basis
         blocks = blocks.view(self.out_fields, self.in_fields, out_size, in_size, k, k)
         return blocks.transpose(1, 2).reshape(self.out_channels, self.in_channels, k, k)
 
     def sampled_basis(self) -> Tensor:
         """Returns the basis of kernels as published checkpoints hold it, shape (B, |out|, |in|, k * k)."""
-        return self.basis.flatten(3)
+        return self.basis.view(*self._basis_shape[:3], -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the convolved fields, shape (N, out_channels, H', W')."""

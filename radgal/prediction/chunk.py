@@ -30,6 +30,7 @@ from radgal.images.preparation import Poses, Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
+from radgal.prediction.intraining import IN_TRAINING, are_learned
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -45,6 +46,7 @@ class Member:
     preparation: Preparation
     reflections: bool  # whether it is averaged over these, too
     temperature: float | None = None  # of its calibrated probabilities
+    lists_sources: bool = False  # whether its checkpoint says what it was trained on; older ones do not
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
                 "given when it was trained); leave --rescale out"
             )
         reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
-        members.append(Member(path, sha256, preparation, reflections, trained.temperature))
+        known = trained.temperature, "sources" in trained.checkpoint
+        members.append(Member(path, sha256, preparation, reflections, *known))
     return Settings(tuple(members), classes, **choices)
 
 
@@ -175,6 +178,8 @@ def columns_of(settings: Settings) -> list[Column]:
             Column("overlap_index_sd", "number", None, f"overlap index, standard deviation over {angles}"),
             Column("overlap_index_reflected", "number", None, f"corrected overlap index, mean over {angles}"),
         ]
+    if all(member.lists_sources for member in settings.members):
+        columns.append(Column(IN_TRAINING, "number", None, "1: a network was trained or validated on it; 0: none was"))
     return columns + [
         Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file, of a square as large"),
         Column("nan_fraction", "number", None, "fraction of pixels without a value"),
@@ -229,6 +234,13 @@ def predict_batch(
             if name == "pred_name":
                 part[name] = part[name].astype(values.dtype)
             part[name][rows] = values
+    if rows and IN_TRAINING in part:
+        pixels = [
+            np.stack([readings[i].images[member.preparation.reading].pixels for i in rows])
+            for member in settings.members
+        ]
+        places = np.stack([part["ra_deg"][rows], part["dec_deg"][rows]], axis=1)
+        part[IN_TRAINING][rows] = are_learned([run.checkpoint for run in runs], pixels, places)
     return part
 
 

@@ -19,7 +19,7 @@ from radgal.images.fits import read_fits
 from radgal.images.mosaic import Mosaic, OffEdge, Position, read_cutout
 from radgal.images.preparation import Preparation
 from radgal.images.reading import Image, in_order, read_image, without_suffix
-from utils import UserError, reason_of
+from utils import UserError, printable, reason_of
 
 Source = str | Position
 
@@ -139,8 +139,8 @@ def _field_arcsec(preparation: Preparation, image: Image, rescale: bool) -> floa
 def identify(source: Source) -> dict[str, str | float]:
     """Returns the columns of a catalog that a source has by itself: by these its row is known."""
     if isinstance(source, Position):
-        return {"id": _printable(source.id), "ra_deg": source.ra_deg, "dec_deg": source.dec_deg}
-    return {"id": _printable(without_suffix(Path(source).name)), "path": _printable(source)}
+        return {"id": printable(source.id), "ra_deg": source.ra_deg, "dec_deg": source.dec_deg}
+    return {"id": printable(without_suffix(Path(source).name)), "path": printable(source)}
 
 
 def describe_reading(reading: Reading) -> dict[str, str | float]:
@@ -154,11 +154,6 @@ def describe_reading(reading: Reading) -> dict[str, str | float]:
             "pixel_scale_arcsec": (image and image.pixel_scale_arcsec) or np.nan,
             "nan_fraction": image.nan_fraction if image else np.nan,
             "flags": ";".join(reading.flags),
-            "error": _printable(" ".join(reading.error.split())),
+            "error": printable(" ".join(reading.error.split())),
         }
     )
-
-
-def _printable(text: str) -> str:
-    """Returns text that every table format can hold: control characters and bytes that are no text are escaped."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -183,7 +183,7 @@ def _compare(job: Job, record: Path, what: str) -> None:
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
         before = {key: before.get(key) for key in job.request}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{record} cannot be read ({error}); remove it, or start without --resume") from None
     differs = [key for key in job.request if before[key] != job.request[key]]
     if differs:
@@ -211,7 +211,8 @@ def read_rows(job: Job, chunk: Chunk) -> Part:
         UserError: if it is damaged, or its rows are not those of the chunk's sources, in their order.
     """
     part, rows = read_part(Path(chunk.part), job.columns), [identify(source) for source in chunk.sources]
-    if any(part[name].tolist() != [row[name] for row in rows] for name in rows[0]):
+    # as texts, since a position that is no number (NaN) is not equal to itself
+    if any([*map(repr, part[name].tolist())] != [repr(row[name]) for row in rows] for name in rows[0]):
         raise UserError(
             f"{chunk.part} does not hold the {len(rows)} rows from {rows[0]['id']} to {rows[-1]['id']} that it is to "
             "hold; --resume makes it again"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from radgal.data.datasets import DATASETS
+from radgal.figures.style import load_matplotlib
 from radgal.files.tables import file_name
 from radgal.report import poseviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
@@ -69,7 +70,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
         UserError: if a run is none, or the page cannot be written.
     """
     runs = list({run.folder.resolve(): run for run in map(read_run, folders)}.values())
-    path = Path(out) if out else (runs[0].folder if len(runs) == 1 else Path("runs")) / RunFile.REPORT.file
+    path = Path(out) if out else RunFile.REPORT.at(runs[0].folder if len(runs) == 1 else "runs")
     _forbid_overwriting(path)
     pages = [describe_run(run, f"r{i}", MAX_IMAGE_BYTES // len(runs)) for i, run in enumerate(runs)]
     text = render(pages, compare_runs(runs) if len(runs) > 1 else None, cite(runs))
@@ -129,15 +130,21 @@ def stale_results(run: SavedRun) -> list[str]:
     kept, tested = (to_float(v) for v in (run.environment.get("kept_epoch"), run.metrics.get("epoch")))
     if None not in (kept, tested) and kept != tested:
         notes.append(f"the test result is of epoch {tested:g}, but epoch {kept:g} is kept now: evaluate the run again")
-    finished = RunFile.LAST.at(run.folder)
-    if not finished.is_file():  # environment.json may be younger: a resume that has nothing to train writes it again
-        finished = RunFile.ENVIRONMENT.at(run.folder)
+    # environment.json may be younger: a resume that has nothing to train writes it again
+    finished = _written_at(RunFile.LAST, run) or _written_at(RunFile.ENVIRONMENT, run)
     for file in (RunFile.ROTATION_SOURCES, RunFile.EQUIVARIANCE_SUMMARY):
-        made = file.at(run.folder)
-        if made.is_file() and finished.is_file():
-            if made.stat().st_mtime < finished.stat().st_mtime - STALE_SECONDS:
-                notes.append(f"{file.file} is older than the end of the training: run `{file.command}` again")
+        if 0 < (_written_at(file, run) or 0) < (finished or 0) - STALE_SECONDS:
+            notes.append(f"{file.file} is older than the end of the training: run `{file.command}` again")
     return notes
+
+
+def _written_at(file: RunFile, run: SavedRun) -> float | None:
+    """Returns when a file of the run was written, seconds; None if it is not there, or a link leads elsewhere."""
+    try:
+        path = file.at(run.folder)
+    except UserError:
+        return None
+    return path.stat().st_mtime if path.is_file() else None
 
 
 def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
@@ -151,11 +158,12 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
             card["image"], n_left_out = None, n_left_out + 1
     by_key: dict[str, str] = {}
     for row in (page["rotation"] or {"rows": []})["rows"]:
-        path = RunFile.ROTATION_FIGURES.at(run.folder) / f"{file_name(row['key'])}.png"
+        name = f"{file_name(row['key'])}.png"
         try:
+            path = RunFile.ROTATION_FIGURES.at(run.folder, name)
             image = encode_figure(path) if path.is_file() else None
-        except (OSError, ValueError, SyntaxError) as error:
-            page["problems"].append(clean(f"{path.name} cannot be read as an image: {error}", 400))
+        except (OSError, ValueError, SyntaxError, UserError) as error:
+            page["problems"].append(clean(f"{name} cannot be read as an image: {error}", 400))
             continue
         if image and len(image) > budget:
             n_left_out += 1
@@ -171,6 +179,7 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
 
 def encode_source(image: np.ndarray) -> str:
     """Returns a uint8 (S, S) image as the data URI of a PNG: square root of brightness, in the colors "inferno"."""
+    load_matplotlib()
     from matplotlib import colormaps
     from PIL import Image
 
@@ -218,7 +227,9 @@ def compare_runs(runs: Sequence[SavedRun]) -> dict[str, Any]:
     roc = resultviews.roc_chart("ROC curves", "Receiver operating characteristics of the runs.", roc_lines)
     charts = [*(charts or []), *([roc] if roc else [])]
     tested = {
-        (runviews.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics
+        (runviews.dataset(run), str(run.metrics.get("checksum")), frozenset(row.get("name", "") for row in run.sources))
+        for run in runs
+        if run.metrics
     }
     return {"columns": columns, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 

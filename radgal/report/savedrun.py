@@ -67,26 +67,28 @@ def read_run(run: str | Path) -> SavedRun:
         folder = folder.parent
     if not folder.is_dir():
         raise UserError(f"there is no run folder {run}")
-    if not any(one.at(folder).is_file() for one in OF_EVERY_RUN):
+    if not any((folder / one.file).is_file() for one in OF_EVERY_RUN):
         there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise UserError(f"{folder} is not the folder of a training run; it holds {there}")
     found = SavedRun(folder)
     for file, (attribute, reader) in READERS.items():
-        _fill(found, attribute, file.at(folder), reader)
-    moved, history = found.option("output", "csvfile"), RunFile.HISTORY.at(folder)
-    _fill(found, "history", Path(str(moved)) if moved and not history.is_file() else history, read_csv)
+        _fill(found, attribute, file, reader)
+    moved = found.option("output", "csvfile")
+    if moved and not (folder / RunFile.HISTORY.file).is_file():  # a run may have its csv elsewhere
+        _fill(found, "history", RunFile.LAST, read_history)
     return found
 
 
-def _fill(found: SavedRun, attribute: str, path: Path, reader: Callable[[Path], Any]) -> None:
-    if not path.is_file():
-        return
+def _fill(found: SavedRun, attribute: str, file: RunFile, reader: Callable[[Path], Any]) -> None:
     try:
+        path = file.at(found.folder)
+        if not path.is_file():
+            return
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"is larger than {MAX_BYTES // 2**20} MiB")
         setattr(found, attribute, reader(path))
     except Exception as error:  # csv, JSON, zip, zlib and NumPy each raise kinds of their own on damaged files
-        found.problems.append(f"{path.name} cannot be read: {reason_of(error)}")
+        found.problems.append(f"{file.file} cannot be read: {reason_of(error)}")
 
 
 def read_csv(path: Path) -> Rows:
@@ -95,6 +97,17 @@ def read_csv(path: Path) -> Rows:
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more or fewer cells than the header")
     return [{name: plain_cell(cell) for name, cell in row.items()} for row in rows]
+
+
+def read_history(path: Path) -> Rows:
+    """Returns the rows of the csv of a run whose csv lies elsewhere: its checkpoint has them, too.
+
+    The config of a run folder is not asked where: it could name any file of this machine.
+    """
+    from radgal.runs.checkpoint import read
+
+    rows = read(path)["history"]
+    return [{str(key): "" if value is None else str(value) for key, value in row.items()} for row in rows]
 
 
 def _read_json(path: Path) -> dict:
@@ -119,6 +132,7 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
 
 READERS: dict[RunFile, tuple[str, Callable[[Path], Any]]] = {  # attribute of SavedRun, and how it is read
     RunFile.CONFIG: ("config", _read_config),
+    RunFile.HISTORY: ("history", read_csv),
     RunFile.ENVIRONMENT: ("environment", _read_json),
     RunFile.METRICS: ("metrics", _read_json),
     RunFile.SOURCES_CSV: ("sources", read_csv),
@@ -135,6 +149,6 @@ def to_float(text: Any) -> float | None:
     """Returns a number of a csv or JSON, None for what is empty, no number, or not finite."""
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None

@@ -25,7 +25,7 @@ from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
 from radgal.training.loop import Progress
 from radgal.training.precision import Precision
-from utils import UserError, atomic_write, random_states, reason_of
+from utils import UserError, atomic_write, float32_in_full, random_states, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,8 @@ def pack(
         "checksum": data.checksum,
         "sources": data.sources.pack(),
         "together": data.together,
+        "inherited": data.inherited.pack(),
+        "inherited_unknown": list(data.inherited_unknown),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -106,6 +108,8 @@ def read(path: Path) -> dict[str, Any]:
         UserError: if it is not there, is damaged, holds more than plain data, or is not from this program.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{path} is not a file")
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -142,7 +146,7 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         return "the name of a class is no short text"
     if not all(type(number) in (int, float) and isfinite(number) for number in numbers) or numbers[1] <= 0:
         return "its mean and std are no numbers to normalize with"
-    if not all(type(count) is int and count >= 0 for count in counts):
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
         return "its epoch and seed are no whole numbers"
     if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
         return "its history is no list of epochs"
@@ -155,9 +159,13 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     if type(temperature) is not float or not 1 / LARGEST_TEMPERATURE <= temperature <= LARGEST_TEMPERATURE:
         return "its temperature is no number from 0.01 to 100"
     try:
-        Sources.unpack(content.get("sources", Sources().pack()))
+        for key in ("sources", "inherited"):
+            Sources.unpack(content.get(key, Sources().pack()))
     except ValueError as error:
         return str(error)
+    unknown = content.get("inherited_unknown", [])
+    if not isinstance(unknown, list) or not all(isinstance(text, str) for text in unknown):
+        return "what it does not know of its sources is no list of texts"
     return None
 
 
@@ -191,21 +199,18 @@ def find(run: str | Path) -> Path:
     if run.exists() and name in registry.names():
         log.warning("%s is taken from here, not the network of that name that comes along", run.absolute())
     if run.is_dir():
-        if (run / "best.pt").is_file():
-            return run / "best.pt"
+        if (best := RunFile.BEST.at(run)).is_file():
+            return best
         there = ", ".join(sorted(p.name for p in run.iterdir())[:8]) or "nothing"
         raise UserError(f"{run} holds no best.pt, so it is not the folder of a training run; it holds {there}")
     if run.exists():
         return run
     if name in registry.names():
         return registry.file_of(name)
-    like = registry.nearest_names(name)
-    raise UserError(
-        f"there is no run folder or checkpoint {run}"
-        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
-    )
+    raise registry.no_such_run(run)
 
 
+@float32_in_full()
 def load_run(run: str | Path, device: torch.device) -> TrainedRun:
     """Returns the network of a run folder or checkpoint, ready to use.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
+from utils import UserError
+
 
 class RunFile(Enum):
     """A row: its name, the command that writes it, what it is, whether a new run puts that of an earlier one aside."""
@@ -67,9 +69,32 @@ class RunFile(Enum):
         """Whether it says something of the kept network, and nothing any more once that is trained further."""
         return self.command not in ("train", "repeat")
 
-    def at(self, folder: str | Path) -> Path:
-        """Returns where it lies in a run's folder."""
-        return Path(folder) / self.file
+    def at(self, folder: str | Path, *names: str) -> Path:
+        """Returns where it lies in a run's folder, or what is called ``names`` in it.
+
+        Raises:
+            UserError: if a link there leads out of the run's folder, or it is a device or the like: whoever gave the
+                folder away could have had a file of one's own read, overwritten or deleted by that.
+        """
+        path = Path(folder, self.file, *names)
+        forbid_leaving(path, folder)
+        return path
+
+
+def forbid_leaving(path: Path, folder: str | Path) -> None:
+    """Raises a UserError if ``path`` leads out of ``folder`` by a link, or is there and neither a file nor a folder."""
+    try:
+        is_inside = path.resolve().is_relative_to(Path(folder).resolve())
+        is_odd = path.exists() and not (path.is_file() or path.is_dir())
+    except (OSError, RuntimeError):  # links in a circle, or names too long
+        is_inside, is_odd = False, False
+    if not is_inside:
+        raise UserError(
+            f"{path} leads out of {folder} by a link, which is not followed; put what it leads to in its place, or "
+            "delete it"
+        )
+    if is_odd:
+        raise UserError(f"{path} is neither a file nor a folder, so it is left alone; delete it")
 
 
 def files_of(command: str) -> list[RunFile]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from radgal.runs.files import RunFile
+from radgal.runs.files import RunFile, forbid_leaving
 from utils import UserError
 
 NAME = RunFile.LOCK.file
@@ -66,6 +66,7 @@ def hold(folder: Path, name: str = NAME, key: str = "[metrics] outputdir") -> It
 
 def _take(folder: Path, name: str, key: str) -> RunLock:
     path = folder / name
+    forbid_leaving(path, folder)
     while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,7 @@ def _read(handle: int) -> dict:
         os.lseek(handle, 0, os.SEEK_SET)
         content = json.loads(os.read(handle, 4096))
         return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
 
 
@@ -165,6 +166,7 @@ def _refusal(path: Path, owner: dict, key: str) -> str:
     if not owner:
         return f"{held} is in use by a run that is just starting; choose another {key}"
     who = f"process {owner.get('pid')} on {owner.get('host')}, started {owner.get('started')}"
+    who = "".join(c if c.isprintable() else "?" for c in who)
     way_out = f"wait for it to end, or choose another {key}"
     if owner.get("host") != socket.gethostname() or os.name == "nt":
         way_out += f"; if that run is dead, which cannot be told from here, delete {path}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import h5py
@@ -13,9 +14,11 @@ from PIL import Image as PillowImage
 import main
 from radgal.data.datasets import DATASETS
 from radgal.data.imagetable import ImageTable
+from radgal.data.prepare import _new_folder as new_folder
 from radgal.images.reading import read_image
+from radgal.runs.lock import hold
 from tests.images.test_fits import SKY, a_field, write
-from utils import UserError
+from utils import UserError, write_json
 
 NAMES = ("100_150.000+020.000_0.1000_0010.00", "200_151.000+020.000_0.1000_9999.00", "mine")
 
@@ -139,3 +142,47 @@ def test_real_cutouts_become_the_published_images(real_data, tmp_path) -> None:
     assert len(made) == 2
     for path in made:
         assert np.array_equal(np.asarray(PillowImage.open(path)), published[path.name.removesuffix(".png")])
+
+
+def test_names_that_are_no_text_or_mathematics_are_prepared(tmp_path: Path) -> None:
+    names = [b"a\xff", b"$\\frac$", b"plain"]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        np.save(tmp_path / "in.npy", np.random.default_rng(0).normal(size=(50, 50)))
+        try:
+            os.replace(tmp_path / "in.npy", os.fsencode(tmp_path / "in") + b"/" + name + b".npy")
+        except OSError:
+            pytest.skip("the file system takes UTF-8 only")
+    rows = prepare(tmp_path / "in", tmp_path / "out")
+    assert [row["id"] for row in rows] == ["$\\frac$", "a\\udcff", "plain"] and all(row["error"] == "" for row in rows)
+    assert all((tmp_path / "out" / row["path"]).is_file() for row in rows)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such rights")
+@pytest.mark.parametrize("umask, rights", [(0o077, 0o600), (0o027, 0o640), (0o002, 0o664)])
+def test_all_rights_are_what_the_umask_leaves(umask: int, rights: int, folder: Path, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        prepare(folder, tmp_path / "out")
+        write_json(tmp_path / "run" / "metrics.json", {})
+        with hold(tmp_path / "run"):
+            found = [*(tmp_path / "out").rglob("*"), *(tmp_path / "run").rglob("*"), tmp_path / "out", tmp_path / "run"]
+            modes = {path: path.stat().st_mode & 0o777 for path in found}
+    finally:
+        os.umask(before)
+    assert len(modes) > 7 and tmp_path / "run" / "run.lock" in modes
+    for path, mode in modes.items():
+        assert mode == (rights | rights >> 2 & 0o111 if path.is_dir() else rights), path
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_one_that_lives_is_not_disturbed(tmp_path) -> None:
+    part = tmp_path / ".out.part"
+    (part / "images").mkdir(parents=True)
+    (part / "images" / "half.png").touch()
+    with new_folder(tmp_path / "out") as first:
+        assert first == part and list(first.iterdir()) == []
+        if hasattr(os, "fork"):  # Windows has no locks of folders
+            with pytest.raises(UserError, match="another process is writing"), new_folder(tmp_path / "out"):
+                pass
+        (first / "table.csv").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "table.csv").exists()

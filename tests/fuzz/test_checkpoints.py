@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import models
 from radgal.config.config import Config
+from radgal.evaluation.results import for_reading
 from radgal.files.pickles import read_arrays
 from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
@@ -239,3 +240,23 @@ def test_packed_checkpoints_and_programs_are_refused(tmp_path: Path) -> None:
         torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "program.pt")
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         checkpoint.read(tmp_path / "program.pt")
+
+
+@pytest.mark.parametrize("key", ["epoch", "seed"])
+def test_numbers_that_count_nothing_are_refused(key: str, tmp_path: Path) -> None:
+    content = torch.load(io.BytesIO(network()), weights_only=True)
+    for number in (10**70, -1, 1.5, True):
+        torch.save(content | {key: number}, tmp_path / "best.pt")
+        with pytest.raises(UserError, match="no whole numbers"):
+            checkpoint.read(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize("told", [{}, {"download": True}, {"datadir": "mine"}], ids=str)
+def test_a_stranger_s_config_does_not_say_what_is_fetched_and_written(told: dict) -> None:
+    data = {"dataset": "MBFRConfident", "download": True, "mirror": "http://example.org", "datadir": "theirs"}
+    config = Config.from_dict({"model": {"base": "VanillaLeNet"}, "data": data})
+    read = for_reading(config, told.get("datadir"), told.get("download", False))
+    assert read.data.mirror is None and read.data.download == told.get("download", False)
+    assert read.data.datadir == told.get("datadir", "theirs") and read.reads_only == (told == {})
+    local = for_reading(Config.from_dict({**config.to_dict(), "data": data | {"mirror": "archives"}}), None, False)
+    assert local.data.mirror == "archives"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from astropy.io import fits as pyfits
 
 import main
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import preparation_of
 from radgal.images.preparation import Preparation
+from radgal.prediction import inputs
 from radgal.runs import checkpoint
 from tests.images.test_fits import a_field
 from tests.images.test_fits import write as write_fits
@@ -46,6 +48,39 @@ def test_files_that_cannot_be_read_are_rows_with_their_error(run_folder, tmp_pat
         assert "padded" in rows[name]["flags"].split(";")
     assert float(rows["f_holes"]["nan_fraction"]) == 0.25 and "nan" in rows["f_holes"]["flags"].split(";")
     assert rows["c_nan"]["flags"] == "nan;blank;padded"
+
+
+def test_what_was_taken_of_several_images_is_said_once_and_another_can_be_named(run_folder, tmp_path, capsys) -> None:
+    folder, header = tmp_path / "images", dict(sky(29.5, 29.5).to_header())
+    folder.mkdir()
+    for i in range(2):
+        write_fits(folder / f"{i}.fits", a_field((300, 300), seed=i), a_field((300, 300), seed=i)[::-1])
+        with pyfits.open(folder / f"{i}.fits", mode="update") as hdus:
+            for hdu in hdus:
+                hdu.header.update(header)
+    none = ("--mc-samples", 0, "--part-rows", 1)
+    first = go(run_folder, folder, *none, out=tmp_path / "a.csv")
+    said = capsys.readouterr().out
+    assert said.count("holds several images, of which HDU 0 (300 x 300) was taken and not HDU 1 (300 x 300)") == 1
+    assert [row["flags"] for row in first] == ["several_images"] * 2
+    second = go(run_folder, folder, *none, "--hdu", 1, out=tmp_path / "b.csv")
+    assert [row["flags"] for row in second] == ["", ""] and "holds several" not in capsys.readouterr().out
+    assert (numbers(first, "prob_FRI") != numbers(second, "prob_FRI")).all()
+    (tmp_path / "p.csv").write_text("ra,dec\n150,20\n")
+    where = ("--mosaic", folder / "0.fits", "--catalog", tmp_path / "p.csv", "--mc-samples", 0)
+    cut = go(run_folder, *where, "--hdu", 1, out=tmp_path / "c.csv")
+    assert cut[0]["error"] == "" and "several_images" not in cut[0]["flags"]
+    with pytest.raises(UserError, match="has no image SCI .*HDU 0"):
+        go(run_folder, *where, "--hdu", "SCI", out=tmp_path / "d.csv")
+
+
+def test_an_error_is_told_in_words_whatever_it_is(monkeypatch) -> None:
+    def fail(*args, **how):
+        raise KeyError("hdu")
+
+    monkeypatch.setattr(inputs, "read_image", fail)
+    error = inputs.read("a.fits", [Preparation(0.1, 0.2, imsize=18)], inputs.Where()).error
+    assert error == "a.fits cannot be used: reading it failed ('hdu')"
 
 
 def test_another_pixel_scale_is_warned_of_once_and_resampled_when_asked(run_folder, tmp_path, capsys) -> None:

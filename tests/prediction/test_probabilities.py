@@ -10,6 +10,7 @@ import torch
 from astropy.io import fits as pyfits
 
 import main
+from benchmarks import ways_in
 from radgal.data.datasets import MiraBest_full
 from radgal.data.splits import Split
 from radgal.evaluation.probabilities import log_softmax
@@ -50,6 +51,9 @@ def test_fits_cutouts_give_what_the_data_set_gives(mirabest, real_data, tmp_path
     probs = np.exp(log_softmax(logits))
     np.testing.assert_allclose(numbers(rows, "prob_FRI", "prob_FRII"), probs, atol=1e-6, rtol=0)
     assert len(np.unique(probs.round(4), axis=0)) > 15
+    listed = set(trained.checkpoint["sources"]["names"])
+    assert [float(row["in_training"]) for row in rows] == [float(row["id"] in listed) for row in rows]
+    assert 0 < len(listed.intersection(row["id"] for row in rows)) < len(rows)
     for row in rows:
         where = row["id"].split("_")[1]
         assert float(row["ra_deg"]) == pytest.approx(float(where[:7]), abs=1e-3)
@@ -80,6 +84,16 @@ def test_sources_pasted_into_a_mosaic_give_the_same_again(mirabest, real_data, t
     assert [row["id"] for row in from_mosaic] == [path.name for path in paths]
     np.testing.assert_array_equal(numbers(from_mosaic), numbers(from_files))
     assert all(row["error"] == "" for row in from_mosaic)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_every_way_in_gives_the_same(mirabest, real_data) -> None:
+    """Fills, NaN, packings, axes, projections and pictures: the table of docs/predict.md, with another network."""
+    rows = ways_in.measure(checkpoint.load_run(mirabest[0], torch.device("cpu")), real_data / "fits")
+    assert len(rows) == 24 and sum("fill" in row[-1] for row in rows) == 8
+    for what, _, apart, _, changes, _ in rows:
+        assert apart <= (1e-2 if "RICE" in what else ways_in.ALLOWED) and changes <= ("left" in what), what
 
 
 def test_numbers_do_not_depend_on_batches_parts_or_neighbors(run_folder, tmp_path) -> None:

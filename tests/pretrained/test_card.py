@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from benchmarks import card as cards
-from benchmarks.pretrained import difference, make
+from benchmarks.pretrained import difference, make, with_its_test
 from radgal.config.config import Config
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
@@ -73,12 +73,21 @@ def test_a_cross_validation_that_is_not_whole_is_refused(folds: Path, finished_r
         cards.cross_validation(finished_run, config)
 
 
+def test_a_network_that_left_the_test_out_can_be_tested(finished_run: Path) -> None:
+    """Said of the training part, or of all but the test: the sources are the same."""
+    config = Config.from_dict(checkpoint.read(finished_run / "best.pt")["config"]).to_dict()
+    for left_out, train_on in (["FIRSTGalaxyData:test"], "train"), ([], "all"):
+        config["data"] |= {"train_on": "all", "leave_out": left_out}
+        assert with_its_test(Config.from_dict(config)).data.train_on == train_on
+
+
 @pytest.mark.slow
 @pytest.mark.real_data
 def test_a_run_becomes_a_network_that_comes_along(
     finished_run: Path, folds: Path, real_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     (tmp_path / "made").mkdir()
+    (tmp_path / "made" / registry.LIST).touch()
     monkeypatch.setattr(registry, "FOLDER", tmp_path / "made")
     found = make(str(finished_run), "fr-small-notest", str(folds), mirror=str(real_data), datadir=str(tmp_path))
     assert found == json.loads((tmp_path / "made" / "fr-small-notest.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from radgal.evaluation.gallery import read_gallery
+from radgal.report.page import write_report
 from tests.report.tools import HOSTILE, check_page, report, rewrite
 
 
@@ -88,3 +90,12 @@ def test_what_is_damaged_is_named_and_the_rest_is_shown(copy: Path, capsys, name
     page = check_page(report(copy))
     assert "Not everything could be shown" in page.text and "note: " in capsys.readouterr().out
     assert "How to cite" in page.text and ("Training" in page.text) == (name != "history.csv")
+
+
+@pytest.mark.parametrize("name, key", [("metrics.json", "epoch"), ("environment.json", "kept_epoch")])
+def test_numbers_that_are_too_large_for_any_use_are_no_traceback(copy: Path, name: str, key: str) -> None:
+    text = (copy / name).read_text()
+    (copy / name).write_text(re.sub(rf'"{key}": \d+', f'"{key}": 1{"0" * 400}', text, count=1))
+    assert (copy / name).read_text() != text
+    write_report([copy])
+    check_page(copy / "report.html")

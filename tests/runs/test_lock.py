@@ -87,7 +87,7 @@ def test_a_lock_that_is_a_link_does_not_lead_to_another_file(tmp_path: Path) -> 
     (tmp_path / "precious").write_text("kept")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / runlock.NAME).symlink_to(tmp_path / "precious")
-    with pytest.raises(UserError, match="cannot write in .*run"), runlock.hold(tmp_path / "run"):
+    with pytest.raises(UserError, match="leads out of"), runlock.hold(tmp_path / "run"):
         pass
     assert (tmp_path / "precious").read_text() == "kept"
 
@@ -108,3 +108,17 @@ def test_a_lock_that_was_removed_is_noticed_and_another_ones_left_alone(tmp_path
         assert not first.is_held
         (tmp_path / runlock.NAME).write_text("of another run")
     assert (tmp_path / runlock.NAME).read_text() == "of another run"
+
+
+@pytest.mark.parametrize("content", [b"[" * 4096, b'{"a":' * 800, b'["host"]', b"\xff", b"null"])
+def test_a_lock_that_says_nothing_is_taken_over(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_bytes(content)
+    with runlock.hold(tmp_path) as held:
+        assert held.is_held
+
+
+def test_what_a_lock_says_is_shown_without_what_steers_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_text(json.dumps({"pid": 1, "host": "elsewhere\x1b[31m", "started": "\u202e"}))
+    with pytest.raises(UserError) as refused, runlock.hold(tmp_path):
+        pass
+    assert str(refused.value).isprintable() and "elsewhere" in str(refused.value)

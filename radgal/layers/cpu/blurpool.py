@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from radgal.layers.cpu.twice import gradients, relu_max_blur
 
 CACHED_PIXELS = 530_000
 """Pixels of all maps that are worked on at a time: about two megabytes of float32, which stay in a core's cache."""
@@ -36,9 +37,10 @@ class ReluMaxBlur(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         x, blur = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return (*gradients(lambda maps: relu_max_blur(maps, blur), [x], grad), None)
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
         for maps, grad_out, result in _few_maps(x, grad, grad_x):
             write_gradient(maps, blur, grad_out, result)

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
 from radgal.layers.cpu.harmonic import HarmonicForm
-from radgal.layers.cpu.tiles import Layout, TiledMaps, Tiles, WholeMaps
+from radgal.layers.cpu.tiles import Assemble, Layout, TiledMaps, Tiles, WholeMaps
+from radgal.layers.cpu.twice import gradients, relu_max_blur
 
 WINDOW_PIXELS = 8192
 """Convolved pixels of one channel that the first layer works on at a time, windows together."""
@@ -45,9 +45,14 @@ class FirstLayer(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple:
         windows, weight, blur, inside = ctx.saved_tensors
+        if torch.is_grad_enabled():
+
+            def stock(windows: Tensor, weight: Tensor) -> Tensor:
+                return relu_max_blur(F.conv2d(windows, weight), blur, 0, inside)
+
+            return (*gradients(stock, [windows, weight], grad), None, None)
         k, size = weight.shape[-1], windows.shape[-2:]
         grad_windows = torch.empty_like(windows) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight)
@@ -168,8 +173,11 @@ class LaterLayer(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple:
+        if torch.is_grad_enabled():
+            x, blur, *parameters = ctx.saved_tensors
+            found = gradients(lambda *inputs: _stock(ctx, blur, *inputs), [x, *parameters], grad)
+            return (found[0], None, None, None, None, None, *found[1:])
         (x, blur, *parameters), tiles, last = ctx.saved_tensors, ctx.tiles, len(ctx.kept) - 1
         sky = tiles.join(ctx.kept[last], last, None)
         images = WholeMaps(x) if ctx.layout is None else TiledMaps(x, *ctx.layout)
@@ -194,6 +202,14 @@ class LaterLayer(torch.autograd.Function):
                 grad_image = tiles.gradient(torch.cat(grad_windows), n, image.shape[-2:])
             images.add_gradient(n, grad_image)
         return images.gradient(), None, None, None, None, None, *sums
+
+
+def _stock(ctx, blur: Tensor, x: Tensor, *parameters: Tensor) -> Tensor:
+    """Returns what ``LaterLayer`` does, of all images as a whole."""
+    maps, tiles = x if ctx.layout is None else Assemble.apply(x, *ctx.layout), ctx.tiles
+    after = [n + tiles.kernel_size - 1 - tiles.padding - m for n, m in zip(tiles.whole, maps.shape[-2:], strict=True)]
+    convolved = ctx.form.convolve(F.pad(maps, (tiles.padding, after[1], tiles.padding, after[0])), parameters)
+    return relu_max_blur(convolved[..., : tiles.size[0], : tiles.size[1]], blur)
 
 
 def _few(maps: Tensor, like: Tensor | None = None) -> tuple[Tensor, ...]:

@@ -17,6 +17,8 @@ from radgal.layers.cpu.tiles import Assemble, Layout
 
 FEWEST_IMAGES = 4
 """In smaller batches the empty image costs more than the sky of the others saves."""
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where torch keeps the hooks of a module; those of all modules are in globals of nearly the same names."""
 FULLEST_IMAGES = 0.2
 """Share of occupied pixels above which the sky is not looked for. FIRST images have 0.02, images with noise 1."""
 
@@ -85,5 +87,6 @@ def watch(x: Tensor, model: nn.Module) -> Maps:
 
 
 def is_watched(model: nn.Module) -> bool:
-    """Returns whether a hook looks at what goes through any of the modules."""
-    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
+    """Returns whether a hook, of one module or of all, looks at what goes through any of these."""
+    own = any(getattr(one, kind) for one in model.modules() for kind in HOOKS)
+    return own or any(getattr(nn.modules.module, f"_global{kind}") for kind in HOOKS)

@@ -15,14 +15,19 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 FULLEST_MAPS = 0.6
 """Share of busy tiles above which maps are computed as a whole: tiles overlap, and must be cut out and put back."""
 
 
 def runs_eagerly_on_cpu(x: Tensor) -> bool:
-    """Returns whether ``x`` is on a CPU and nobody is recording the operators: then the forms for CPUs can be used."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    """Returns whether ``x`` is on a CPU and nobody is recording the operators: then the forms for CPUs can be used.
+
+    Nor may they be transformed by ``torch.func`` (grad, jacrev, vmap), which does not look into these forms.
+    """
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or peek_interpreter_stack() is not None
+    return x.device.type == "cpu" and not recorded
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from radgal.layers.cpu.sky import Sky
 
@@ -28,7 +27,10 @@ class Layout(NamedTuple):
 
 
 class Windows(torch.autograd.Function):
-    """Cuts out what each busy tile depends on, (N, C, H, W) -> (M, C, side, side); 0 beyond the edges."""
+    """Cuts out what each busy tile depends on, (N, C, H, W) -> (M, C, side, side); 0 beyond the edges.
+
+    Its gradient, and that of ``Assemble``, is in torch's operators, and can be differentiated again.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, busy: Tensor, step: int, side: int, before: int) -> Tensor:
@@ -41,7 +43,6 @@ class Windows(torch.autograd.Function):
         return padded.unfold(2, side, step).unfold(3, side, step)[image, :, row, column]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple:
         (busy,), (step, side, before) = ctx.saved_tensors, ctx.geometry
         n, channels, height, width = ctx.shape
@@ -72,7 +73,6 @@ class Assemble(torch.autograd.Function):
         return maps.view(n, channels, rows * side, columns * side)[..., :height, :width]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple:
         (busy,) = ctx.saved_tensors
         n, rows, columns = busy.shape
