@@ -61,7 +61,8 @@ def test_the_temperature_is_that_of_sources_not_seen(folds: Path, finished_run: 
     assert 1.7 < after["temperature"] / before["temperature"] < 2.01
     assert after["nll"]["value"] != pytest.approx(before["nll"]["value"])
     scaled = [one["with_temperature"]["nll"]["value"] for one in (before, after)]
-    assert scaled[0] == pytest.approx(scaled[1], rel=0.02)
+    assert scaled[0] == pytest.approx(scaled[1], rel=0.1)
+    assert scaled[1] < after["nll"]["value"]
 
 
 def test_a_cross_validation_that_is_not_whole_is_refused(folds: Path, finished_run: Path) -> None:
