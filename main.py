@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import SUPPRESS
 from importlib import import_module
 from pathlib import Path
 
-from radgal.commands import train
-from utils import UserError, float32_in_full
+from radgal.commands import common, train
+from radgal.commands.mistakes import Parser
+from utils import VERSION, UserError, float32_in_full
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
 # a training step is several times as fast so (docs/benchmarks.md).
@@ -32,9 +33,9 @@ COMMANDS = (
 """Names of modules in radgal/commands (- for _), in the order of ``--help``; without a command, main.py trains."""
 
 
-def build_parser() -> ArgumentParser:
+def build_parser() -> Parser:
     """Returns the command line: training by default, and the commands that use trained runs."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="radgal" if Path(sys.argv[0]).stem == "radgal" else "main.py",
         description="Train a conventional or E(2)-steerable LeNet to tell FR I from FR II radio galaxies.",
         epilog="example: python main.py --config configs/config_first_lenet.txt --set training.epochs=5; "
@@ -42,7 +43,9 @@ def build_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     train.add_arguments(parser)
-    parser.set_defaults(run_command=train.run)
+    parser.add_argument("--version", action="version", version=f"E2CNNRadGal {VERSION}")
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=SUPPRESS)  # as torch.distributed.launch gives it
+    parser.set_defaults(run_command=train.run, check=common.check_runs)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name in COMMANDS:
         module = import_module(f"radgal.commands.{name.replace('-', '_')}")
@@ -54,7 +57,9 @@ def build_parser() -> ArgumentParser:
             allow_abbrev=False,
         )
         module.add_arguments(sub)
-        sub.set_defaults(run_command=module.run)
+        sub.set_defaults(run_command=module.run, check=getattr(module, "check", common.check_runs))
+        sub.main = parser
+    parser.commands = commands.choices
     return parser
 
 
@@ -63,6 +68,7 @@ def main(argv: list[str] | None = None):
     args = build_parser().parse_args(argv)
     for name, value in vars(args).items():
         setattr(args, name, _at_home(value))
+    args.check(args)
     from radgal.layers.e2cnn_compat import check_torch_pair
 
     check_torch_pair()
@@ -83,7 +89,14 @@ def run_as_program():
         if hasattr(stream, "reconfigure"):  # a notebook's has not, and prints anything
             stream.reconfigure(errors="backslashreplace")  # not every name of a file can be printed as it is
     try:
-        return main()
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who read along has seen enough, as in `| head`
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        sys.exit(141)
     except UserError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+VERSION = "1.0.0"  # of the program, also in CITATION.cff
+
 
 class UserError(Exception):
     """An expected mistake of input or surroundings: its text is all the user needs, no traceback."""
@@ -38,6 +40,16 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[close[0]] if close else None
+
+
+def nearest_path(path: str | Path) -> str:
+    """Returns ``; did you mean PATH?`` for the file or folder beside one that is not there; '' if none is like it."""
+    path = Path(path).expanduser()
+    try:
+        like = nearest(path.name, (one.name for one in path.parent.iterdir() if not one.name.startswith(".")))
+    except OSError:
+        like = None
+    return f"; did you mean {path.with_name(like)}?" if like else ""
 
 
 @contextmanager

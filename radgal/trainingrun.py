@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +13,16 @@ import models
 from radgal.classifier import Classifier
 from radgal.config.config import Config, describe
 from radgal.data import splits
+from radgal.data.leakage import describe_leak, trained_on
 from radgal.evaluation import results
+from radgal.evaluation.calibration import store_temperature
 from radgal.figures import plots
 from radgal.figures.style import spared
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
 from radgal.runs.folder import RunFolder
+from radgal.runs.learned import inherited_by
 from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
 from radgal.training.precision import choose_precision
@@ -61,20 +65,32 @@ class TrainingRun:
         goes_on = team.from_first(lambda: resume or self._finds_a_run())
         self.started_from = None
         if cfg.training.start_from and not goes_on:
-            self.started_from, said = finetune.begin(self.model, cfg, self.images)
+            self.started_from, said, self.images = finetune.begin(self.model, cfg, self.images)
             say(said)
+        elif goes_on and team.is_first and (state := self.folder.state()):
+            inherited, unknown = inherited_by(state)
+            self.images = replace(self.images, inherited=inherited, inherited_unknown=tuple(unknown))
+        self.test = self.test and self.images.has_test
+        if team.is_first and (self.test or (dry_run and self.images.has_test)):
+            self._warn_of_leak()
         more = "" if team.size == 1 else f" and {team.size - 1} more"
         where = f"{self.device}{more} in {self.precision.name}"
         if dry_run:
             say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
             return Outcome(self._untrained(), [], None)
-        self.test = self.test and self.images.has_test
         if goes_on and team.from_first(self._is_done):
             say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
             return self._finished_run()
         self.goes_on = goes_on
         say(f"training on {where}, writing to {self.folder.path}")
         return None
+
+    def _warn_of_leak(self) -> None:
+        """Says, also where all else is quiet, if the first weights have learned from sources of the test."""
+        if self.images.inherited.names:
+            tested = splits.load_test_data(self.cfg, self.images.together).sources
+            if tested is not None and (warning := describe_leak(trained_on(tested, self.images.inherited))):
+                print(warning)
 
     def fit(self, *, force: bool) -> None:
         """Trains, with a row and a checkpoint as each epoch ends."""
@@ -88,7 +104,7 @@ class TrainingRun:
         cfg, say, progress, folder = self.cfg, self.say, self.progress, self.folder
         if not self.team.is_first:
             return Outcome(self._untrained(), progress.history, None)
-        kept = load_run(folder.best, self.device)
+        kept = store_temperature(load_run(folder.best, self.device), self.images.val)
         folder.write_config(cfg)
         origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
@@ -97,6 +113,9 @@ class TrainingRun:
         with spared(print):
             plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
+        if metrics is not None:  # once more, with what only the test tells
+            leak = {"test_sources_trained_on": metrics["test_sources_trained_on"]}
+            write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result | leak)
         make_report(folder.path, say)
         finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)
         print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))

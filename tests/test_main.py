@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -109,6 +110,99 @@ def test_help_answers_without_loading_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip().endswith("False False"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "configs/config_first_lenet.txt",
+            "a config is named by --config: python main.py --config configs/config_first_",
+        ),
+        ("nowhere.ini", "python main.py --config nowhere.ini"),
+        ("train", "training has no command of its own: python main.py --config FILE"),
+        ("--config x.txt --epochs 5", "--epochs is no option: keys of the config are set by --set training.epochs=5"),
+        ("-C x.txt --batch-size=3", "--set training.batch_size=3"),
+        ("--epochs -C x.txt", "--set training.epochs=VALUE"),
+        ("training.epochs=5", "keys of the config are set by --set training.epochs=5"),
+        ("--confg x.txt", "there is no option --confg; did you mean --config?"),
+        ("-config x.txt", "there is no option -config; did you mean --config?"),
+        ("evalute r", "there is no command evalute; did you mean evaluate?"),
+        ("zzz", "there is no command zzz; there are fine-tune, evaluate"),
+        ("configs", "configs is a folder; what to do with it is said before it: python main.py evaluate configs"),
+        ("predict r im --ot x.csv", "there is no option --ot; did you mean --out?"),
+        ("predict r im --qqqqqq", "there is no option --qqqqqq; `python main.py predict --help` lists them"),
+        ("evaluate", "arguments are required: RUN; `python main.py evaluate --help`"),
+        ("predict r im --out c.csv --seed x", "argument --seed: invalid int value: 'x'"),
+    ],
+)
+def test_a_mistaken_command_line_is_a_sentence_with_the_right_way(words, said, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as end:
+        main.main(words.split())
+    lines = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0]
+
+
+def test_the_version_is_that_of_the_citation(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main(["--version"])
+    version = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert not end.value.code and capsys.readouterr().out == f"E2CNNRadGal {version}\n"
+
+
+def test_the_word_that_torch_distributed_launch_adds_is_taken() -> None:
+    parser = main.build_parser()
+    for word in ("--local-rank=1", "--local_rank=1"):
+        assert parser.parse_args([word, "-C", "x.txt"]).config == "x.txt"
+    for name in ("repeat", "fine-tune"):
+        words = [name, *(["run"] if name == "fine-tune" else []), "-C", "x.txt"]
+        assert "x.txt" in parser.parse_args(words).config
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "runs_of_nobody"], "no run folder or checkpoint runs_of_nobody"),
+        (["rotate", "radgl"], "no run folder or checkpoint radgl; did you mean radgal?"),
+        (["predict", "radgal", "docz", "--out", "c.csv"], "there is no file or folder docz; did you mean docs?"),
+        (["predict", "radgal", "docs", "--out", "c.txt"], "a catalog can be written as .csv"),
+        (
+            ["predict", "radgal", "--mosaic", "m.fits", "--catalog", "README.md", "--out", "c.csv"],
+            "m.fits cannot be read as a mosaic: No such",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_before_torch_is_loaded(words, said, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("radgal.layers.e2cnn_compat.check_torch_pair", lambda: pytest.fail("torch would be loaded"))
+    with pytest.raises(UserError, match=re.escape(said)):
+        main.main(words)
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    code = (
+        "import sys, main\ndef many(argv=None):\n    while True: print('line')\nmain.main = many\nmain.run_as_program()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as done:
+        assert done.stdout.readline() == b"line\n"
+        done.stdout.close()
+        assert done.stderr.read() == b"" and done.wait(60) == 141
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 1.0, None])
+def test_the_bar_of_a_long_run_fits_80_columns_with_its_validation_error(accuracy) -> None:
+    from tqdm import tqdm
+
+    from radgal.runs.epochs import BAR, _in_bar
+
+    said = _in_bar({"epoch": 1999, "test_accuracy": accuracy, "train_loss": 0.69314}, 1888)
+    for n, elapsed in ((0, 0), (1, 50_000), (70_000, 90_000)):
+        line = tqdm.format_meter(n, 70_000, elapsed, ncols=80, bar_format=BAR, postfix=said)
+        assert len(line) <= 80 and said in line
+    assert (f"validation error {100 * (1 - accuracy):.1f} %" in said) if accuracy is not None else "train loss" in said
 
 
 def test_a_mistake_is_one_line_and_an_exit_code_from_any_folder(tmp_path: Path, monkeypatch) -> None:

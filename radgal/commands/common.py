@@ -61,6 +61,17 @@ def add_datadir(parser: ArgumentParser) -> None:
     parser.add_argument("--download", action="store_true", help="fetch the run's data set if it is not there")
 
 
+def check_runs(args) -> None:
+    """Raises a UserError if a run that is named is nowhere; before torch is loaded, which takes seconds."""
+    from radgal.pretrained.registry import names, no_such_run
+
+    for name in ("run", "compare", "ensemble", "runs"):
+        value = getattr(args, name, None) or []
+        for run in [value] if isinstance(value, str) else value:
+            if not Path(run).exists() and run not in names():
+                raise no_such_run(run)
+
+
 def read_config(path: str | None, overrides: Sequence[str]):
     """Returns the checked config; see :func:`radgal.api.read_config`."""
     from radgal import api

@@ -14,7 +14,9 @@ EXAMPLE = "fine-tune runs/config_mb_lenet --config mine.txt --freeze-epochs 5"
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument("run", metavar="RUN", help=RUN)
-    parser.add_argument("--config", metavar="FILE", required=True, help="what to train on; the same [model] as RUN's")
+    parser.add_argument(
+        "-C", "--config", metavar="FILE", required=True, help="what to train on; the same [model] as RUN's"
+    )
     parser.add_argument(
         "--freeze-epochs", type=int, default=0, metavar="K", help="train the last layer only for K epochs (default: 0)"
     )

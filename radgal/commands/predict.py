@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import RUN, add_device, add_workers
-from utils import UserError, sayer, show_bars
+from radgal.commands.common import RUN, add_device, add_workers, check_runs
+from utils import UserError, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
 EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
@@ -63,7 +63,6 @@ def run(args) -> None:
     from radgal.prediction.positions import COLUMNS
     from radgal.prediction.summary import describe
 
-    check(args)
     settings = open_settings(
         [args.run, *args.ensemble],
         rotations=args.rotations,
@@ -94,7 +93,10 @@ def run(args) -> None:
 
 
 def check(args) -> None:
-    """Raises a UserError for arguments that do not go together."""
+    """Raises a UserError for arguments that do not go together, and for files that cannot be written or read."""
+    from radgal.images.finding import find_images
+    from radgal.prediction.catalog import check_suffix
+
     if args.mosaic and args.images:
         raise UserError("give images, or --mosaic with --catalog, not both")
     if bool(args.mosaic) != bool(args.catalog):
@@ -105,6 +107,13 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
+    check_runs(args)
+    check_suffix(Path(args.out))
+    for place in args.images:
+        find_images(place)
+    for what in ("mosaic", "catalog"):
+        if (path := getattr(args, what)) and not Path(path).exists():
+            raise UserError(f"{path} cannot be read as a {what}: No such file or directory{nearest_path(path)}")
 
 
 def make_bar(quiet: bool):

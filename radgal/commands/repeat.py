@@ -20,7 +20,7 @@ EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_d
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of this command."""
-    parser.add_argument("--config", nargs="+", required=True, metavar="FILE", help="configs to train")
+    parser.add_argument("-C", "--config", nargs="+", required=True, metavar="FILE", help="configs to train")
     parser.add_argument(
         "--variant",
         action="append",

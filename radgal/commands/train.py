@@ -13,7 +13,9 @@ from utils import UserError
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of a training run, which are those of main.py without a command."""
-    parser.add_argument("--config", metavar="FILE", help="INI file that says what to train; see configs/README.md")
+    parser.add_argument(
+        "-C", "--config", metavar="FILE", help="INI file that says what to train; see configs/README.md"
+    )
     add_overrides(parser)
     add_choices(parser)
 

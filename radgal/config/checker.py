@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from radgal.config.ini import parse_literal, shorten
-from radgal.config.keys import SECTIONS, Section, allowed_values
+from radgal.config.keys import OLD_KEYS, SECTIONS, Section, allowed_values
 from utils import UserError, nearest
 
 COMMAND_LINE = "command line"
@@ -41,6 +41,9 @@ class Draft:
     def add(self, section: str, key: str, value: object, origin: str) -> bool:
         """Takes a value of a known section; returns whether there is such a key."""
         known = SECTIONS[section].model_fields
+        if (section, key) in OLD_KEYS:
+            self._add_old(section, key, value, origin)
+            return False
         if key not in known:
             text = f"{origin}: [{section}] {shorten(key)[1:-1]} = {shorten(value)}: unknown key"
             home = next((other for other in SECTIONS if key in SECTIONS[other].model_fields), None)
@@ -53,12 +56,21 @@ class Draft:
         self.bad.pop((section, key), None)
         return True
 
+    def _add_old(self, section: str, key: str, value: object, origin: str) -> None:
+        """Takes a key of the published program's history for the one of today, which goes before it in a file."""
+        new, meanings = OLD_KEYS[section, key]
+        if not (isinstance(value, bool) and value in meanings):
+            ways = ", ".join(f"{old} is {new}: {today!r}" for old, today in meanings.items())
+            self.mistakes.append(f"{origin}: [{section}] {key} = {shorten(value)}: must be True or False ({ways})")
+        elif new not in self.values[section] or origin == COMMAND_LINE:
+            self.add(section, new, meanings[value], origin)
+
     def add_text(self, section: str, key: str, text: str) -> None:
         """Takes the text of a value as a file holds it."""
         try:
             value, problem = parse_literal(text, key), None
         except ValueError as error:
-            value, problem = text, str(error)
+            value, problem = text, _truth(section, key, text) or str(error)
         if self.add(section, key, value, self.origin) and problem:
             self.bad[section, key] = problem
 
@@ -83,7 +95,9 @@ class Draft:
         except ValueError as error:
             value = text.strip()
             # Shells eat quotes, so a plain word or path stands for itself here.
-            if not re.fullmatch(r"[^'\"()\[\]{}#]+", value):
+            if truth := _truth(section, key, value):
+                problem = truth
+            elif not re.fullmatch(r"[^'\"()\[\]{}#]+", value):
                 problem = str(error)
         if not self.add(section, key, value, COMMAND_LINE):
             return None
@@ -198,6 +212,18 @@ class Draft:
             self._note("data", "downsample", problem, factor)
 
 
+TRUTHS = dict.fromkeys(("true", "yes", "on", "y", "1"), "True") | dict.fromkeys(
+    ("false", "no", "off", "n", "0"), "False"
+)
+"""What other programs write for True and False, in lower case."""
+
+
+def _truth(section: str, key: str, text: str) -> str | None:
+    """Returns how to write a value of a key that is True or False; None if it is another key or says neither."""
+    info, word = SECTIONS[section].model_fields.get(key), text.split("#")[0].strip().lower()
+    return f"must be written {TRUTHS[word]}" if info and info.annotation is bool and word in TRUTHS else None
+
+
 def _did_you_mean(word: object, known: Iterable[str]) -> str:
     close = nearest(str(word), known)
     return f"; did you mean {close!r}?" if close else ""
@@ -207,6 +233,10 @@ def _hint(allowed: str, value: object) -> str:
     """More words for the ways in which a value is often wrong."""
     if "whole number" in allowed and isinstance(value, float) and value.is_integer():
         return f"; write {value:.0f}, without the decimal point"
+    if allowed.startswith("True or False") and (truth := TRUTHS.get(str(value).lower())):
+        return f"; write {truth}"
+    if isinstance(value, str) and not value.isprintable():
+        return "; a backslash in quotes begins a sign of its own (\\n, \\t): write / or \\\\ in paths"
     if isinstance(value, bool) and "number" in allowed:
         return "; True and False are no numbers"
     if isinstance(value, str):

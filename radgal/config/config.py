@@ -168,14 +168,14 @@ def load_config(
 
 
 def describe(config: Config) -> str:
-    """Returns the resolved configuration as aligned text; defaults and command-line values are marked."""
-    lines = []
+    """Returns the keys that were set as aligned text, and how many are left at their defaults."""
+    lines, n_default = [], 0
     for section, model in SECTIONS.items():
         values = getattr(config, section)
-        lines.append(f"[{section}]")
-        for key in model.model_fields:
-            mark = "" if key in values.model_fields_set else "  (default)"
-            if f"{section}.{key}" in config.overridden:
-                mark = f"  ({COMMAND_LINE})"
+        shown = [key for key in model.model_fields if key in values.model_fields_set]
+        n_default += len(model.model_fields) - len(shown)
+        lines += [f"[{section}]"] * bool(shown)
+        for key in shown:
+            mark = f"  ({COMMAND_LINE})" if f"{section}.{key}" in config.overridden else ""
             lines.append(f"  {key:<15} {getattr(values, key)!r}{mark}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"{n_default} other keys have their defaults (configs/README.md lists them)"])

@@ -14,6 +14,9 @@ from utils import UserError, nearest
 MAX_FILE_BYTES = 256 * 1024  # a config has some thirty short lines; anything of this size is something else
 MAX_VALUE_CHARS = 1000  # also bounds how deeply a value can be nested
 MAX_FORM_MISTAKES = 50
+CURLY = re.compile(
+    "[\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u00ab\u00bb\u0060\u00b4]"
+)  # quotes that are none in Python
 _TWIN = "\x00"  # cannot occur in a file that was read: marks the second section of the same name
 _PROJECT_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -64,13 +67,24 @@ def parse_literal(text: str, key: str) -> object:
 
 def _how_to_write(text: str, key: str) -> str:
     word = text.split("#")[0].strip()
+    if CURLY.search(text):
+        return f"must be in straight quotes, not in the curly ones of word processors: {key}: {_straight(word)}"
+    if re.match(r"(\S+|'[^']*'|\"[^\"]*\")\s+;|;", word):
+        return "is followed by ;, but a comment behind a value begins with #"
+    if "\\" in word and word[:1] in ("'", '"'):
+        better = word.replace("\\", "/")
+        return f"must be written with / or \\\\, since a backslash begins a sign of its own: {key}: {better}"
     if not word:
         return f"has no value; write one after the colon, or leave {key} out"
     if word.lower() in ("true", "false", "none"):
         return f"must be written {word.capitalize()}"
     if re.fullmatch(r"[^\W\d][\w./\\:~ -]*|[./\\~][\w./\\:~ -]*", word):
-        return f"must be in quotes: {key}: '{word}'"
+        return f"must be in quotes: {key}: '{word.replace(chr(92), '/')}'"
     return "is not a Python literal: write a number, True, False, None, or text in quotes"
+
+
+def _straight(text: str) -> str:
+    return CURLY.sub("'", text)
 
 
 def _read_text(path: Path) -> str:

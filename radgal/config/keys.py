@@ -225,6 +225,10 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
+OLD_KEYS = {("training", "gpu"): ("device", {True: "auto", False: "cpu"})}
+"""Keys that files of the published program's history have -> the key of today, and the meanings of their values."""
+
+
 def allowed_values(section: str, key: str) -> str:
     """Returns in words what a key may be set to."""
     info = SECTIONS[section].model_fields[key]

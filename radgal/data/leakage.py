@@ -1,29 +1,14 @@
-"""Sources that were learned from and are tested on: no result on them counts.
-
-Two entries are the same source if their positions are within 5 arcsec, or if neither has one, if their names are equal.
-Positions are those of a table, or those that the names say.
-"""
+"""Sources that were learned from and are tested on: no result on them counts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any
 
-from radgal.config.config import Config
-from radgal.data import crossmatch
-from radgal.data.datasets import kind_of
 from radgal.data.labeltable import some
-from radgal.data.sourcenames import Source
-from radgal.data.splits import Split, load_test_data, load_training_data
-from utils import UserError, reason_of
-
-
-def in_both(tested: Sequence[Source], learned: Sequence[Source]) -> list[int]:
-    """Returns the rows of ``tested``, in ascending order, whose source is also in ``learned``."""
-    near = {row for _, row in crossmatch.match([place for _, place in learned], [place for _, place in tested])}
-    unplaced = {name for name, place in learned if place is None}
-    named = {row for row, (name, place) in enumerate(tested) if place is None and name in unplaced}
-    return sorted(near | named)
+from radgal.data.samesource import TWIN_ARCSEC, Sources
+from radgal.data.splits import Split
+from utils import UserError
 
 
 def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
@@ -33,43 +18,25 @@ def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
     """
     if other is None:
         return
-    shared = in_both([(name, None) for name in test.names], [(name, None) for name in other.names])
+    shared = set(test.names).intersection(other.names)
     if shared:
         raise UserError(
-            f"{len(shared)} sources are in both the {role} and the test set, such as "
-            f"{min(test.names[row] for row in shared)}; "
+            f"{len(shared)} sources are in both the {role} and the test set, such as {min(shared)}; "
             "a test set must have no part in any choice: use a data set whose parts are disjoint"
         )
 
 
-def find_overlap(source: Config, config: Config) -> list[str]:
-    """Returns a warning, in a list, if test sources of ``config`` are among those that ``source`` was trained on."""
-    offline = source.data.model_copy(update={"download": False})
-    try:
-        learned, tested = _sources(replace(source, data=offline), train=True), _sources(config, train=False)
-    except UserError as error:
-        return [f"note: whether it was trained on sources of the test set cannot be checked: {reason_of(error)}"]
-    rows = in_both(tested, learned)
-    if not rows:
-        return []
-    return [
-        f"WARNING: it was trained on {len(rows)} of the {len(tested)} test sources "
-        f"({some(tested[row][0] for row in rows)}): results on this test set will be too good"
-    ]
+def trained_on(tested: Sources, learned: Sources) -> dict[str, Any]:
+    """Returns how many of so many tested sources were learned from, and their names: for the files of a run."""
+    rows = tested.rows_in(learned, TWIN_ARCSEC)
+    return {"count": len(rows), "of": len(tested), "names": [tested.names[row] for row in rows]}
 
 
-def _sources(config: Config, train: bool) -> list[Source]:
-    """Returns the sources of a part; those of a table also if its images are no longer there."""
-    kind = kind_of(config)
-    if train and (config.data.also or config.data.leave_out or config.data.train_on == "all"):
-        learned = load_training_data(config).sources
-        return list(zip(learned.names, learned.positions, strict=True))
-    if config.data.fold is None:
-        return kind.sources(config, train)
-    places = dict(kind.sources(config, True) + kind.sources(config, False))
-    if train:
-        data = load_training_data(config)
-        names = [*data.train.names, *(data.val.names if data.val else ())]
-    else:
-        names = load_test_data(config).names
-    return [(name, places[name]) for name in names]
+def describe_leak(leak: Mapping[str, Any]) -> str | None:
+    """Returns a warning if :func:`trained_on` found something."""
+    if not leak["count"]:
+        return None
+    return (
+        f"WARNING: the network was trained on {leak['count']} of the {leak['of']} test sources "
+        f"({some(leak['names'])}): results on this test set will be too good"
+    )

@@ -23,24 +23,29 @@ from utils import UserError
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (N, 1, S, S), labels int64 (N,) and the N source names that go with them."""
+    """Images uint8 (N, 1, S, S), labels int64 (N,) and the N source names that go with them.
+
+    ``sources`` is what else tells the sources from others, where it is known.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     names: tuple[str, ...]
+    sources: Sources | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> Split:
         """Returns the split with its tensors on ``device``."""
-        return Split(self.images.to(device), self.labels.to(device), self.names)
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, indices: torch.Tensor | list[int]) -> Split:
         """Returns the rows ``indices``, in that order."""
         indices = torch.as_tensor(indices, dtype=torch.int64, device=self.labels.device)
         names = tuple(self.names[i] for i in indices.tolist())
-        return Split(self.images[indices], self.labels[indices], names)
+        sources = None if self.sources is None else self.sources.take(indices.tolist())
+        return Split(self.images[indices], self.labels[indices], names, sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,7 @@ class TrainingData:
     ``val``, in that order. The last rows of ``train`` are of other data sets: ``further`` says by name how many, and
     how many were left out, see :class:`radgal.data.further.Further`. ``n_left_out`` sources of the data set itself are
     not trained on because the config names them. ``together``: whether twins were kept together.
+    ``inherited`` are the sources that the first weights come from, as far as they are known.
     """
 
     train: Split
@@ -67,6 +73,8 @@ class TrainingData:
     further: Mapping[str, dict] = field(default_factory=dict)
     n_left_out: int = 0
     together: bool = True
+    inherited: Sources = Sources()
+    inherited_unknown: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> TrainingData:
         """Returns the same data with all images on ``device``."""
@@ -234,7 +242,8 @@ def load_test_data(cfg: Any, together: bool = True) -> Split:
             f"[data] train_on = 'all': the run was trained on the test sources of {cfg.data.dataset} too, so it cannot "
             "be tested on them; `evaluate --dataset NAME` tests it on another data set"
         )
-    return _rows(cfg, False, together)[0].split
+    part = _rows(cfg, False, together)[0]
+    return replace(part.split, sources=part.sources)
 
 
 def _rows(cfg: Any, train: bool, together: bool) -> tuple[_Part, GalaxyImages]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from radgal.config.config import Config
-from radgal.data.leakage import forbid_overlap
+from radgal.data.leakage import describe_leak, forbid_overlap, trained_on
+from radgal.data.samesource import Sources
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
@@ -27,6 +28,7 @@ from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
+from radgal.runs.learned import learned_from
 from utils import UserError, nearest, write_json
 
 
@@ -57,11 +59,20 @@ def test_run(
     test, val = load_test(run, training)
     metrics, table = evaluate_test(run, test, val, rotations=rotations, mc_samples=mc_samples, seed=seed)
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
-    metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **metrics}
+    leak = {"test_sources_trained_on": _trained_on(run, test)}
+    metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
+    if warning := describe_leak(metrics["test_sources_trained_on"]):
+        print(warning)
     return metrics
+
+
+def _trained_on(run: TrainedRun, test: Split) -> dict[str, Any]:
+    """Returns how many test sources the network learned from, and what cannot be found out about that."""
+    learned, unknown = learned_from(run.checkpoint)
+    return trained_on(test.sources or Sources(), learned) | ({"unknown": unknown} if unknown else {})
 
 
 def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callable[..., None] = print) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from radgal.images.reading import SUFFIXES, is_image_name
-from utils import UserError
+from utils import UserError, nearest_path
 
 PACKINGS = (".gz", ".fz", ".bz2", ".xz", ".zst", ".z", ".zip")
 KINDS_SHOWN = 6
@@ -40,7 +40,7 @@ def find_images(
         elif glob.has_magic(str(place)):
             matches = [p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file()]
         else:
-            raise UserError(f"there is no file or folder {place}")
+            raise UserError(f"there is no file or folder {place}{nearest_path(place)}")
         if not matches:
             raise UserError(f"{place} holds no images ({SUFFIXES})" + (f": {others}" if others else ""))
         if others:

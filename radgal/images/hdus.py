@@ -60,6 +60,9 @@ def choose_image(hdus: Any, path: Path, max_pixels: int, name: str | None = None
     images, others = _images_of(hdus, path)
     if name is not None:
         choice = _named(images, path, name)
+    elif len(images) == 1:
+        ((i, hdu),) = images.items()
+        choice = Choice(hdu, _label(i, hdu), other_kind=_is_other_kind(hdu.header))
     elif images:
         ranks = {i: _rank(hdu, images.values()) for i, hdu in images.items()}
         best = min(images, key=lambda i: (*ranks[i], i))

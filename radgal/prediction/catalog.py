@@ -224,7 +224,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
     """Returns the columns of a Parquet file, once its own account of it fits the file's size.
 
     Raises:
-        ValueError: if it says that it has more rows than bytes, is packed as no part is, or would grow without bound.
+        ValueError: if it says that it has more rows than bytes, or would grow without bound.
     """
     _, parquet = _pyarrow()
     size, texts = path.stat().st_size, [column.name for column in columns if column.kind == "text"]
@@ -233,11 +233,9 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
         n_rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
         if n_rows > size:
             raise ValueError(f"it says that it has {n_rows:,} rows, more than it has bytes")
-        for group in groups:
-            if wrong := {group.column(i).compression for i in range(group.num_columns)} - {"SNAPPY", "UNCOMPRESSED"}:
-                raise ValueError(f"it is packed by {sorted(wrong)[0]}, as no part is")
+        if (n_bytes := sum(group.total_byte_size for group in groups)) > (most := max(SMALL, MAX_RATIO * size)):
+            raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes")
         table = file.read([column.name for column in columns])
-    most = max(SMALL, MAX_RATIO * size)
     return {column.name: _from_arrow(column, table[column.name], most) for column in columns}
 
 

@@ -118,6 +118,10 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     }
     if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
         request["reflections"] = True
+    if settings.temperatures is not None:
+        request["temperatures"] = settings.temperatures
+    if len(settings.members) > 1 and not settings.mc_samples:
+        request["spread"] = "standard deviation over runs (M - 1)"
     if settings.hdu is not None:  # and none of these
         request["hdu"] = settings.hdu
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))
@@ -207,7 +211,8 @@ def read_rows(job: Job, chunk: Chunk) -> Part:
         UserError: if it is damaged, or its rows are not those of the chunk's sources, in their order.
     """
     part, rows = read_part(Path(chunk.part), job.columns), [identify(source) for source in chunk.sources]
-    if any(part[name].tolist() != [row[name] for row in rows] for name in rows[0]):
+    # as texts, since a position that is no number (NaN) is not equal to itself
+    if any([*map(repr, part[name].tolist())] != [repr(row[name]) for row in rows] for name in rows[0]):
         raise UserError(
             f"{chunk.part} does not hold the {len(rows)} rows from {rows[0]['id']} to {rows[-1]['id']} that it is to "
             "hold; --resume makes it again"

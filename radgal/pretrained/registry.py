@@ -13,7 +13,7 @@ import json
 import os
 from pathlib import Path
 
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, nearest_path
 
 FOLDER = Path(__file__).parent
 LIST = "SHA256SUMS"
@@ -64,6 +64,13 @@ def nearest_names(word: str) -> list[str]:
     return difflib.get_close_matches(word.lower(), names(), n=3, cutoff=0.5)
 
 
+def no_such_run(run: str | os.PathLike) -> UserError:
+    """Returns the error for a run that is neither here nor comes along; its text has the nearest names."""
+    like = nearest_names(os.fspath(run))
+    more = f", and no network of that name comes along; nearest: {', '.join(like)}" if like else ""
+    return UserError(f"there is no run folder or checkpoint {run}{more or nearest_path(run)}")
+
+
 def check_name(name: str) -> str:
     """Returns ``name``, if a network of that name comes along.
 
@@ -93,7 +100,7 @@ def read_card(name: str) -> dict:
 def register(name: str) -> str:
     """Writes the checksum of a network's file, as it is now, into the list; returns it."""
     sha256 = hashlib.sha256((FOLDER / f"{name}.pt").read_bytes()).hexdigest()
-    known = (checksums() if (FOLDER / LIST).exists() else {}) | {name: sha256}
+    known = checksums() | {name: sha256}
     with atomic_write(FOLDER / LIST) as temporary:
         temporary.write_text("".join(f"{known[one]}  {one}.pt\n" for one in sorted(known)), encoding="ascii")
     return sha256

@@ -227,7 +227,9 @@ def compare_runs(runs: Sequence[SavedRun]) -> dict[str, Any]:
     roc = resultviews.roc_chart("ROC curves", "Receiver operating characteristics of the runs.", roc_lines)
     charts = [*(charts or []), *([roc] if roc else [])]
     tested = {
-        (runviews.dataset(run), str(run.metrics.get("checksum")), len(run.sources)) for run in runs if run.metrics
+        (runviews.dataset(run), str(run.metrics.get("checksum")), frozenset(row.get("name", "") for row in run.sources))
+        for run in runs
+        if run.metrics
     }
     return {"columns": columns, "rows": rows, "charts": charts, "same_test": len(tested) < 2}
 

@@ -7,11 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from radgal.config.keys import SECTIONS
+from radgal.data.leakage import describe_leak
 from radgal.evaluation.metrics import ACCURACY
 from radgal.evaluation.results import describe_poses
 from radgal.report.charts import Axis, make_chart, make_series
 from radgal.report.savedrun import SavedRun, to_float
 from radgal.report.values import clean, duration, number, score
+
+TOLD_ELSEWHERE = (
+    "class_counts kept_epoch has_test_set trainable_parameters training_seconds test_sources_trained_on".split()
+)
 
 
 def upright_scores(run: SavedRun) -> Mapping[str, Any]:
@@ -64,7 +69,15 @@ def summary(run: SavedRun) -> dict[str, Any]:
         "cards": [*_test_cards(run), *_training_cards(run)],
         "finished": finished,
         "has_test_set": run.environment.get("has_test_set", True),
+        "leak": _leak(run),
     }
+
+
+def _leak(run: SavedRun) -> str | None:
+    """Returns a warning if test sources were trained on."""
+    leak = run.metrics.get("test_sources_trained_on")
+    warning = describe_leak(leak) if leak else None
+    return clean(warning, 1000) if warning else None
 
 
 def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
@@ -196,7 +209,7 @@ def environment(run: SavedRun) -> list[tuple[str, str]]:
     """Returns what the run was made with."""
     shown = []
     for key, value in run.environment.items():
-        if key in ("class_counts", "kept_epoch", "has_test_set", "trainable_parameters", "training_seconds"):
+        if key in TOLD_ELSEWHERE:
             continue
         if isinstance(value, dict):
             shown += [(clean(name), clean(v)) for name, v in value.items() if v is not None]

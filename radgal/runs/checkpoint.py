@@ -30,6 +30,7 @@ from utils import UserError, atomic_write, float32_in_full, random_states, reaso
 log = logging.getLogger(__name__)
 
 FORMAT = "e2cnn-radgal-1"
+LARGEST_TEMPERATURE = 100.0  # of the softmax; the smallest is its inverse
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
 
 
@@ -43,6 +44,11 @@ class TrainedRun(Classifier):
     history: list[dict]
     path: Path  # of the checkpoint
     checkpoint: dict[str, Any]  # its content
+
+    @property
+    def temperature(self) -> float | None:
+        """What its logits are divided by to be calibrated; None if it was never fitted."""
+        return self.checkpoint.get("temperature")
 
     @property
     def keeps_together(self) -> bool:
@@ -78,6 +84,8 @@ def pack(
         "checksum": data.checksum,
         "sources": data.sources.pack(),
         "together": data.together,
+        "inherited": data.inherited.pack(),
+        "inherited_unknown": list(data.inherited_unknown),
         **learner.state(),
         "random": random_states(data.train.images.device),
         "precision": precision.name,
@@ -147,10 +155,17 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
     ):
         return "its weights are no tensors"
+    temperature = content.get("temperature", 1.0)
+    if type(temperature) is not float or not 1 / LARGEST_TEMPERATURE <= temperature <= LARGEST_TEMPERATURE:
+        return "its temperature is no number from 0.01 to 100"
     try:
-        Sources.unpack(content.get("sources", Sources().pack()))
+        for key in ("sources", "inherited"):
+            Sources.unpack(content.get(key, Sources().pack()))
     except ValueError as error:
         return str(error)
+    unknown = content.get("inherited_unknown", [])
+    if not isinstance(unknown, list) or not all(isinstance(text, str) for text in unknown):
+        return "what it does not know of its sources is no list of texts"
     return None
 
 
@@ -192,11 +207,7 @@ def find(run: str | Path) -> Path:
         return run
     if name in registry.names():
         return registry.file_of(name)
-    like = registry.nearest_names(name)
-    raise UserError(
-        f"there is no run folder or checkpoint {run}"
-        + (f", and no network of that name comes along; nearest: {', '.join(like)}" if like else "")
-    )
+    raise registry.no_such_run(run)
 
 
 @float32_in_full()

@@ -135,6 +135,9 @@ class Interrupted(Exception):
         self.exit_code, self.has_state = exit_code, bool(epoch or n_batches)
 
 
+BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+
+
 def _make_bar(config: Config, data: TrainingData, progress: Progress, part: Part | None, *, visible: bool) -> tqdm:
     """Returns the bar over all batches of all epochs."""
     n_batches = -(-len(data.train) // config.training.batch_size)
@@ -144,7 +147,7 @@ def _make_bar(config: Config, data: TrainingData, progress: Progress, part: Part
         disable=not visible,
         unit="batch",
         dynamic_ncols=True,
-        bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+        bar_format=BAR,
     )
 
 
@@ -163,9 +166,16 @@ def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]
     if row["test_accuracy"] is not None:
         numbers += f", validation loss {row['test_loss']:.4f}, error {100 * (1 - row['test_accuracy']):.1f} %"
     if not bar.disable:
-        bar.set_postfix_str(f"epoch {row['epoch']}: {numbers} (best: epoch {progress.best_epoch})")
+        bar.set_postfix_str(_in_bar(row, progress.best_epoch))
     elif row["epoch"] in (1, epochs) or row["epoch"] % max(1, epochs // 20) == 0:
         say(f"epoch {row['epoch']} of {epochs}: {numbers}, {row['seconds']:.1f} s")
+
+
+def _in_bar(row: dict, best_epoch: int) -> str:
+    """Returns what the bar says of the last epoch, so short that all of the bar fits 80 columns."""
+    if row["test_accuracy"] is None:
+        return f"epoch {row['epoch']}: train loss {row['train_loss']:.4f}"
+    return f"epoch {row['epoch']}: validation error {100 * (1 - row['test_accuracy']):.1f} % (best: {best_epoch})"
 
 
 def provenance(data: TrainingData, device: torch.device, precision: Precision) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,22 @@ import torch
 from torch import nn
 
 from radgal.config.config import Config
-from radgal.data.leakage import find_overlap
 from radgal.data.splits import TrainingData
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
+from radgal.runs.learned import learned_from
 from radgal.training.loop import Progress
 from utils import UserError
 
 
-def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[str, Any], str]:
+def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[str, Any], str, TrainingData]:
     """Gives ``model`` the weights of the run that [training] start_from names.
 
     All layers are taken; the last one only if the classes are the same, otherwise it keeps its fresh weights.
 
     Returns:
-        (facts of that run, for the record; what the user should know, a few lines).
+        (facts of that run, for the record; what the user should know, a few lines; ``data`` with what the weights have
+        learned from before).
 
     Raises:
         UserError: if the run cannot be read, its network is another one, or it would be put aside by this one.
@@ -58,9 +60,9 @@ def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[st
             f"note: it was trained with mean and std {mean_std[0]:.4g}, {mean_std[1]:.4g}, now they are "
             f"{now.mean:.4g}, {now.std:.4g}"
         )
-    if data.has_test:
-        lines += find_overlap(source, config)
-    return facts, "\n".join(lines)
+    learned, unknown = learned_from(content)
+    lines += [f"note: whether it was trained on sources of the test set cannot be checked: {text}" for text in unknown]
+    return facts, "\n".join(lines), replace(data, inherited=learned, inherited_unknown=tuple(unknown))
 
 
 def _check_same_network(source: Config, config: Config, path: Path) -> None:

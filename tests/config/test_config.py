@@ -10,13 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from radgal.config.config import Config, describe, load_config
-from radgal.config.keys import SECTIONS, allowed_values
+from radgal.config.keys import OLD_KEYS, SECTIONS, allowed_values
 from tests.config.tools import ALL_CONFIGS, CONFIGS, DATASETS, MODELS, PUBLISHED_STYLE, SHORT, mistakes_in, write
 
 PUBLISHED_KEYS = {
     "model": "base nrot early_stopping quiet",
     "data": "dataset datadir datamean datastd",
-    "training": "batch_size frac_val epochs imsize num_classes lr0 decay",
+    "training": "batch_size frac_val epochs imsize num_classes lr0 decay gpu",
     "output": "csvfile modfile",
     "metrics": "outputdir",
 }
@@ -59,7 +59,8 @@ def test_published_style_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_published_keys_are_all_known(section: str) -> None:
-    assert set(PUBLISHED_KEYS[section].split()) <= set(SECTIONS[section].model_fields)
+    old = {key for home, key in OLD_KEYS if home == section}
+    assert set(PUBLISHED_KEYS[section].split()) <= set(SECTIONS[section].model_fields) | old
 
 
 def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
@@ -93,11 +94,34 @@ def test_overrides(tmp_path: Path) -> None:
     )
     config = load_config(path, words, models=MODELS, datasets=DATASETS)
     assert (config.training.epochs, config.model.nrot, config.training.seed) == (6, 8, None)
-    assert config.data.mirror == "~/my archives/v1"
+    assert config.data.mirror == os.path.expanduser("~/my archives/v1")
     assert set(config.overridden) == {"training.epochs", "model.nrot", "data.mirror", "training.seed"}
     assert re.search(r"epochs +6  \(command line\)", describe(config))
-    assert re.search(r"pad +0  \(default\)", describe(config))
     assert re.search(r"imsize +150\n", describe(config))
+
+
+def test_the_keys_that_were_set_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    lines = describe(load_config(write(tmp_path, SHORT), ["data.pad=0"])).splitlines()
+    n_keys = sum(len(section.model_fields) for section in SECTIONS.values())
+    assert [line.split()[0] for line in lines[:-1]] == ["[model]", "base", "[data]", "dataset", "pad"]
+    assert lines[-1] == f"{n_keys - 3} other keys have their defaults (configs/README.md lists them)"
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "device"),
+    [
+        ("gpu: False", (), "cpu"),
+        ("gpu: True", (), "auto"),
+        ("GPU = False  # of 2021", (), "cpu"),
+        ("gpu: False\ndevice: 'cuda:1'", (), "cuda:1"),
+        ("device: 'cuda:1'\ngpu: False", (), "cuda:1"),
+        ("device: 'cuda:1'", ("training.gpu=False",), "cpu"),
+        ("gpu: False", ("training.device=auto",), "auto"),
+    ],
+)
+def test_the_key_gpu_of_historic_files_says_the_device(tmp_path: Path, line, words, device) -> None:
+    config = load_config(write(tmp_path, f"{SHORT}[training]\n{line}\n"), words)
+    assert config.training.device == device and load_config(write(tmp_path, config.to_ini())) == config
 
 
 def test_an_override_mends_a_mistake_of_the_file(tmp_path: Path) -> None:

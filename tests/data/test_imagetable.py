@@ -42,13 +42,13 @@ def some_pixels(seed: int, side: int = 30) -> np.ndarray:
     return np.random.default_rng(seed).integers(1, 200, (side, side), dtype=np.uint8)
 
 
-def make_table(folder: Path, rows: list[dict], name: str = "mine.csv") -> Path:
+def make_table(folder: Path, rows: list[dict], name: str = "mine.csv", seed: int = 0) -> Path:
     """A csv with one image for each row that names none; columns are those of the first row."""
     folder.mkdir(exist_ok=True)
     for i, row in enumerate(rows):
         if "path" not in row:
             row["path"] = f"{i}.png"
-            PillowImage.fromarray(some_pixels(i)).save(folder / row["path"])
+            PillowImage.fromarray(some_pixels(seed + i)).save(folder / row["path"])
     with (folder / name).open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()

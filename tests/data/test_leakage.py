@@ -8,8 +8,9 @@ import torch
 from radgal.config.config import load_config
 from radgal.data import crossmatch
 from radgal.data.labeltable import read_labels
-from radgal.data.leakage import find_overlap, forbid_overlap, in_both
-from radgal.data.splits import Split
+from radgal.data.leakage import describe_leak, forbid_overlap, trained_on
+from radgal.data.samesource import Sources
+from radgal.data.splits import Split, load_test_data, load_training_data
 from tests.data.test_imagetable import labeled, make_table, problems_of
 from utils import UserError
 
@@ -24,10 +25,11 @@ def test_positions_match_across_the_zero_of_right_ascension_and_at_the_poles() -
 
 
 def test_positions_count_before_names() -> None:
-    learned = [("a", (10.0, 5.0)), ("b", None), ("c", (50.0, 5.0)), ("d", None)]
-    tested = [("x", (10.001, 5.0)), ("b", None), ("c", (70.0, 5.0)), ("d", (80.0, 5.0)), ("e", None)]
-    assert in_both(tested, learned) == [0, 1]
-    assert in_both([], learned) == in_both(tested, []) == []
+    learned = Sources(tuple("abcd"), ((10.0, 5.0), None, (50.0, 5.0), None), (0, 0, 0, 0))
+    tested = Sources(tuple("xbcde"), ((10.001, 5.0), None, (70.0, 5.0), (80.0, 5.0), None), (0, 0, 0, 0, 0))
+    assert trained_on(tested, learned) == {"count": 2, "of": 5, "names": ["x", "b"]}
+    assert "trained on 2 of the 5 test sources (x; b)" in describe_leak(trained_on(tested, learned))
+    assert trained_on(Sources(), learned)["names"] == [] and describe_leak(trained_on(tested, Sources())) is None
 
 
 def test_a_test_source_that_took_part_in_training_is_refused() -> None:
@@ -49,12 +51,16 @@ def test_the_names_in_a_table_say_positions_that_its_columns_do_not(tmp_path) ->
     assert f"positions within 5 arcsec: {names[1]} (train) and same (test)" in said
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
-def test_first_galaxies_overlap_with_mirabest_is_found(real_data, tmp_path) -> None:
-    path, configs = tmp_path / "a.txt", []
-    for dataset in ("FIRSTGalaxyData", "MBFRConfident"):
+def test_what_networks_of_other_data_sets_have_learned_from_is_found(real_data, tmp_path) -> None:
+    path, configs = tmp_path / "a.txt", {}
+    for dataset in ("FIRSTGalaxyData", "MBFRConfident", "FRDEEPF"):
         path.write_text(f"[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: '{dataset}'\nmirror: '{real_data}'\n")
-        configs.append(load_config(path, [f"data.datadir={tmp_path.as_posix()}"]))
-    (warning,) = find_overlap(*configs)
-    assert "WARNING: it was trained on 82 of the 104 test sources" in warning
-    assert find_overlap(configs[1], configs[1]) == []
+        configs[dataset] = load_config(path, [f"data.datadir={tmp_path.as_posix()}"])
+    tested = {name: load_test_data(cfg).sources for name, cfg in configs.items()}
+    learned = {name: load_training_data(cfg).sources for name, cfg in configs.items()}
+    found = {(one, other): trained_on(tested[one], learned[other])["count"] for one in tested for other in learned}
+    assert found["MBFRConfident", "FIRSTGalaxyData"] == 82 and found["MBFRConfident", "FRDEEPF"] == 10
+    assert found["MBFRConfident", "MBFRConfident"] == 0
+    assert trained_on(tested["FRDEEPF"], learned["FRDEEPF"])["names"] == ["FRI_30"]

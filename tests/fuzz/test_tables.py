@@ -12,19 +12,19 @@ from PIL import Image as PillowImage
 
 from radgal.data.imagetable import ImageTable, Use
 from radgal.prediction.positions import read_positions
-from tests.fuzz.tokens import CARDS, NUMBERS, TABLE
+from tests.fuzz.tokens import CARDS, ECSV, NUMBERS, TABLE, VOTABLE
 from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fuzz, memory_limit, time_limit
 from utils import UserError
 
 
-def positions(kind: str) -> bytes:
+def positions(kind: str, tabledata: str = "tabledata") -> bytes:
     from astropy.table import Table
 
     table = Table({"id": ["00012", "b", "c,d"], "ra": [180.0, 10.5, 359.9], "dec": [30.0, -10.0, 89.0]})
     table["ra"].unit = table["dec"].unit = None if kind == "ascii.csv" else "deg"
     if kind in ("fits", "votable"):
         stream = io.BytesIO()
-        table.write(stream, format=kind)
+        table.write(stream, format=kind, **({"tabledata_format": tabledata} if kind == "votable" else {}))
         return stream.getvalue()
     text = io.StringIO()
     table.write(text, format=kind)
@@ -65,12 +65,13 @@ def check_labels(path: Path) -> None:
 
 READERS = [
     Reader("positions-csv", ".csv", lambda: positions("ascii.csv"), check_positions, TABLE + NUMBERS),
-    Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, TABLE + NUMBERS),
+    Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, ECSV + NUMBERS),
     Reader("positions-fits", ".fits", lambda: positions("fits"), check_positions, CARDS + NUMBERS),
     Reader("labels-csv", ".csv", lambda: labels("ascii.csv"), check_labels, TABLE + NUMBERS),
-    Reader("labels-ecsv", ".ecsv", lambda: labels("ascii.ecsv"), check_labels, TABLE + NUMBERS),
+    Reader("labels-ecsv", ".ecsv", lambda: labels("ascii.ecsv"), check_labels, ECSV + NUMBERS),
     Reader("labels-fits", ".fits", lambda: labels("fits"), check_labels, CARDS + NUMBERS),
-    Reader("positions-votable", ".vot", lambda: positions("votable"), check_positions, TABLE + NUMBERS),
+    Reader("positions-binary", ".vot", lambda: positions("votable", "binary2"), check_positions, VOTABLE + NUMBERS),
+    Reader("positions-votable", ".vot", lambda: positions("votable"), check_positions, VOTABLE + NUMBERS),
 ]
 
 

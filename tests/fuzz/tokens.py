@@ -56,6 +56,35 @@ TABLE = (
     b"</TR>",
     b"&x;",
 )
+VOTABLE = TABLE + (
+    b'<STREAM href="file:///dev/zero">',
+    b"STREAM",
+    b' nrows="9999999999"',
+    b' arraysize="1000000x1000"',
+    b' arraysize="0"',
+    b' arraysize="*"',
+    b"binary",
+    b"<BINARY2>",
+    b"TABLEDATA",
+    b'"double"',
+    b'"char"',
+    b"<!DOCTYPE x [<!ENTITY y 'z'>]>",
+    b"<TABLE>",
+)
+ECSV = TABLE + (
+    b" subtype: 'float64[1000000000,1000000000]'",
+    b"subtype: float64[null]",
+    b"!numpy.ndarray {buffer: !!binary AAAA, dtype: object, shape: [99999999]}",
+    b"&a [*a, *a]",
+    b"delimiter: ','",
+    b"datatype: object",
+    b"# ",
+    b"# %ECSV 1.0\n",
+    b"__serialized_columns__:",
+    b"{",
+    b"}",
+    b"unit: m",
+)
 INI = (
     b"[model]",
     b"[data]",

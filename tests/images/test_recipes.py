@@ -11,7 +11,7 @@ from radgal.commands.prepare import LIKE
 from radgal.config.keys import DataSection
 from radgal.data.datasets import DATASETS, PUBLISHED
 from radgal.images.reading import read_image
-from radgal.images.recipes import RECIPES, fit_to_side, noise_threshold, resample, to_uint8
+from radgal.images.recipes import RECIPES, clipped_std, fit_to_side, noise_threshold, resample, to_uint8
 from tests.images.test_fits import a_field
 from utils import UserError
 
@@ -56,6 +56,21 @@ def test_missing_pixels_are_background_and_no_part_of_the_noise() -> None:
     assert noise_threshold(field, "mirabest_v1") == pytest.approx(3.0, rel=0.1)
     assert np.array_equal(to_uint8(field, "mirabest_v1", 20) > 0, whole > 0)
     assert to_uint8(np.full((9, 9), np.nan), "mirabest_v1", 20).max() == 0
+
+
+@pytest.mark.real_data
+def test_the_noise_is_astropy_s_to_the_last_bit(cutouts) -> None:
+    from astropy.io.fits import getdata
+    from astropy.stats import sigma_clipped_stats
+
+    generator = np.random.default_rng(0)
+    fields = [getdata(path).astype(np.float64).ravel() for path in cutouts[::4]]
+    fields += [generator.normal(size=n) for n in (1, 2, 3, 10, 99, 4001)]
+    fields += [generator.standard_cauchy(9000), np.round(generator.normal(size=9000)), np.full(81, 7.0)]
+    for values in fields:
+        for n in (1, 5, 50):
+            assert clipped_std(values, n) == sigma_clipped_stats(values, sigma=3.0, maxiters=n)[2], (len(values), n)
+    assert np.isnan(clipped_std(np.empty(0), 5))
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 1e308, -1e308])

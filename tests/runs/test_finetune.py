@@ -12,6 +12,7 @@ from torch import nn
 import main
 from radgal.runs import checkpoint
 from radgal.runs.finetune import freeze_trunk
+from radgal.runs.learned import learned_from
 from radgal.training.loop import Progress
 from tests.data.test_imagetable import CONFIG, labeled, make_table
 from tests.runs.test_resume import RECIPE
@@ -20,7 +21,7 @@ from utils import UserError
 
 
 def write_config(folder: Path, name: str, images: list[dict]) -> Path:
-    table = make_table(folder / f"{name}_images", images)
+    table = make_table(folder / f"{name}_images", images, seed=50 * sum(map(ord, name)))
     path = folder / f"{name}.txt"
     n_classes = len({row["label"] for row in images})
     text = CONFIG.format(table=table.as_posix(), folder=(folder / name).as_posix())
@@ -119,14 +120,33 @@ def test_test_sources_that_were_trained_on_are_warned_about(trained, tmp_path, c
     words = ["fine-tune", str(trained), "--dry-run", "--config"]
     main.main([*words, str(write_config(tmp_path, "same", two_classes(n_test=4, first_ra=15)))])
     said = capsys.readouterr().out
-    assert "WARNING: it was trained on 3 of the 4 test sources (new0; new1; new2)" in said
+    assert "WARNING: the network was trained on 3 of the 4 test sources (new0; new1; new2)" in said
     main.main([*words, str(write_config(tmp_path, "other", two_classes(n_test=4)))])
     assert "WARNING" not in capsys.readouterr().out
+    content = checkpoint.read(trained / "best.pt")
+    assert learned_from(content)[0].names == tuple(content["sources"]["names"])
+    older = {key: value for key, value in content.items() if key not in ("sources", "inherited")}
+    assert sorted(learned_from(older)[0].names) == sorted(content["sources"]["names"])
     table = trained.parent / "old_images" / "mine.csv"
     table.rename(table.with_suffix(".away"))
-    main.main([*words, str(tmp_path / "other.txt")])
+    main.main([*words, str(tmp_path / "same.txt"), "--set", "model.quiet=True"])
+    unknown = learned_from(older)
     table.with_suffix(".away").rename(table)
-    assert "note: whether it was trained on sources of the test set cannot be checked" in capsys.readouterr().out
+    assert "WARNING: the network was trained on 3 of the 4" in capsys.readouterr().out
+    assert not unknown[0].names and "the sources of ImageTable cannot be read" in unknown[1][0]
+
+
+def test_what_the_run_before_the_run_before_was_trained_on_is_known(trained, tmp_path, capsys) -> None:
+    second = write_config(tmp_path, "b", two_classes(first_ra=200))
+    third = write_config(tmp_path, "c", two_classes(n_test=4, first_ra=15))
+    start = ["--set", "training.epochs=1", "model.quiet=True"]
+    main.main(["fine-tune", str(trained), "--no-test", "--config", str(second), *start])
+    main.main(["fine-tune", str(tmp_path / "b"), "--config", str(third), *start])
+    assert "WARNING: the network was trained on 3 of the 4 test sources" in capsys.readouterr().out
+    for file in ("metrics.json", "environment.json"):
+        leak = json.loads((tmp_path / "c" / file).read_text())["test_sources_trained_on"]
+        assert leak == {"count": 3, "of": 4, "names": ["new0", "new1", "new2"]}
+    assert "trained on 3 of the 4 test sources" in (tmp_path / "c" / "report.html").read_text()
 
 
 def test_a_run_that_cannot_be_started_from_is_refused_with_the_difference(trained, tmp_path) -> None:
