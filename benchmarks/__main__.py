@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import gpu, growth, table
+from benchmarks import accuracy, gpu, growth, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
-from benchmarks.options import FULL_RUN_CONFIG, batch_sizes, command_text, parse
+from benchmarks.options import FULL_RUN_CONFIG, TIME_TO_ACCURACY, batch_sizes, command_text, parse
 from radgal.data.datasets import PUBLISHED
 from radgal.images.preparation import Preparation
 from radgal.training.precision import choose_precision, runnable
@@ -47,9 +47,9 @@ def main(argv: list[str]) -> dict:
         "load_before": _load(),
         "environment": environment(),
         "dataset": args.dataset,
-        "side": args.imsize + (args.pad if args.what == "all" else 0),
+        "side": 151 if args.what == TIME_TO_ACCURACY else args.imsize + (args.pad if args.what == "all" else 0),
     }
-    result |= (_growth if args.what == "growth" else _all)(images, args, device)
+    result |= {"all": _all, "growth": _growth, TIME_TO_ACCURACY: _time_to_accuracy}[args.what](images, args, device)
     result["load_after"] = _load()
     _write(result, args)
     return result
@@ -104,14 +104,20 @@ def _growth(images, args: Namespace, device: torch.device) -> dict:
     return growth.measure(images, args, device, say=lambda text: print(text, flush=True))
 
 
+def _time_to_accuracy(images, args: Namespace, device: torch.device) -> dict:
+    return accuracy.measure(images, args, device, say=lambda text: print(text, flush=True))
+
+
 def _write(result: dict, args: Namespace) -> None:
-    out, stem = Path(args.out), "growth" if args.what == "growth" else "benchmarks"
+    out, stem = Path(args.out), "benchmarks" if args.what == "all" else args.what
     write_json(out / f"{stem}.json", result)
     if args.what == "growth":
         text = table.growth_caption(result)
         growth.save_growth(result, out / "growth.png")
         if args.update:
             growth.save_growth(result, Path(args.update).parent / "figures" / "growth.png")
+    elif args.what == TIME_TO_ACCURACY:
+        text = table.time_to_accuracy(result)
     else:
         text = table.markdown(result)
     with atomic_write(out / f"{stem}.md") as temporary:

@@ -9,10 +9,13 @@ EXAMPLES = """examples:
   python -m benchmarks --quick                       a first look, in under a minute
   python -m benchmarks --update docs/benchmarks.md   all networks; the tables of that page made anew
   python -m benchmarks growth                        cost against N and against the size of the image
+  python -m benchmarks time-to-accuracy --mirror FOLDER --models LeNet   until the paper's error, against 600 epochs
   python -m benchmarks --device cuda --dataset MBFRConfident --mirror FOLDER --full-run"""
 BATCH_SIZES = {"LeNet": 50, "C4": 50, "C8": 20, "C16": 10, "D4": 20, "D8": 10, "D16": 10}
 GPU_BATCH_SIZE = 50
-FULL_RUN_CONFIG = "configs/config_mb_dn16lenet.txt"
+FULL_RUN_CONFIG = "configs/paper/config_paper_mb_dn16lenet.txt"
+TIME_TO_ACCURACY = "time-to-accuracy"
+OF_THE_PAPER = ("LeNet", "C16", "D16")
 PATHS = ("--out", "--update", "--mirror", "--datadir")
 
 
@@ -26,9 +29,15 @@ def parse(argv: list[str]) -> Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("what", nargs="?", choices=("all", "growth"), default="all", help="what to measure (default: all)")
+    add(
+        "what",
+        nargs="?",
+        choices=("all", "growth", TIME_TO_ACCURACY),
+        default="all",
+        help="what to measure (default: all)",
+    )
     add("--quick", action="store_true", help="few networks, small images, few repeats")
-    add("--models", nargs="+", metavar="NAME", help="LeNet, C<N> or D<N> (default: LeNet to D16)")
+    add("--models", nargs="+", metavar="NAME", help="LeNet, C<N> or D<N> (default: LeNet to D16, or the paper's)")
     add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 4")
     add("--imsize", type=int, metavar="PX", help="central pixels that are used (default: 150, with --quick 50)")
     add("--pad", type=int, default=1, metavar="PX", help="rows and columns added (default: 1, as published)")
@@ -38,7 +47,7 @@ def parse(argv: list[str]) -> Namespace:
     add("--compile", action="store_true", help="compile this program's networks with torch.compile")
     add("--repeats", type=int, metavar="N", help="readings of the clock (default: 5, with --quick 3)")
     add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 8 s, at most all)")
-    add("--dataset", default="FIRSTGalaxyData", help="default: FIRSTGalaxyData, which pip brings")
+    add("--dataset", metavar="NAME", help="default: FIRSTGalaxyData, which pip brings; of time-to-accuracy MiraBest v1")
     add("--datadir", default="data", metavar="FOLDER", help="of the data (default: data)")
     add("--mirror", metavar="FOLDER", help="where the archives lie")
     add("--full-run", action="store_true", help=f"train {FULL_RUN_CONFIG} to its end, in bf16 and in fp32 (GPU)")
@@ -48,10 +57,17 @@ def parse(argv: list[str]) -> Namespace:
     for key, usual, quick in (("imsize", 150, 50), ("repeats", 5, 3)):
         if getattr(args, key) is None:
             setattr(args, key, quick if args.quick else usual)
-    args.models = args.models or (["LeNet", "C4"] if args.quick else list(BATCH_SIZES))
+    is_timed = args.what == TIME_TO_ACCURACY
+    usual = ["LeNet"] if is_timed else ["LeNet", "C4"]
+    args.models = args.models or (usual if args.quick else list(OF_THE_PAPER if is_timed else BATCH_SIZES))
     for name in args.models:
+        if is_timed and name not in OF_THE_PAPER:
+            parser.error(f"--models {name}: the paper's errors are of {', '.join(OF_THE_PAPER)}")
         if not re.fullmatch(r"LeNet|[CD][1-9]\d?", name):
             parser.error(f"--models {name}: use LeNet, C<N> or D<N>, such as C8 or D16")
+    if is_timed and args.dataset not in (None, "MBFRConfident"):
+        parser.error(f"--dataset {args.dataset}: the paper's errors are of MBFRConfident")
+    args.dataset = args.dataset or ("MBFRConfident" if is_timed else "FIRSTGalaxyData")
     for key in ("imsize", "repeats", "threads", "epoch_images", "batch_size"):
         values = getattr(args, key)
         if any(value < 1 for value in (values if isinstance(values, list) else [1 if values is None else values])):

@@ -51,7 +51,8 @@ def pack(content: dict, name: str, temperature: float | None) -> dict:
         key: value.half() if value.is_floating_point() else value.clone() for key, value in content["model"].items()
     }
     kept = {key: content[key] for key in KEPT if key in content}
-    return kept | {"config": config, "model": weights, "temperature": temperature}
+    calibrated = {} if temperature is None else {"temperature": temperature}
+    return kept | {"config": config, "model": weights} | calibrated
 
 
 def with_its_test(config: Config) -> Config:

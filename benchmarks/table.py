@@ -36,8 +36,31 @@ def growth_caption(result: dict) -> str:
     )
 
 
+def time_to_accuracy(result: dict) -> str:
+    """Returns when the recipe reached the paper's error, a row per network."""
+    lines = [
+        f"{_machine(result)}\n",
+        "| network | paper's rotated error | this program, seconds until it is reached | epoch | error then | "
+        "seconds of all epochs | error at the end | published pipeline, seconds an epoch | 600 epochs, hours | ratio |",
+        "|" + "---|" * 10,
+    ]
+    for row in result["time_to_accuracy"]:
+        reached, end, epoch = row["reached"], row["end"], row["stock_epoch_seconds"]["median"]
+        then = ("**not reached**", "-", "-")
+        if reached:
+            then = (f"{reached['seconds']:.0f}", str(reached["epoch"]), f"{100 * reached['error']:.2f} %")
+        whole = 600 * epoch
+        ratio = f"{whole / reached['seconds']:.0f}x" if reached else "-"
+        cells = [row["model"], f"{100 * row['target']:.2f} %", *then, f"{end['seconds']:.0f}"]
+        cells += [f"{100 * end['error']:.2f} %", f"{epoch:.1f}", f"{whole / 3600:.1f}", ratio]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def section_name(result: dict) -> str:
-    """Returns the name of the section that a result belongs to: 'growth', 'cpu' or 'cuda'."""
+    """Returns the name of the section that a result belongs to: 'growth', 'time-to-accuracy', 'cpu' or 'cuda'."""
+    if "time_to_accuracy" in result:
+        return "time-to-accuracy"
     return "growth" if "by_group" in result else result["device"].split(":")[0]
 
 

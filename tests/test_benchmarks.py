@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import equality, gpu, table
+from benchmarks import accuracy, equality, gpu, table
 from benchmarks.__main__ import main
 from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
@@ -16,7 +17,7 @@ from benchmarks.timing import compare, interleave
 from main import build_parser
 from radgal.config.config import load_config
 from tests.conftest import ROOT
-from utils import UserError
+from utils import UserError, environment
 
 SMALL = "--quick --models C4 --imsize 50 --pad 0 --batch-size 2 --repeats 2 --epoch-images 6 --device cpu".split()
 
@@ -57,6 +58,58 @@ def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> Non
     assert 0 < rows[0]["share_of_conv_rate"] < 1 and "share_of_conv_rate" not in rows[1]
     text = table.markdown(result | {"device": "cuda", "convolution_rate": rate, "full_runs": [full], "rows": rows})
     assert "500 TFLOP/s" in text and "% of that" in text and "600 epochs in 2.0 min, test error 5.00 %" in text
+
+
+CHEAP = ["training.imsize=18", "data.downsample=1", "training.frac_val=0", "training.keep=last", "training.ema=0.9"]
+
+
+@pytest.mark.slow
+def test_time_to_accuracy_is_the_first_test_at_or_under_the_target(tmp_path: Path, monkeypatch) -> None:
+    config = ROOT / "configs" / "config_first_lenet.txt"
+    overrides = [*CHEAP, "training.epochs=3", "data.augment=none", f"data.datadir='{tmp_path}'"]
+    errors = iter([0.3, 0.2, 0.4, 0.1, 0.1, 0.1, 0.0, 0.3, 0.3])
+    monkeypatch.setattr(accuracy, "load_training_data", few_images(accuracy.load_training_data))
+    monkeypatch.setattr(accuracy, "score_rotated", lambda *_: ({"error": {"mean": next(errors)}}, None))
+    found = accuracy.measure_recipe(config, overrides, 0.12, torch.device("cpu"), say=lambda text: None)
+    assert [row["epoch"] for row in found["curve"]] == [1, 2, 3] and found["reached"] == found["curve"][1]
+    assert found["end"]["error"] == pytest.approx(0.2)
+    seconds = [row["seconds"] for row in found["curve"]]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+
+
+def test_a_table_says_when_the_papers_error_was_reached() -> None:
+    result = {"command": "c", "date": "d", "device": "cpu", "cores": 2, "load_before": [0.0], "load_after": [0.0]}
+    result |= {"environment": environment(), "dataset": "MBFRConfident", "side": 151}
+    reached, end = {"seconds": 36.0, "epoch": 2, "error": 0.1}, {"seconds": 50.0, "error": 0.2}
+    row = {"model": "LeNet", "target": 0.12, "stock_epoch_seconds": {"median": 6.0}, "reached": reached, "end": end}
+    lines = table.time_to_accuracy(result | {"time_to_accuracy": [row, row | {"reached": None}]}).splitlines()
+    assert "| LeNet | 12.00 % | 36 | 2 | 10.00 % | 50 | 20.00 % | 6.0 | 1.0 | 100x |" in lines
+    assert "| **not reached** | - | - |" in lines[-1] and len({line.count("|") for line in lines[2:]}) == 1
+
+
+def few_images(load):
+    """Returns a reader of the training data that reads them once, and keeps 60."""
+    kept = []
+
+    def load_few(cfg):
+        if not kept:
+            data = load(cfg)
+            kept.append(replace(data, train=data.train.take(list(range(0, len(data.train), len(data.train) // 60)))))
+        return kept[0]
+
+    return load_few
+
+
+@pytest.mark.slow
+def test_time_to_accuracy_runs_as_a_command(real_data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- time-to-accuracy: begin -->\n<!-- time-to-accuracy: end -->\n")
+    words = ["time-to-accuracy", "--quick", "--device", "cpu", "--epoch-images", "60", "--mirror", str(real_data)]
+    main([*words, "--datadir", str(tmp_path), "--out", str(tmp_path), "--update", str(page)])
+    (row,) = json.loads((tmp_path / "time-to-accuracy.json").read_text())["time_to_accuracy"]
+    assert row["model"] == "LeNet" and row["epochs"] == 2 and row["target"] == 0.0596
+    assert row["stock_epoch_seconds"]["n"] == 2 and len(row["end"]["errors"]) == 3
+    assert (tmp_path / "time-to-accuracy.md").read_text() in page.read_text()
 
 
 def test_the_rate_of_convolutions_is_measured(monkeypatch) -> None:

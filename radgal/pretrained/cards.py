@@ -124,7 +124,8 @@ def crossed_lines(crossed: Mapping[str, Any] | None) -> Iterator[str]:
     if crossed["averaged_error"] is not None:
         yield f"error of the probability averaged over poses {per_cent(crossed['averaged_error'])}"
     for name, recall in crossed["recall"].items():
-        yield f"{name}: {per_cent(recall)} found"
+        rotated = 100 * crossed["rotated_error_per_class"][name]
+        yield f"{name}: {per_cent(recall)} found; over random rotations {rotated:.2f} % missed"
     yield from score_lines(crossed, crossed["temperature"])
     mean = crossed["mean_predictive_entropy"]
     yield f"predictive entropy {mean:.3f} nats on average; 95 % are below {unsure_text(crossed)}"

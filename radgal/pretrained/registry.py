@@ -100,7 +100,7 @@ def read_card(name: str) -> dict:
 def register(name: str) -> str:
     """Writes the checksum of a network's file, as it is now, into the list; returns it."""
     sha256 = hashlib.sha256((FOLDER / f"{name}.pt").read_bytes()).hexdigest()
-    known = (checksums() if (FOLDER / LIST).exists() else {}) | {name: sha256}
+    known = checksums() | {name: sha256}
     with atomic_write(FOLDER / LIST) as temporary:
         temporary.write_text("".join(f"{known[one]}  {one}.pt\n" for one in sorted(known)), encoding="ascii")
     return sha256

@@ -87,6 +87,7 @@ def test_a_run_becomes_a_network_that_comes_along(
     finished_run: Path, folds: Path, real_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     (tmp_path / "made").mkdir()
+    (tmp_path / "made" / registry.LIST).touch()
     monkeypatch.setattr(registry, "FOLDER", tmp_path / "made")
     found = make(str(finished_run), "fr-small-notest", str(folds), mirror=str(real_data), datadir=str(tmp_path))
     assert found == json.loads((tmp_path / "made" / "fr-small-notest.json").read_text())

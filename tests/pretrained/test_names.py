@@ -76,7 +76,7 @@ def test_the_other_commands_take_a_name(comes_along: Path, capsys) -> None:
     assert "0 improved, 0 worsened" in capsys.readouterr().out
     main.main(["equivariance", "fr-small", "--step", "90", "--n-images", "2"])
     main.main(["export", "fr-small", "--format", "torch"])
-    names = {path.name for path in Path("runs/fr-small").iterdir()}
+    names = {path.name for path in Path("runs/fr-small").rglob("*")}
     assert {"metrics.json", "rotation_sources.csv", "equivariance.csv", "exported.pt"} <= names
     assert sorted(comes_along.iterdir()) == before
 

@@ -36,6 +36,7 @@ CARD = {
         **SCORED,
         "rotated_error": PROPORTION,
         "averaged_error": None,
+        "rotated_error_per_class": {"FRI": 0.25, "FRII": 0.125},
         "temperature": 1.75,
         "mean_predictive_entropy": 0.125,
         "unsure_above": 0.625,
