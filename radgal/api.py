@@ -156,9 +156,9 @@ def train(
 
     Example:
         >>> import radgal
-        >>> small = dict(epochs=2, imsize=18, outputdir="runs/small", quiet=True)
+        >>> small = dict(epochs=2, imsize=36, outputdir="runs/small", quiet=True)
         >>> run = radgal.train("configs/config_first_lenet.txt", **small)
-        best epoch ... of 2, validation error ... written to runs/small; next: python main.py rotate runs/small
+        last epoch 2 of 2, validation error ... written to runs/small; next: python main.py rotate runs/small
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """

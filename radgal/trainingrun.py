@@ -118,7 +118,7 @@ class TrainingRun:
             write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result | leak)
         make_report(folder.path, say)
         finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)
-        print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder))
+        print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder, self.cfg.keeps_last))
         return Outcome(kept, progress.history, metrics)
 
     def _untrained(self) -> Classifier:

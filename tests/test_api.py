@@ -19,7 +19,7 @@ from radgal.config.config import override_texts
 from tests.conftest import ROOT
 from utils import UserError
 
-SMALL = dict(imsize=18, quiet=True, device="cpu")
+SMALL = dict(imsize=18, downsample=1, quiet=True, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,7 @@ def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_w
 
 
 def test_sizes_that_cannot_be_averaged_are_refused_with_those_that_can() -> None:
-    with pytest.raises(UserError, match="imsize . pad = 151 is no multiple of it: make that 150 or 152"):
+    with pytest.raises(UserError, match="imsize . pad = 149 is no multiple of it: make that 148 or 150"):
         radgal.read_config(ROOT / "configs" / "config_first_lenet.txt", ["data.downsample=2", "data.pad=1"])
 
 

@@ -25,7 +25,7 @@ def test_a_run_writes_everything_and_ends_with_the_result(config: Path, tmp_path
     run = train(config)
     assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).is_file()} == set()
     last_line = capsys.readouterr().out.strip().splitlines()[-1]
-    for part in ("best epoch", "validation error", "test error", "+-", str(tmp_path / "out")):
+    for part in ("best epoch", "validation error", "test error", "(95 %, 100 sources)", str(tmp_path / "out")):
         assert part in last_line
     header = (tmp_path / "out" / "history.csv").read_text().splitlines()[0]
     assert header.startswith("epoch,train_loss,test_loss,test_accuracy,")

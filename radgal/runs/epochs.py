@@ -209,13 +209,15 @@ def outcome(progress: Progress, kept_epoch: int, data: TrainingData, model: nn.M
     }
 
 
-def last_line(progress: Progress, kept_epoch: int, data: TrainingData, metrics: dict | None, folder: RunFolder) -> str:
-    """Returns the run's result in one line."""
+def last_line(
+    progress: Progress, kept_epoch: int, data: TrainingData, metrics: dict | None, folder: RunFolder, keeps_last: bool
+) -> str:
+    """Returns the run's result in one line; ``keeps_last`` is how its epoch was chosen."""
     if data.val is None:
         parts = [f"epoch {kept_epoch} of {progress.epoch} kept (the last: there are no validation images to choose by)"]
     else:
         row = progress.history[kept_epoch - 1]
-        which = "best epoch" if kept_epoch == progress.best_epoch else "last epoch"
+        which = "last epoch" if keeps_last else "best epoch"
         parts = [
             f"{which} {kept_epoch} of {progress.epoch}",
             f"validation error {100 * (1 - row['test_accuracy']):.2f} % ({len(data.val)} sources)",
