@@ -26,7 +26,8 @@ from radgal.data.mirabest import MBFRConfident, MBFRConfident_v2, MBFRUncertain,
 from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.averaging import average_over_poses
-from radgal.evaluation.evaluate import fit_temperature, score_rotated
+from radgal.evaluation.calibration import fit_temperature
+from radgal.evaluation.evaluate import score_rotated
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import score_predictions
 from radgal.evaluation.probabilities import log_softmax, uncertainties

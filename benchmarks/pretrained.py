@@ -26,6 +26,7 @@ from radgal.runs import checkpoint
 from utils import UserError, atomic_write, float32_in_full, pick_device, write_json
 
 AGREE = 1e-3  # in every probability, half precision against what was trained
+SMALL = 20_000  # numbers in a tensor that stays in full: kernels, whose rounding is the same all over the map
 ORIGIN = ("dataset", "version", "checksum", "sources", "started_from")
 KEPT = (*checkpoint.REQUIRED, *ORIGIN, "format", "best_epoch", "best_score")
 OF_THE_MAKER = {
@@ -48,7 +49,8 @@ def pack(content: dict, name: str, temperature: float | None) -> dict:
         config[section] |= values
     config["metrics"] |= {"outputdir": f"runs/{name}"}
     weights = {
-        key: value.half() if value.is_floating_point() else value.clone() for key, value in content["model"].items()
+        key: value.half() if value.is_floating_point() and value.numel() > SMALL else value.clone()
+        for key, value in content["model"].items()
     }
     kept = {key: content[key] for key in KEPT if key in content}
     calibrated = {} if temperature is None else {"temperature": temperature}
@@ -107,7 +109,7 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
     card["file"] = {
         "bytes": path.stat().st_size,
         "sha256": registry.register(name),
-        "precision": "float16",
+        "precision": f"float16, tensors of up to {SMALL:,} numbers in float32",
         "largest_difference": worst,
         "images_compared": n_images,
     }

@@ -15,6 +15,7 @@ from radgal.config.config import Config, describe
 from radgal.data import splits
 from radgal.data.leakage import describe_leak, trained_on
 from radgal.evaluation import results
+from radgal.evaluation.calibration import store_temperature
 from radgal.figures import plots
 from radgal.figures.style import spared
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
@@ -103,7 +104,7 @@ class TrainingRun:
         cfg, say, progress, folder = self.cfg, self.say, self.progress, self.folder
         if not self.team.is_first:
             return Outcome(self._untrained(), progress.history, None)
-        kept = load_run(folder.best, self.device)
+        kept = store_temperature(load_run(folder.best, self.device), self.images.val)
         folder.write_config(cfg)
         origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
         result = epochs.outcome(progress, kept.epoch, self.images, kept.model)

@@ -16,6 +16,7 @@ from radgal.classifier import Classifier
 from radgal.data.leakage import forbid_overlap
 from radgal.data.splits import Split
 from radgal.evaluation.averaging import ROTATIONS, averaged_probabilities, has_reflections, members_of
+from radgal.evaluation.calibration import temperature_of
 from radgal.evaluation.intervals import binomial_error, mean_and_sd, proportion
 from radgal.evaluation.metrics import SCORES, score_predictions
 from radgal.evaluation.probabilities import log_of_mean, log_softmax, uncertainties
@@ -79,28 +80,6 @@ def score_rotated(
     return result, hits
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the temperature T that minimizes the mean negative log-likelihood of softmax(logits / T).
-
-    Guo et al. 2017, arXiv:1706.04599. T is sought between 0.01 and
-    100: where every source is classified rightly there is no minimum, and T only says that it is small.
-
-    Args:
-        logits: (N, K) of the *validation* sources.
-        labels: (N,).
-    """
-    from scipy.optimize import minimize_scalar
-
-    check_predictions(logits, labels, logits.shape[1])
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature))[rows, labels].mean()
-
-    limit = np.log(100)
-    return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
-
-
 def score_calibrated(
     val_logits: np.ndarray | None,
     val_labels: np.ndarray | None,
@@ -111,11 +90,10 @@ def score_calibrated(
     """Returns T, fitted to the validation logits, and the test scores that T changes, raw and scaled."""
     if val_logits is None:
         return None
-    temperature = fit_temperature(val_logits, val_labels)
-    scaled, keys = score(test_logits / temperature), [score.key for score in SCORES if score.has_temperature]
+    fitted = temperature_of(val_logits, val_labels)
+    scaled, keys = score(test_logits / fitted["temperature"]), [score.key for score in SCORES if score.has_temperature]
     return {
-        "temperature": temperature,
-        "n_validation": len(val_labels),
+        **fitted,
         "raw": {key: test[key] for key in keys},
         "scaled": {key: scaled[key] for key in keys},
     }

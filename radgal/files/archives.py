@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm.auto import tqdm
 
+from radgal.files.lying import candidates, find_unpacked, is_tar, named
 from utils import UserError, atomic_write, show_bars
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,8 @@ def read_files(
     """Returns the checked bytes of files of an archive, in the order of ``names``.
 
     Files that lie in ``root``'s folder of that name already, also from another program, are used as they
-    are if their md5 holds; else the archive is found or downloaded and its files are put there.
+    are if their md5 holds, and so are those that lie unpacked in any folder of ``root`` or ``mirror``; else the
+    archive is found or downloaded and its files are put there, if anything can be written there.
 
     Args:
         archive: what to read.
@@ -92,19 +94,20 @@ def read_files(
     """
     root, names = Path(root).expanduser(), list(names)
     contents, troubles = _read_checked(archive, names, root)
-    if troubles:
-        if (root / archive.folder).exists():
-            for trouble in troubles:
-                log.warning("%s; taking it from %s again", trouble, archive.name)
-        path = fetch(archive, root, download, mirror, troubles)
-        if not _may_write.get():
-            found = unpack(path, archive)
-            return [found[name] for name in names]
-        extract(path, archive, root)
-        contents, troubles = _read_checked(archive, names, root)
-    if troubles:
-        raise UserError(f"{troubles[0]}, though it was just written: is {root} full or failing?")
-    return contents
+    if not troubles:
+        return contents
+    if (lying := find_unpacked(_folders(root, mirror), archive.files, names)) is not None:
+        return lying
+    if (root / archive.folder).exists():
+        for trouble in troubles:
+            log.warning("%s; taking it from %s again", trouble, archive.name)
+    found = unpack(fetch(archive, root, download, mirror, troubles), archive)
+    if _may_write.get():
+        try:
+            _put(found, archive, root)
+        except UserError as error:
+            log.warning("%s; until then the archive is unpacked anew each time", error)
+    return [found[name] for name in names]
 
 
 @contextmanager
@@ -154,20 +157,21 @@ def fetch(
         UserError: if it is nowhere to be had.
     """
     root, tried = Path(root).expanduser(), list(troubles)
-    is_remote = is_address(mirror)
-    places = [root] if mirror is None or is_remote else [root, Path(mirror).expanduser()]
-    for place in places:
-        found = _find(place, archive.name)
+    for place in _folders(root, mirror):
+        found = named(place, archive.name)
         for path in found:
             problem = find_problem(path, archive)
             if problem is None:
                 return path
             log.warning("%s is not used: %s", path, problem)
             tried.append(f"{path}: {problem}")
+        if other := next((path for path in candidates(place, archive.size) if _is_it(path, archive)), None):
+            log.warning("%s is taken for %s, as its checksums say", other, archive.name)
+            return other
         if not found:
-            tried.append(f"{place}: no {archive.name} in it or in a folder of it")
+            tried.append(f"{place}: no {archive.name} in it or in a folder of it, under that name or another")
 
-    urls = ([_address_in(str(mirror), archive.name)] if is_remote else []) + list(archive.urls)
+    urls = ([_address_in(str(mirror), archive.name)] if is_address(mirror) else []) + list(archive.urls)
     for url in urls if download else ():
         try:
             with atomic_write(root / archive.name) as part:
@@ -185,14 +189,18 @@ def fetch(
     )
 
 
-def _find(place: Path, name: str) -> list[Path]:
-    """Returns the files called ``name``: ``place`` itself, in ``place`` or one folder below, that order."""
-    if place.name == name and place.is_file():
-        return [place]
+def _folders(root: Path, mirror: str | Path | None) -> list[Path]:
+    return [root] if mirror is None or is_address(mirror) else [root, Path(mirror).expanduser()]
+
+
+def _is_it(path: Path, archive: Archive) -> bool:
+    """Returns whether a file of another name is the archive, or that without its packing."""
+    if find_problem(path, archive) is None:
+        return True
     try:
-        return [path for path in (place / name, *sorted(place.glob(f"*/{name}"))) if path.is_file()]
-    except OSError:
-        return []
+        return bool(archive.files) and is_tar(path) and bool(unpack(path, archive))
+    except (OSError, UserError):
+        return False
 
 
 def is_address(mirror: str | Path | None) -> bool:
@@ -260,7 +268,11 @@ def extract(path: Path, archive: Archive, root: Path) -> None:
         UserError: if the archive is damaged, unpacks to more than it may, holds a link, a device or a path
             that leaves the folder, or lacks a needed file; then nothing is written.
     """
-    for name, content in unpack(path, archive).items():
+    _put(unpack(path, archive), archive, root)
+
+
+def _put(contents: Mapping[str, bytes], archive: Archive, root: Path) -> None:
+    for name, content in contents.items():
         target = root / archive.folder / name
         if not (target.is_file() and _md5(target.read_bytes()) == archive.files[name]):
             with atomic_write(target) as part:
@@ -279,7 +291,7 @@ def unpack(path: Path, archive: Archive) -> dict[str, bytes]:
 
 def _decompress(path: Path) -> bytes:
     limit = min(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
-    with gzip.open(path) as file:
+    with path.open("rb") if is_tar(path) else gzip.open(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UserError(f"it unpacks to more than {limit:,} bytes")

@@ -30,6 +30,7 @@ from radgal.images.preparation import Poses, Preparation
 from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
+from radgal.prediction.intraining import IN_TRAINING, are_learned
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -44,6 +45,8 @@ class Member:
     sha256: str
     preparation: Preparation
     reflections: bool  # whether it is averaged over these, too
+    temperature: float | None = None  # of its calibrated probabilities
+    lists_sources: bool = False  # whether its checkpoint says what it was trained on; older ones do not
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class Settings:
     rescale: bool = False
     mosaic: str | None = None
     hdu: str | None = None  # of FITS files; None: whichever seems to be the image
+
+    @property
+    def temperatures(self) -> list[float] | None:
+        """Those of the runs, if each has one: then there are calibrated probabilities."""
+        found = [member.temperature for member in self.members]
+        return None if None in found else found
 
     # Nothing of these changes a result by more than rounding.
     batch_size: int = 64
@@ -120,7 +129,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
                 "given when it was trained); leave --rescale out"
             )
         reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
-        members.append(Member(path, sha256, preparation, reflections))
+        known = trained.temperature, "sources" in trained.checkpoint
+        members.append(Member(path, sha256, preparation, reflections, *known))
     return Settings(tuple(members), classes, **choices)
 
 
@@ -142,6 +152,7 @@ def columns_of(settings: Settings) -> list[Column]:
     """Returns the columns of the catalog that these settings make."""
     several = len(settings.members) * max(settings.mc_samples, 1) > 1
     samples = "dropout passes" if settings.mc_samples else "runs"
+    is_calibrated = settings.temperatures is not None
     columns = [Column("id", "text", None, "name of the source")]
     if settings.mosaic is None:
         columns.append(Column("path", "text", None, "file"))
@@ -152,6 +163,7 @@ def columns_of(settings: Settings) -> list[Column]:
     ]
     for prefix, what, there in (
         ("prob", "probability of {}, dropout off", True),
+        ("prob_calibrated", "probability of {}, calibrated: dropout off, logits over the temperature", is_calibrated),
         ("prob_mean", f"probability of {{}}, mean over {samples}", several),
         ("prob_sd", f"probability of {{}}, standard deviation over {samples}", several),
     ):
@@ -166,6 +178,8 @@ def columns_of(settings: Settings) -> list[Column]:
             Column("overlap_index_sd", "number", None, f"overlap index, standard deviation over {angles}"),
             Column("overlap_index_reflected", "number", None, f"corrected overlap index, mean over {angles}"),
         ]
+    if all(member.lists_sources for member in settings.members):
+        columns.append(Column(IN_TRAINING, "number", None, "1: a network was trained or validated on it; 0: none was"))
     return columns + [
         Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file, of a square as large"),
         Column("nan_fraction", "number", None, "fraction of pixels without a value"),
@@ -220,26 +234,38 @@ def predict_batch(
             if name == "pred_name":
                 part[name] = part[name].astype(values.dtype)
             part[name][rows] = values
+    if rows and IN_TRAINING in part:
+        pixels = [
+            np.stack([readings[i].images[member.preparation.reading].pixels for i in rows])
+            for member in settings.members
+        ]
+        places = np.stack([part["ra_deg"][rows], part["dec_deg"][rows]], axis=1)
+        part[IN_TRAINING][rows] = are_learned([run.checkpoint for run in runs], pixels, places)
     return part
 
 
 def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence[Reading]) -> dict[str, np.ndarray]:
     """Returns the columns that the networks fill, for N sources with images."""
-    probs, samples, overlaps = [], [], []
+    probs, calibrated, samples, overlaps = [], [], [], []
     for member, run in zip(settings.members, runs, strict=True):
         pixels = np.stack([reading.images[member.preparation.reading].pixels for reading in readings])
         images = run.preparation.crop(torch.from_numpy(pixels))
         seeds = [_seed_of(settings.seed, member.sha256, one) for one in pixels]
-        p, passes = predict_images(run, images, seeds, rotations=settings.rotations, mc_samples=settings.mc_samples)
+        how = dict(rotations=settings.rotations, mc_samples=settings.mc_samples)
+        p, passes, scaled = predict_images(run, images, seeds, **how)
         probs.append(p)
+        calibrated.append(scaled)
         samples.append(passes if settings.mc_samples else p[None])
         if settings.overlap:
             overlaps.append(_overlap_indices(run, images, seeds, settings.mc_samples))
     mean, passes = np.mean(probs, axis=0), np.concatenate(samples)
     found = {"pred_name": np.array(settings.classes)[mean.argmax(axis=1)]}
     by_class = {"prob": mean}
+    if settings.temperatures is not None:
+        by_class["prob_calibrated"] = np.mean(calibrated, axis=0)
     if len(passes) > 1:
-        by_class |= {"prob_mean": passes.mean(axis=0), "prob_sd": passes.std(axis=0)}
+        over_runs = settings.mc_samples == 0  # few, so that M - 1 matters
+        by_class |= {"prob_mean": passes.mean(axis=0), "prob_sd": passes.std(axis=0, ddof=int(over_runs))}
         found |= uncertainties(passes)
     for prefix, values in by_class.items():
         found |= {column_name(prefix, name): values[:, k] for k, name in enumerate(settings.classes)}
@@ -258,10 +284,11 @@ def _seed_of(seed: int, checksum: str, pixels: np.ndarray) -> int:
 @torch.inference_mode()
 def predict_images(
     run: Classifier, images: Tensor, seeds: Sequence[int], *, rotations: int = 1, mc_samples: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns probabilities without dropout (N, K), and those of T passes with dropout (T, N, K).
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns probabilities without dropout (N, K), of T passes with dropout (T, N, K), and calibrated ones (N, K).
 
-    Both are means over the poses of :mod:`radgal.evaluation.averaging`. One pass drops the same units in every pose:
+    The last are without dropout, of logits over the temperature of the run; where it has none they are the first. All
+    are means over the poses of :mod:`radgal.evaluation.averaging`. One pass drops the same units in every pose:
     it is one network drawn from the approximate posterior (Gal & Ghahramani 2016, arXiv:1506.02142), asked again and
     again. What comes before the first dropout is computed once per image and pose.
 
@@ -276,16 +303,17 @@ def predict_images(
     """
     model = run.model.eval()
 
-    def ask(poses: Poses) -> np.ndarray:  # (1 + T, N, K)
+    def ask(poses: Poses) -> np.ndarray:  # (2 + T, N, K)
         z = model.embed(run.to_input(images, poses))
         logits = model.classify(z)[None]
+        logits = torch.cat([logits, logits / (getattr(run, "temperature", None) or 1.0)])
         if mc_samples:
             logits = torch.cat([logits, _sample(model, z, seeds, mc_samples)])
         return softmax(logits.double().cpu().numpy())
 
     with run.own_random_state():
         both = average_over_poses(ask, model, len(images), rotations)
-    return both[0], both[1:]
+    return both[0], both[2:], both[1]
 
 
 def _sample(model: nn.Module, z: Tensor, seeds: Sequence[int], mc_samples: int) -> Tensor:

@@ -118,6 +118,10 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
     }
     if any(member.reflections for member in settings.members):  # catalogs of before there was this have none
         request["reflections"] = True
+    if settings.temperatures is not None:
+        request["temperatures"] = settings.temperatures
+    if len(settings.members) > 1 and not settings.mc_samples:
+        request["spread"] = "standard deviation over runs (M - 1)"
     if settings.hdu is not None:  # and none of these
         request["hdu"] = settings.hdu
     return Job(settings, sources, Path(out), part_rows, json.loads(json.dumps(request)))

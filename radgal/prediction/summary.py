@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from radgal.prediction.catalog import Part
+from utils import counted
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Summary:
     classes: Counter = field(default_factory=Counter)
     flags: Counter = field(default_factory=Counter)
     errors: int = 0
+    learned: int = 0
     example: str = ""
     first: dict[str, int] = field(default_factory=dict)  # flag -> the first row that has it
 
@@ -29,6 +31,7 @@ class Summary:
         self.flags.update(flag for row in flags for flag in row)
         failed = np.flatnonzero(part["error"] != "")
         self.errors += len(failed)
+        self.learned += int(np.nansum(part.get("in_training", np.zeros(0))))
         if len(failed) and not self.example:
             self.example = f"{part['id'][failed[0]]}: {part['error'][failed[0]]}"
         for i, row in enumerate(flags):
@@ -40,9 +43,11 @@ class Summary:
 def describe(summary: Summary, classes: Sequence[str]) -> str:
     """Returns what came out as a few lines of text, in the order of ``classes``."""
     counts = ", ".join(f"{summary.classes[name]} {name}" for name in classes)
-    lines = [f"{summary.rows} rows: {counts}"]
+    lines = [f"{counted(summary.rows, 'row')}: {counts}"]
     if summary.errors:
         lines.append(f"{summary.errors} without a prediction, see column error; the first: {summary.example}")
+    if summary.learned:
+        lines.append(f"{summary.learned} were trained on, see column in_training: what is said of them proves nothing")
     if summary.flags:
         lines.append("flags: " + ", ".join(f"{flag} {n}" for flag, n in sorted(summary.flags.items())))
     return "\n".join(lines)

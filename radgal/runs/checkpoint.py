@@ -30,6 +30,7 @@ from utils import UserError, atomic_write, float32_in_full, random_states, reaso
 log = logging.getLogger(__name__)
 
 FORMAT = "e2cnn-radgal-1"
+LARGEST_TEMPERATURE = 100.0  # of the softmax; the smallest is its inverse
 REQUIRED = ("config", "classes", "mean", "std", "model", "epoch", "seed", "history")
 
 
@@ -43,6 +44,11 @@ class TrainedRun(Classifier):
     history: list[dict]
     path: Path  # of the checkpoint
     checkpoint: dict[str, Any]  # its content
+
+    @property
+    def temperature(self) -> float | None:
+        """What its logits are divided by to be calibrated; None if it was never fitted."""
+        return self.checkpoint.get("temperature")
 
     @property
     def keeps_together(self) -> bool:
@@ -149,6 +155,9 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
     ):
         return "its weights are no tensors"
+    temperature = content.get("temperature", 1.0)
+    if type(temperature) is not float or not 1 / LARGEST_TEMPERATURE <= temperature <= LARGEST_TEMPERATURE:
+        return "its temperature is no number from 0.01 to 100"
     try:
         for key in ("sources", "inherited"):
             Sources.unpack(content.get(key, Sources().pack()))

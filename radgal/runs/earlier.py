@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from radgal.runs import lock
-from radgal.runs.files import RunFile
+from radgal.runs.files import RunFile, forbid_leaving
 from utils import UserError, free_name
 
 
@@ -22,6 +22,7 @@ def put_aside(folder: Path, names: Iterable[str]) -> Path | None:
         UserError: if they cannot be moved.
     """
     gathered, found = folder / "earlier.part", [folder / name for name in names if (folder / name).exists()]
+    forbid_leaving(gathered, folder)
     if not found and not gathered.exists():
         return None
     try:
@@ -47,6 +48,8 @@ def scratch(place: Path) -> Iterator[Path]:
         UserError: if another process has it, or it cannot be made.
     """
     new = place / "new"
+    forbid_leaving(place, place.parent)
+    forbid_leaving(new, place)
     with lock.hold(place, lock.NAME, "folder to write to"):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
@@ -70,8 +73,11 @@ def new_results(
         files: all that the results may consist of.
         goes_along: what was made of the results that are put aside, and goes with them.
         say: prints where they are kept.
+
+    Raises:
+        UserError: if what is there leads out of ``folder`` by a link, or they cannot be written.
     """
-    names = [one.file for one in files]
+    names = [one.at(folder).name for one in files]
     with scratch(folder / ".results.part") as new:
         yield new
         if any(not _is_same(folder / name, new / name) for name in names if (folder / name).exists()):

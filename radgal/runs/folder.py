@@ -13,7 +13,7 @@ from pathlib import Path
 from radgal.config.config import Config
 from radgal.runs import checkpoint, lock
 from radgal.runs.earlier import put_aside
-from radgal.runs.files import RunFile
+from radgal.runs.files import RunFile, forbid_leaving
 from radgal.runs.outputs import check_outputs
 from radgal.runs.statecheck import find_mistake
 from radgal.training.loop import CSV_COLUMNS
@@ -51,6 +51,8 @@ class RunFolder:
         """
         self.lock = stack.enter_context(lock.hold(self.path))
         for key, path in (("csvfile", self.csv), ("modfile", self.weights)):
+            if path.parent.resolve() == self.path.resolve():
+                forbid_leaving(path, self.path)
             if not self._is_inside(path):
                 where = path.resolve()
                 stack.enter_context(lock.hold(where.parent, f".{where.name}.lock", f"[output] {key}"))

@@ -32,14 +32,14 @@ def test_evaluation_and_prediction_average_over_the_same_poses(base, nrot, flips
     test = Split(images, torch.arange(6) % 2, tuple("abcdef"))
     found, table = evaluate.evaluate_test(run, test, None, rotations=1, mc_samples=2)
     averaged = np.stack([table["averaged_prob_FRI"], table["averaged_prob_FRII"]], axis=1)
-    predicted, _ = predict_images(run, images, range(6), rotations=8)
+    predicted, *_ = predict_images(run, images, range(6), rotations=8)
     np.testing.assert_allclose(averaged, predicted, atol=1e-9)
     right = averaged.argmax(1) == test.labels.numpy()
     assert found["averaged"]["accuracy"] == intervals.proportion(right.sum(), 6)
     assert (found["averaged"]["n_rotations"], found["averaged"]["reflections"]) == (8, True in flips)
     assert table["averaged_correct"].tolist() == right.tolist()
 
-    quarters, _ = predict_images(run, images, range(6), rotations=4)
+    quarters, *_ = predict_images(run, images, range(6), rotations=4)
     turned = [torch.rot90(images.flip(-1) if flip else images, k, dims=(2, 3)) for flip in flips for k in range(4)]
     np.testing.assert_allclose(quarters, np.mean([run.probabilities(one) for one in turned], axis=0), atol=1e-6)
     assert np.abs(quarters - run.probabilities(images)).max() > 1e-4

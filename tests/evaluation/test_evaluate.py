@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from radgal.data.splits import Split
-from radgal.evaluation import evaluate, intervals, metrics, probabilities, scorer
+from radgal.evaluation import calibration, evaluate, intervals, metrics, probabilities, scorer
 from radgal.files import tables
 from tests.networks import classifier_of
 from utils import UserError
@@ -231,8 +231,27 @@ def test_temperature_recovers_a_known_one_and_is_the_optimum():
     rng = np.random.default_rng(0)
     logits = rng.normal(scale=2, size=(20000, 2))
     labels = (rng.random(20000) < np.exp(probabilities.log_softmax(logits))[:, 1]).astype(int)
-    assert evaluate.fit_temperature(3.0 * logits, labels) == pytest.approx(3.0, rel=0.05)
-    assert 0.01 <= evaluate.fit_temperature(10.0 * np.eye(2), np.array([0, 1])) < 0.2  # all right: no minimum
+    found = calibration.temperature_of(3.0 * logits, labels)
+    assert found["temperature"] == pytest.approx(3.0, rel=0.05)
+    assert 2.8 < found["low"] < found["temperature"] < found["high"] < 3.2
+
+
+@pytest.mark.parametrize("margin", [0.5, 4.0, 30.0])
+def test_temperature_stays_sane_where_all_are_right(margin):
+    """Without a prior there is no minimum: T is 0.01, and one mistake of the test then costs a hundredfold."""
+    labels = np.arange(146) % 2
+    found = calibration.temperature_of(margin * np.eye(2)[labels], labels)
+    assert 0.08 < found["temperature"] < 1.01 and found["low"] < found["temperature"] < found["high"]
+
+
+def test_the_interval_of_a_temperature_holds_it():
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(100):
+        logits = rng.normal(scale=2, size=(100, 2))
+        labels = (rng.random(100) < np.exp(probabilities.log_softmax(logits))[:, 1]).astype(int)
+        found = calibration.temperature_of(2.0 * logits, labels)
+        held += found["low"] < 2.0 < found["high"]
+    assert 88 < held < 100
 
 
 def test_temperature_is_fitted_on_validation_alone(model):

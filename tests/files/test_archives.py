@@ -127,6 +127,45 @@ def test_extracted_files_are_used_as_they_are(tmp_path, source, no_network):
     assert read_files(archive, ["test_batch"], tmp_path / "data") == [CONTENTS["test_batch"]]
 
 
+@pytest.mark.parametrize("where", ["data/folder", "data", "data/a/b/c/folder", "data/F", "mirror", "mirror/x/folder"])
+def test_files_that_lie_unpacked_anywhere_are_used_and_nothing_is_written(tmp_path, source, no_network, where):
+    _, archive = source
+    data = tmp_path / "data"
+    (tmp_path / where).mkdir(parents=True)
+    data.mkdir(exist_ok=True)
+    decoy = tmp_path / "data" / "0" / "folder"  # of another data set: the same names, other files
+    decoy.mkdir(parents=True)
+    for name, content in CONTENTS.items():
+        (tmp_path / where / name).write_bytes(content)
+        (decoy / name).write_bytes(b"of another version")
+    before = sorted(tmp_path.rglob("*"))
+    assert read_files(archive, CONTENTS, data, download=True, mirror=tmp_path / "mirror") == list(CONTENTS.values())
+    assert no_network == [] and sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["renamed.bin", "a/b/toy (1).tar.gz", "a/b/c/toy.tar.gz", "toy.tar", "a/toy.tar.gz"])
+def test_a_renamed_or_unpacked_archive_is_known_by_its_checksums(tmp_path, source, no_network, name):
+    folder, archive = source
+    for place in ("data", "mirror"):
+        path = tmp_path / place / name
+        path.parent.mkdir(parents=True)
+        content = (folder / "toy.tar.gz").read_bytes()
+        path.write_bytes(gzip.decompress(content) if name in ("toy.tar", "a/toy.tar.gz") else content)
+        roots = (tmp_path / "data", None) if place == "data" else (tmp_path / "empty", tmp_path / "mirror")
+        assert read_files(archive, CONTENTS, roots[0], download=True, mirror=roots[1]) == list(CONTENTS.values())
+    assert fetch(archive, tmp_path / "none", mirror=path) == path and no_network == []
+    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    with pytest.raises(UserError, match="could not be had"):
+        fetch(archive, tmp_path / "none", mirror=tmp_path / "mirror")
+
+
+def test_a_data_folder_that_cannot_be_written_is_told_and_read_all_the_same(tmp_path, source, caplog):
+    folder, archive = source
+    (tmp_path / "data").write_text("no folder")
+    assert read_files(archive, CONTENTS, tmp_path / "data", mirror=folder) == list(CONTENTS.values())
+    assert "cannot write" in caplog.text and "unpacked anew each time" in caplog.text
+
+
 def test_a_damaged_extracted_file_is_taken_again(tmp_path, source, caplog):
     folder, archive = source
     read_files(archive, CONTENTS, tmp_path / "data", mirror=folder)

@@ -132,6 +132,7 @@ def test_nothing_is_followed_out_of_a_run_folder(
 ) -> None:
     whole, before, refused = Path(shutil.copytree(folder, tmp_path / "whole")), state_of(private), 0
     places = [(file.file,) for file in RunFile] + [("rotation_figures", "a.png"), ("last", "metrics.json")]
+    places += [(".results.part",), ("earlier.part",), (".results.part", "new")]
 
     @derandomized(n_cases)
     @given(st.sampled_from(places), st.sampled_from(KINDS), st.sampled_from(sorted(USES)))
@@ -158,6 +159,8 @@ def test_nothing_is_followed_out_of_a_run_folder(
     [
         ("rotation_figures", "folder", "rotate"),
         ("rotation_figures", "parent", "rotate"),
+        (".results.part", "folder", "rotate"),
+        ("earlier.part", "folder", "train"),
         ("last", "folder", "evaluate last.pt"),
         ("log.txt", "file", "log"),
         ("log.txt", "pipe", "log"),

@@ -27,7 +27,7 @@ from radgal.data import splits
 from radgal.data.splits import Split
 from radgal.evaluation import results
 from radgal.figures import contactsheet, plots
-from radgal.repeats import comparison
+from radgal.repeats import checks, comparison
 from tests.kill.kill_driver import CONFIG, SIDE, flat, toy_data
 from tests.prediction.tools import make_run, save_images
 from utils import atomic_write
@@ -36,7 +36,7 @@ TIMES = {"seconds", "training_seconds", "finished", "best_sha256"}
 STEPS = [(os, "replace"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir"), (Path, "write_bytes"), (os, "rmdir")]
 
 
-def toy_test(cfg) -> Split:
+def toy_test(*_, **__) -> Split:
     """Returns 8 images that are not among those of ``toy_data``."""
     images = torch.randint(0, 256, (8, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(8)).to(torch.uint8)
     return Split(images, torch.arange(8) % 2, tuple(f"test {i}" for i in range(8)))
@@ -58,7 +58,8 @@ def draw_nothing(*arguments) -> None:
 def make_it_quick() -> None:
     """Toy images for trained commands, and no figures."""
     torch.set_num_threads(1)
-    splits.load_training_data, results.load_test_data = toy_data, toy_test
+    splits.load_training_data = checks.load_training_data = toy_data
+    splits.load_test_data = results.load_test_data = checks.load_test_data = toy_test
     plots.save_training_curves = results.save_confusion = results.save_reliability = draw_nothing
     results.save_roc = comparison.save_learning_curves = contactsheet.save_contact_sheet = draw_nothing
     trainingrun.environment = dict

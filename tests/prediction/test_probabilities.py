@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from radgal.evaluation.rotation import sample_rotations
 from radgal.images.preparation import crop_and_pad
 from radgal.runs import checkpoint
 from tests.prediction.tools import go, make_run, numbers, save_images, sky
+from utils import UserError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,9 @@ def test_fits_cutouts_give_what_the_data_set_gives(mirabest, real_data, tmp_path
     probs = np.exp(log_softmax(logits))
     np.testing.assert_allclose(numbers(rows, "prob_FRI", "prob_FRII"), probs, atol=1e-6, rtol=0)
     assert len(np.unique(probs.round(4), axis=0)) > 15
+    listed = set(trained.checkpoint["sources"]["names"])
+    assert [float(row["in_training"]) for row in rows] == [float(row["id"] in listed) for row in rows]
+    assert 0 < len(listed.intersection(row["id"] for row in rows)) < len(rows)
     for row in rows:
         where = row["id"].split("_")[1]
         assert float(row["ra_deg"]) == pytest.approx(float(where[:7]), abs=1e-3)
@@ -128,7 +134,7 @@ def test_runs_and_rotations_are_averaged(run_folder, tmp_path) -> None:
     both = go(run_folder, images, *none, "--ensemble", second, out=tmp_path / "both.csv")
     mean = (numbers(a, "prob_FRI") + numbers(b, "prob_FRI")) / 2
     np.testing.assert_allclose(numbers(both, "prob_FRI"), mean, atol=1e-12)
-    spread = np.abs(numbers(a, "prob_FRI") - numbers(b, "prob_FRI")) / 2
+    spread = np.abs(numbers(a, "prob_FRI") - numbers(b, "prob_FRI")) / np.sqrt(2)  # of two runs: M - 1 is 1
     np.testing.assert_allclose(numbers(both, "prob_sd_FRI"), spread, atol=1e-12)
     assert "prob_sd_FRI" not in a[0] and "mutual_information" not in a[0]
     turned = go(run_folder, images, *none, "--rotations", 4, out=tmp_path / "turned.csv")
@@ -153,3 +159,18 @@ def test_the_overlap_index_is_that_of_the_rotation_test(run_folder, tmp_path) ->
     np.testing.assert_allclose(
         numbers(rows, "overlap_index_reflected")[:, 0], test.overlap_reflected.mean(1), atol=0.05
     )
+
+
+def test_catalogs_of_a_run_with_a_temperature_have_calibrated_probabilities(run_folder, tmp_path) -> None:
+    images = save_images(tmp_path / "images", 3)
+    hot = make_run(tmp_path / "hot", temperature=2.5)
+    rows = go(hot, images, "--mc-samples", 0, out=tmp_path / "c.csv")
+    margin = np.log(numbers(rows, "prob_FRI") / numbers(rows, "prob_FRII"))
+    calibrated = numbers(rows, "prob_calibrated_FRI", "prob_calibrated_FRII")
+    np.testing.assert_allclose(np.log(calibrated[:, :1] / calibrated[:, 1:]), margin / 2.5, rtol=1e-6)
+    assert json.loads((tmp_path / "c.csv.json").read_text())["temperatures"] == [2.5]
+    both = go(hot, images, "--mc-samples", 0, "--ensemble", run_folder, out=tmp_path / "both.csv")
+    assert "prob_calibrated_FRI" not in both[0]  # one of the two has none
+    spoiled = make_run(tmp_path / "spoiled", temperature=float("nan"))
+    with pytest.raises(UserError, match="its temperature is no number from 0.01 to 100"):
+        go(spoiled, images, out=tmp_path / "n.csv")

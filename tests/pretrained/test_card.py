@@ -21,15 +21,15 @@ from utils import UserError, pick_device
 
 @pytest.fixture
 def folds(finished_run: Path, tmp_path: Path) -> Path:
-    """Two folds of a cross-validation, with 60 and 40 sources."""
+    """Two folds of a cross-validation, of every other source."""
     content = checkpoint.read(finished_run / "best.pt")
     table = Table.read(finished_run / "sources.ecsv", format="ascii.ecsv")
-    for k, rows in ((1, slice(0, 60)), (2, slice(60, 100))):
+    for k in (1, 2):
         folder = tmp_path / "folds" / f"fold_{k}"
         folder.mkdir(parents=True)
         data = content["config"]["data"] | {"fold": f"{k}/2"}
         checkpoint.save(folder / "best.pt", content | {"config": content["config"] | {"data": data}})
-        table[rows].write(folder / "sources.ecsv", format="ascii.ecsv")
+        table[k - 1 :: 2].write(folder / "sources.ecsv", format="ascii.ecsv")
         RunFile.METRICS.at(folder).write_text("{}")
     return tmp_path / "folds"
 
@@ -49,7 +49,7 @@ def test_scores_of_the_folds_are_those_of_all_their_sources(folds: Path, finishe
 
 
 def test_the_temperature_is_that_of_sources_not_seen(folds: Path, finished_run: Path) -> None:
-    """Twice the logits, twice the temperature, and the calibrated scores are the same."""
+    """Twice the logits, nearly twice the temperature (it is drawn to 1), and nearly the same calibrated scores."""
     config = Config.from_dict(checkpoint.read(finished_run / "best.pt")["config"])
     before = cards.cross_validation(folds, config)
     for path in folds.rglob("sources.ecsv"):
@@ -58,10 +58,11 @@ def test_the_temperature_is_that_of_sources_not_seen(folds: Path, finished_run: 
         table["prob_FRI"], table["prob_FRII"] = sure / sure.sum(axis=0)
         table.write(path, format="ascii.ecsv", overwrite=True)
     after = cards.cross_validation(folds, config)
-    assert after["temperature"] == pytest.approx(2 * before["temperature"], rel=0.01)
+    assert 1.7 < after["temperature"] / before["temperature"] < 2.01
     assert after["nll"]["value"] != pytest.approx(before["nll"]["value"])
     scaled = [one["with_temperature"]["nll"]["value"] for one in (before, after)]
-    assert scaled[0] == pytest.approx(scaled[1], rel=0.01)
+    assert scaled[0] == pytest.approx(scaled[1], rel=0.1)
+    assert scaled[1] < after["nll"]["value"]
 
 
 def test_a_cross_validation_that_is_not_whole_is_refused(folds: Path, finished_run: Path) -> None:
