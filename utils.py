@@ -42,6 +42,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def counted(n: int, noun: str, verb: str = "") -> str:
+    """Returns ``1 row`` or ``2 rows``; with the verb of several (``are``, ``have``) ``1 row is`` or ``2 rows are``."""
+    words = [f"{n:,}", noun if n == 1 else f"{noun}s"]
+    return " ".join([*words, {"are": "is", "have": "has"}.get(verb, verb) if n == 1 else verb]).rstrip()
+
+
 def nearest_path(path: str | Path) -> str:
     """Returns ``; did you mean PATH?`` for the file or folder beside one that is not there; '' if none is like it."""
     path = Path(path).expanduser()

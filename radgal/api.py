@@ -30,7 +30,7 @@ from radgal.runs.folder import RunFolder
 from radgal.training import team as processes
 from radgal.training.signals import leaving_on_sigterm
 from radgal.trainingrun import TrainingRun
-from utils import UserError, float32_in_full, pick_device, sayer
+from utils import UserError, counted, float32_in_full, pick_device, sayer
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -94,7 +94,7 @@ class Run:
         tested = "not tested"
         if self.metrics is not None:
             tested = f"test error {100 * self.metrics['upright']['error']['value']:.2f} %"
-        return f"<Run {self.config.name}: {len(self.history)} epochs, {tested}, in {self.folder}>"
+        return f"<Run {self.config.name}: {counted(len(self.history), 'epoch')}, {tested}, in {self.folder}>"
 
 
 def read_config(config: ConfigLike, overrides: Iterable[str] = ()) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils import reason_of, without_warnings
+from utils import counted, reason_of, without_warnings
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,9 @@ def test_warnings_are_kept_away_and_come_back() -> None:
             warnings.warn("not this", stacklevel=1)
         warnings.warn("this", stacklevel=1)
     assert [str(one.message) for one in seen] == ["this"]
+
+
+def test_one_is_counted_as_one() -> None:
+    said = [counted(n, "row", verb) for n in (0, 1, 2000) for verb in ("", "are", "have")]
+    assert said[:3] == ["0 rows", "0 rows are", "0 rows have"]
+    assert said[3:6] == ["1 row", "1 row is", "1 row has"] and said[6] == "2,000 rows"

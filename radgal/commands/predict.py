@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import RUN, add_device, add_workers, check_runs
-from utils import UserError, nearest_path, sayer, show_bars
+from utils import UserError, counted, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
 EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
@@ -79,7 +79,9 @@ def run(args) -> None:
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
     job = predictjob.plan(settings, sources, out, args.part_rows)
-    sayer(args.quiet)(f"{len(job.sources)} images, {len(settings.members)} network(s), parts in {job.folder}")
+    sayer(args.quiet)(
+        f"{counted(len(job.sources), 'image')}, {counted(len(settings.members), 'network')}, parts in {job.folder}"
+    )
     summary = predictjob.run_job(
         job,
         resume=args.resume,

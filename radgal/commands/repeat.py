@@ -107,7 +107,9 @@ def train_task(task: Task) -> None:
             stack.enter_context(redirect_stdout(log))
         done = api.train(task.config, overrides=task.overrides, resume=again, test=task.is_tested)
         if not task.is_tested:
-            validate_run(api.open_run(task.folder, device=done.config.training.device), task.folder)
+            own = done.config
+            run = api.open_run(task.folder, device=own.training.device, datadir=own.data.datadir)
+            validate_run(run, task.folder)
 
 
 def run(args) -> None:

@@ -87,6 +87,12 @@ def run(args) -> None:
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
             print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
+            if "p" in count:
+                print(
+                    "  by chance of dropout {n_by_chance:.1f} change; beyond it {n_improved_beyond_noise} improved, "
+                    "{n_worsened_beyond_noise} worsened; mean change {mean_change:+.4f} [{mean_change_low:+.4f}, "
+                    "{mean_change_high:+.4f}], p = {p:.3g}".format(**count)
+                )
     drawn = f"({min(args.figures, len(test))} of {len(test)} sources)"
     print(f"written to {out}: {written_by('rotate')} {drawn}")
     command, what = ("report", run.folder) if out == run.path.parent else ("equivariance", args.run)

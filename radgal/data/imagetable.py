@@ -16,7 +16,7 @@ from radgal.data import crossmatch
 from radgal.data.base import NATIVE_SIZE, GalaxyImages
 from radgal.data.labeltable import Findings, Row, read_labels, some
 from radgal.images.reading import FLAGS, read_image, scales_differ
-from utils import UserError, show_bars
+from utils import UserError, counted, show_bars
 
 FEW_SOURCES = 10
 NOTED_FLAGS = (
@@ -188,14 +188,18 @@ def _read_images(
 def _check_images(rows: list[Row], seen: list[_Seen | None], imsize: int, findings: Findings) -> None:
     """Notes images that can be used but may not be what was meant."""
     there = [(row, one) for row, one in zip(rows, seen, strict=True) if one is not None]
-    for flag, what in (("blank", "are blank"), ("nan", "have pixels without a value")):
+    for flag, verb, what in (("blank", "are", "blank"), ("nan", "have", "pixels without a value")):
         if names := [row.name for row, one in there if flag in one.flags]:
-            findings.notes.append(f"{len(names)} images {what}: {some(names)}")
+            findings.notes.append(f"{counted(len(names), 'image', verb)} {what}: {some(names)}")
     for flag in NOTED_FLAGS:
         if names := [row.name for row, one in there if flag in one.flags]:
-            findings.notes.append(f"{len(names)} images are flagged {flag} ({FLAGS[flag]}): {some(names)}")
+            findings.notes.append(
+                f"{counted(len(names), 'image', 'are')} flagged {flag} ({FLAGS[flag]}): {some(names)}"
+            )
     if small := [row.name for row, one in there if min(one.shape) < imsize]:
-        findings.notes.append(f"{len(small)} images are smaller than imsize, {imsize} px, and padded: {some(small)}")
+        findings.notes.append(
+            f"{counted(len(small), 'image', 'are')} smaller than imsize, {imsize} px, and padded: {some(small)}"
+        )
 
 
 def _check_pixel_scale(seen: list[_Seen | None], given: float | None, findings: Findings) -> None:

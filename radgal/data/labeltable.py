@@ -17,7 +17,7 @@ from radgal.files.angles import angles, bare_name
 from radgal.files.cells import texts
 from radgal.files.tables import column_name, read_table
 from radgal.images.reading import without_suffix
-from utils import UserError, nearest
+from utils import UserError, counted, nearest
 
 if TYPE_CHECKING:
     from astropy.table import Column
@@ -78,7 +78,9 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     columns = _read_columns(table, findings)
     n_rows = len(columns["path"])
     if failed := sum(map(bool, columns["error"])):
-        findings.notes.append(f"{failed} of {n_rows} rows are left out because their column error says something")
+        findings.notes.append(
+            f"{counted(failed, 'row', 'are')} left out of {n_rows}, because the column error says something"
+        )
         good = [i for i, error in enumerate(columns["error"]) if not error]
         columns = {name: [values[i] for i in good] for name, values in columns.items()}
     if not columns["path"]:
@@ -88,7 +90,9 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     given = _read_positions(columns["ra"], columns["dec"], findings)
     positions = [one or named_position(name) for one, name in zip(given, names, strict=True)]
     if unlabeled := [path for path, label in zip(columns["path"], columns["label"], strict=True) if not label]:
-        findings.problems.append(f"  - {len(unlabeled)} rows have no label: {some(unlabeled)}: fill in or delete them")
+        findings.problems.append(
+            f"  - {counted(len(unlabeled), 'row', 'have')} no label: {some(unlabeled)}: fill in or delete them"
+        )
     paths = [table.parent / _expanded(path) for path in columns["path"]]
     rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, strict=True)]
     return rows, _class_names(columns["label"], findings), findings
@@ -148,7 +152,7 @@ def _read_splits(texts: list[str], findings: Findings) -> list[str]:
         return ["train"] * len(texts)
     wrong = Counter(text for text in texts if text.lower() not in SPLITS)
     if wrong:
-        said = some(f"{text!r} ({count} rows)" for text, count in wrong.items())
+        said = some(f"{text!r} ({counted(count, 'row')})" for text, count in wrong.items())
         findings.problems.append(f"  - split must be train, val or test, not {said}")
     return [SPLITS.get(text.lower(), "train") for text in texts]
 
@@ -161,7 +165,7 @@ def _read_names(columns: dict[str, list[str]], findings: Findings) -> list[str]:
         short = stems
     names = [name or other for name, other in zip(columns["id"], short, strict=True)]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        findings.problems.append(f"  - {len(twice)} ids are there more than once: {some(twice)}")
+        findings.problems.append(f"  - {counted(len(twice), 'id', 'are')} there more than once: {some(twice)}")
     return names
 
 

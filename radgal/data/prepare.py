@@ -20,7 +20,7 @@ from radgal.data.sourcenames import parse_source_name
 from radgal.files.cells import safe_cell
 from radgal.images.finding import find_images
 from radgal.images.reading import read_image, scales_differ, without_suffix
-from utils import UserError, printable
+from utils import UserError, counted, printable
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
@@ -78,7 +78,7 @@ def prepare(
                 images[names[i]] = pixels
             rows.append(row)
         if all(row["error"] for row in rows):
-            raise UserError(f"none of {len(rows)} files can be read; the first: {rows[0]['error']}")
+            raise UserError(f"none of {counted(len(rows), 'file')} can be read; the first: {rows[0]['error']}")
         if image_format != "png":
             _save_arrays(part, image_format, rows, images)
         _save_table(part / "table.csv", rows)
@@ -226,7 +226,7 @@ def describe(rows: list[dict]) -> str:
     """Returns in a line how many images there are, with which flags and labels."""
     good = [row for row in rows if not row["error"]]
     flags = [flag for row in good for flag in row["flags"].split()]
-    parts = [f"{len(good)} images"]
+    parts = [counted(len(good), "image")]
     parts += [f"{flags.count(flag)} {flag}" for flag in sorted(set(flags))]
     if n_bad := len(rows) - len(good):
         parts.append(f"{n_bad} unreadable (see the column error)")

@@ -16,6 +16,7 @@ import torch
 from radgal.classifier import Classifier
 from radgal.data.splits import Split
 from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
+from radgal.evaluation.overlapnoise import changes_by_chance, noise_of_comparison
 from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
@@ -254,6 +255,9 @@ def write_comparison(
         columns["name"], change = found.pop("names"), found.pop("change")
         index = key.replace("overlap", "overlap_index")
         result[index] = {"run": names[0], "other": names[1], **found}
+        if min(test.probs.shape[2], other.probs.shape[2]) > 1:
+            chance = changes_by_chance(test, key)[[i for i, _ in rows]], changes_by_chance(other, key)
+            result[index] |= noise_of_comparison(np.asarray(change), chance)
         columns |= {
             index: ours[[i for i, _ in rows]],
             f"{index}_other": theirs[[j for _, j in rows]],

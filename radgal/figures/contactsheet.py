@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from radgal.figures.style import new_figure, save_figure
+from utils import counted
 
 
 def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.ndarray], n_all: int) -> None:
@@ -34,7 +35,7 @@ def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.
             axis.plot([0, 1, 0.5, 0, 1], [0, 1, 0.5, 1, 0], color="firebrick", linewidth=0.8)
         else:
             axis.imshow(np.sqrt(images[row["id"]] / 255.0), cmap="inferno", vmin=0, vmax=1)
-    count = f"{len(rows)} of {n_all} images" if len(rows) < n_all else f"{n_all} images"
+    count = f"{len(rows)} of {n_all} images" if len(rows) < n_all else counted(n_all, "image")
     figure.suptitle(f"{count}, square root of the pixels", fontsize=9)
     save_figure(figure, path)
 

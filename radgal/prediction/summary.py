@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from radgal.prediction.catalog import Part
+from utils import counted
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Summary:
 def describe(summary: Summary, classes: Sequence[str]) -> str:
     """Returns what came out as a few lines of text, in the order of ``classes``."""
     counts = ", ".join(f"{summary.classes[name]} {name}" for name in classes)
-    lines = [f"{summary.rows} rows: {counts}"]
+    lines = [f"{counted(summary.rows, 'row')}: {counts}"]
     if summary.errors:
         lines.append(f"{summary.errors} without a prediction, see column error; the first: {summary.example}")
     if summary.learned:

@@ -19,7 +19,7 @@ from radgal.report.values import clean, duration, number, score
 ENTROPIES = {
     "predictive_entropy": "predictive entropy",
     "expected_entropy": "of it from the data",
-    "mutual_information": "of it from the model (mutual information)",
+    "mutual_information": "of it from dropout before the last layer (mutual information)",
 }
 
 

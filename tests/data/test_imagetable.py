@@ -190,9 +190,9 @@ def test_everything_that_spoils_training_is_said_at_once(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"split": "trian"}, "split must be train, val or test, not 'trian' (1 rows)"),
-        ({"label": ""}, "1 rows have no label"),
-        ({"id": "s1"}, "1 ids are there more than once: s1"),
+        ({"split": "trian"}, "split must be train, val or test, not 'trian' (1 row)"),
+        ({"label": ""}, "1 row has no label"),
+        ({"id": "s1"}, "1 id is there more than once: s1"),
         (
             {"ra": "12:61:01", "dec": "4"},
             "ra and dec must be degrees, 0 to 360 and -90 to 90, or sexagesimal: row 1 (12:61",
@@ -261,8 +261,8 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
     PillowImage.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(tmp_path / "1.png")
     notes = " | ".join(ImageTable(table, use=Use(imsize=25)).notes)
     for words in (
-        "1 images are blank: 1",
-        "1 images are smaller than imsize, 25 px, and padded: 1",
+        "1 image is blank: 1",
+        "1 image is smaller than imsize, 25 px, and padded: 1",
         "1 pairs of rows in one split have the same pixels: 0 and 3 (train)",
         "no row of the split test has the label FRII",
         "test rows: FRII 0, bent 1, compact 1",

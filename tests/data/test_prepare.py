@@ -58,11 +58,11 @@ def test_a_folder_becomes_images_and_a_table_that_is_used_as_it_is(folder, tmp_p
     assert "fill in the column label" in said[-1] and f"data.table={out.as_posix()}/table.csv" in said[-1]
 
     table = out / "table.csv"
-    with pytest.raises(UserError, match="1 rows have no label: images/mine.png"):
+    with pytest.raises(UserError, match="1 row has no label: images/mine.png"):
         ImageTable(table)
     table.write_text(table.read_text().replace("mine.png,,", "mine.png,100,"))
     data = ImageTable(table, native_size=40)
-    assert len(data) == 3 and data.classes == ("100", "200") and "1 of 4 rows are left out" in data.notes[0]
+    assert len(data) == 3 and data.classes == ("100", "200") and "1 row is left out of 4" in data.notes[0]
 
 
 def test_the_command_that_trains_on_them_lets_new_images_be_prepared_alike(folder, tmp_path, capsys) -> None:
@@ -110,7 +110,7 @@ def test_what_is_there_is_never_overwritten_and_nothing_is_left_of_a_failure(fol
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.fits").touch()
-    with pytest.raises(UserError, match="none of 1 files can be read; the first: .*a.fits"):
+    with pytest.raises(UserError, match="none of 1 file can be read; the first: .*a.fits"):
         prepare(tmp_path / "bad", tmp_path / "other")
     assert {path.name for path in tmp_path.iterdir()} == {"fits", "out", "bad"}
     with pytest.raises(UserError, match="10 to 4096 pixels"):

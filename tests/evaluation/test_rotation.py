@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from radgal.data.splits import Split, TrainingData
-from radgal.evaluation import equivariance, overlapindex, rotation
+from radgal.evaluation import equivariance, overlapindex, overlapnoise, rotation
 from radgal.images.preparation import Preparation
 from radgal.images.transforms import rotate
 from tests.networks import classifier_of
@@ -326,3 +326,32 @@ def test_networks_are_measured_on_the_same_sources():
     assert not same
     with pytest.raises(UserError, match="--n-images 0"):
         equivariance.choose_images({"a": a}, 0)
+
+
+def test_changes_of_one_network_are_told_from_those_of_another():
+    rng = np.random.default_rng(0)
+
+    def found(sureness: float) -> rotation.RotationTest:
+        margin = rng.normal(sureness, 1.0, size=(60, 3, 60))
+        probs = np.stack([1 / (1 + np.exp(margin)), 1 / (1 + np.exp(-margin))], axis=-1)
+        x, y = probs[..., 0], probs[..., 1]
+        indices = overlapindex.overlap_index(x, y), overlapindex.overlap_index_reflected(x, y)
+        names = tuple(f"s{i}" for i in range(60))
+        pose = np.arange(3.0), np.zeros(3, dtype=bool)
+        return rotation.RotationTest(
+            names, np.zeros(60, int), CLASSES, *pose, probs, np.tile([0, 1], (60, 1)), *indices
+        )
+
+    def compare(one: rotation.RotationTest, two: rotation.RotationTest) -> dict:
+        change = two.overlap.mean(axis=1) - one.overlap.mean(axis=1)
+        chance = [overlapnoise.changes_by_chance(test, "overlap") for test in (one, two)]
+        return overlapnoise.noise_of_comparison(change, chance) | {"sd": change.std(), "n": (abs(change) > 0.01).sum()}
+
+    same = compare(found(1.0), found(1.0))
+    assert same["noise_sd"] == pytest.approx(same["sd"], rel=0.3) and same["n_by_chance"] == pytest.approx(
+        same["n"], abs=12
+    )
+    assert same["n"] > 10 and same["n_improved_beyond_noise"] + same["n_worsened_beyond_noise"] < 9
+    assert same["p"] > 0.001 and same["mean_change_low"] < same["mean_change_high"]
+    other = compare(found(1.0), found(1.6))
+    assert other["n_improved_beyond_noise"] > 40 and other["p"] < 1e-6 and other["mean_change_high"] < 0

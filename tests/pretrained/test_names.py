@@ -38,6 +38,10 @@ def test_the_python_interface_takes_a_name(comes_along: Path, finished_run: Path
     for column in ("prob_FRI", "prob_FRII"):
         assert np.abs(np.subtract(catalog[column], of_run[column])).max() < 1e-3
     assert list(catalog["pred_name"]) == list(of_run["pred_name"])
+    odds, calibrated = (
+        np.log(catalog[f"{kind}_FRI"] / catalog[f"{kind}_FRII"]) for kind in ("prob", "prob_calibrated")
+    )
+    assert np.allclose(odds, 1.75 * calibrated)  # the temperature of its card
 
 
 def test_half_the_bytes_and_nobodys_folders(comes_along: Path, finished_run: Path) -> None:

@@ -76,21 +76,23 @@ def test_variants_are_compared_on_folds_of_the_training_sources_and_tested_when_
 
 def test_a_run_is_scored_by_its_validation_sources(finished_run: Path, tmp_path: Path) -> None:
     from radgal import api
+    from radgal.config.config import Config
     from radgal.evaluation.validation import finished_validation, validate_run
 
     folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
     run = api.open_run(folder)
     metrics = validate_run(run, folder)
-    found, table = finished_validation(folder, run.config)
+    config = Config.from_dict(run.checkpoint["config"])
+    found, table = finished_validation(folder, config)
     assert found == json.loads(json.dumps(metrics)) and len(table) == metrics["n_validation"] == 264
     kept = rows(folder / "history.csv")[run.epoch - 1]
     assert metrics["upright"]["accuracy"]["value"] == pytest.approx(float(kept["test_accuracy"]))
     assert {"prob_FRI", "prob_FRII", "rotated_accuracy"} <= set(table.colnames)
     with pytest.raises(UserError, match="another configuration"):
-        finished_validation(folder, api.read_config(run.config, ["training.lr0=0.5"]))
+        finished_validation(folder, api.read_config(config, ["training.lr0=0.5"]))
     (folder / "last.pt").replace(folder / "best.pt")
     is_last = run.epoch == len(rows(folder / "history.csv"))
-    assert (finished_validation(folder, run.config) is not None) == is_last
+    assert (finished_validation(folder, config) is not None) == is_last
 
 
 @pytest.mark.parametrize(
