@@ -49,11 +49,12 @@ def test_evaluate_says_each_result_with_its_interval(out: Path, capsys) -> None:
     for score, factor, decimals, unit in (
         (metrics["upright"]["accuracy"], 100, 2, " %"),
         (metrics["upright"]["roc_auc"], 1, 3, ""),
-        (metrics["upright"]["ece"], 1, 3, ""),
         (metrics["temperature"]["scaled"]["nll"], 1, 3, " nats"),
     ):
         value, low, high = (f"{factor * score[key]:.{decimals}f}" for key in ("value", "low", "high"))
         assert f" {value}{unit} [{low}, {high}]" in said
+    ece = metrics["upright"]["ece"]  # has no interval, but what a calibrated network would show
+    assert f" {ece['value']:.3f} (of a calibrated network {ece['calibrated']:.3f}, " in said
     assert f"spread by {100 * metrics['rotated']['accuracy']['sd']:.2f} %" in said
 
 
