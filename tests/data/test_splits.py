@@ -35,7 +35,7 @@ def config(real_data, datadir):
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
         for key, value in changes.items():
             (data if key in DATA_KEYS else training)[key] = value
-        return SimpleNamespace(data=SimpleNamespace(**data), training=SimpleNamespace(**training))
+        return SimpleNamespace(data=SimpleNamespace(**data), training=SimpleNamespace(**training), reads_only=False)
 
     return make
 

@@ -304,7 +304,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
         "steerable": ["model.base=CNSteerableLeNet", "model.nrot=4"],
         "conventional": [],
     }.items():
-        cfg = read_config(str(config), ["training.imsize=30", *options])
+        cfg = read_config(str(config), ["training.imsize=30", "data.downsample=1", *options])
         content = dict(format=FORMAT, config=cfg.to_dict(), classes=["FRI", "FRII"], mean=0.0019, std=0.0281)
         model = models.build_from_config(cfg, ("FRI", "FRII"), preparation_of(cfg, (0.0019, 0.0281)))
         torch.save(content | dict(model=model.state_dict(), epoch=1, seed=0, history=[]), tmp_path / f"{name}.pt")

@@ -11,7 +11,7 @@ import torch
 
 from radgal.evaluation import evaluate, metrics, results
 from radgal.evaluation.scorer import Counts
-from radgal.repeats import comparison
+from radgal.repeats import collect, comparison
 from radgal.report.page import write_report
 from tests.conftest import ROOT
 from tests.evaluation.test_evaluate import SmallNet, make_split
@@ -106,7 +106,7 @@ def test_a_new_row_is_computed_written_and_shown_wherever_scores_are(tmp_path, m
         text = page.read_text(encoding="utf-8")
         assert heading in text and f'<data value="{value!r}">{value:.1f}</data>' in text
 
-    comparison.write_repeat(tmp_path, [comparison.collect_run("net", 0, found, table, [])])
+    comparison.write_repeat(tmp_path, [collect.collect_run("net", 0, found, table, [])])
     for name, heading in (("repeat.md", "| Kappa |"), ("repeat.tex", "& Kappa &"), ("repeat.csv", "kappa_mean,")):
         assert heading in (tmp_path / name).read_text()
 
@@ -128,7 +128,7 @@ def test_results_of_before_a_score_was_there_can_be_read(tmp_path):
     assert "over poses" not in path.read_text(encoding="utf-8")
     said = results.describe(found | {"dataset": "x", "version": "v"})
     assert "MCC" not in said and "over poses" not in said and "not defined" in said
-    summary = comparison.write_repeat(tmp_path, [comparison.collect_run("net", 0, found, table, [])])
+    summary = comparison.write_repeat(tmp_path, [collect.collect_run("net", 0, found, table, [])])
     for key in ("mcc", "averaged_error"):
         assert summary["configs"][0]["scores"][key] == {"mean": None, "sd": None}
     assert summary["configs"][0]["scores"]["roc_auc"]["mean"] == found["upright"]["roc_auc"]["value"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -154,13 +156,17 @@ def test_runs_that_cannot_be_used(run_folder, tmp_path) -> None:
         (("a.fits", "--overlap", "--mc-samples", "0"), "--overlap"),
     ],
 )
-def test_arguments_that_do_not_go_together(run_folder, tmp_path, words, message) -> None:
+def test_arguments_that_do_not_go_together(run_folder, tmp_path, words, message, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.fits", "m.fits", "c.csv"):
+        Path(name).touch()
     with pytest.raises(UserError, match=message):
-        go(run_folder, *words, out=tmp_path / "c.csv")
+        go(run_folder, *words, out=tmp_path / "catalog.csv")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "xpu", ""])
 def test_a_device_that_is_none_is_named(run_folder, tmp_path, device) -> None:
-    words = ["predict", str(run_folder), str(run_folder), "--out", str(tmp_path / "c.csv"), "--device", device]
+    images = str(save_images(tmp_path / "images", 1))
+    words = ["predict", str(run_folder), images, "--out", str(tmp_path / "c.csv"), "--device", device]
     with pytest.raises(UserError, match=f"device: '{device}' must be auto, cpu, cuda, cuda:N or mps"):
         main.main(words)
