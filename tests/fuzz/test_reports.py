@@ -64,10 +64,10 @@ def test_damaged_run_folders(n_cases: int, copy: Path) -> None:
 def test_a_gallery_that_is_damaged_anywhere_is_no_traceback(copy: Path) -> None:
     whole = (copy / "gallery.npz").read_bytes()
     n_told = 0
-    for place in [*range(0, len(whole), 1 + len(whole) // 400), *range(len(whole) - 250, len(whole))]:
+    for place in [*range(0, len(whole), 1 + len(whole) // 100), *range(len(whole) - 250, len(whole), 4)]:
         (copy / "gallery.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         n_told += bool(read_run(copy).problems)
-    assert n_told > 100
+    assert n_told > 50
 
 
 def test_a_gallery_that_asks_for_more_than_it_holds_is_told(copy: Path) -> None:
