@@ -21,7 +21,6 @@ from tests.conftest import ROOT
 from tests.test_docs import FENCE, TEXTS
 
 MADE_BEFORE = (
-    "python main.py --config configs/config_first_dn4lenet.txt",
     "python main.py --config configs/config_mb_dn4lenet.txt",
     "python main.py --config configs/config_first_lenet.txt --no-test",
     "python main.py export runs/config_first_lenet --format onnx",
@@ -88,9 +87,7 @@ def fill_in_labels() -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_data
-@pytest.mark.parametrize(
-    "page", ["README.md", *(f"docs/{name}.md" for name in "own_data evaluation demo export".split())]
-)
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}.md" for name in "own_data evaluation export".split())])
 def test_what_the_page_says_runs(page: str, folder: Path, real_data: Path, capsys) -> None:
     names = {"pixels": torch.zeros(4, 150, 150, dtype=torch.uint8)}  # where a snippet says: yours
     if page != "README.md":
