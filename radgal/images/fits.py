@@ -61,12 +61,15 @@ def read_fits(path: str | Path, max_pixels: int = MAX_PIXELS, hdu: str | None = 
     """
     path = Path(path)
     with open_fits(path, max_pixels) as hdus:
-        choice = choose_image(hdus, path, max_pixels, hdu)
         try:
+            choice = choose_image(hdus, path, max_pixels, hdu)
             data = np.array(choice.hdu.data, dtype=np.float64)
-        except Exception as error:  # what astropy raises for a cut-off file depends on where it is cut
+            sky = celestial(choice.hdu.header)
+        except UserError:
+            raise
+        except Exception as error:  # what astropy raises depends on where a file is cut, or a header damaged
             raise damaged(path, error) from None
-        data, sky = data.reshape([side for side in data.shape if side > 1]), celestial(choice.hdu.header)
+        data = data.reshape([side for side in data.shape if side > 1])
         if sky is not None and sky.swapped:
             data = np.ascontiguousarray(data.T)
         return FitsImage(data, sky and sky.wcs, choice.flags, choice.label, choice.rivals)

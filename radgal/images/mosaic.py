@@ -53,6 +53,7 @@ class Mosaic:
                 file, size = self._open(check_packing(self.path))
                 self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
                 self.choice = choose_image(self._hdus, self.path, max_pixels=2**40, name=hdu)
+                sky = celestial(self.choice.hdu.header)
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
@@ -60,7 +61,6 @@ class Mosaic:
         found = self.choice.hdu
         self._pixels, self._shape = found.section, tuple(found.shape)
         self._check_size(found, size)
-        sky = celestial(found.header)
         if sky is None:
             raise UserError(
                 f"{self.path} has no celestial WCS in its header, so positions cannot be found in it; add one "

@@ -136,7 +136,7 @@ def test_sources_of_unknown_classes_have_no_scores(finished_run, real_data, tmp_
     assert "upright" not in found and sum(found["called"].values()) == found["n_test"] > 20
     assert "which the network does not know: no scores" in capsys.readouterr().out
     table = read_table(out / "sources.csv")
-    assert "correct" not in table.colnames and set(table["label_name"]) <= {"confident", "uncertain"}
+    assert "correct" not in table.colnames and set(table["label_name"]) <= {"Hybrid confident", "Hybrid uncertain"}
     probs = np.array([[float(row["prob_FRI"]), float(row["prob_FRII"])] for row in table])
     np.testing.assert_allclose(probs.sum(1), 1)
     assert log_softmax(np.log(probs)).shape == probs.shape

@@ -45,7 +45,7 @@ def test_intervals_hold_the_truth(separation, scale, n, n_tests, lowest):
     coverage = {key: number / n_tests for key, number in held.items()}
     # one mistake more or less moves Wilson's interval past a rare truth, as is known of it
     least = {key: 0.88 if key in ("accuracy", "recall") else lowest for key in coverage}
-    assert {key: share for key, share in coverage.items() if not least[key] <= share <= 0.985} == {}
+    assert {key: share for key, share in coverage.items() if not least[key] <= share <= 0.99} == {}
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from astropy.io import fits as pyfits
 
 from radgal.images.fits import read_fits
+from radgal.images.mosaic import Mosaic
 from utils import UserError
 
 SKY = {
@@ -141,3 +143,17 @@ def test_files_that_would_fill_the_memory_are_refused_unread(tmp_path) -> None:
         read_fits(path, max_pixels=1_000_000)
     assert tracemalloc.get_traced_memory()[1] < 400 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("key", ["CTYPE2", "CRVAL1", "BUNIT", "EXTNAME"])
+def test_a_header_that_cannot_be_parsed_is_damage_not_a_traceback(tmp_path, key) -> None:
+    header = pyfits.Header(
+        {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 1.0, "BUNIT": "Jy", "EXTNAME": "image"}
+    )
+    pyfits.PrimaryHDU(np.ones((8, 9)), header).writeto(tmp_path / "a.fits")
+    content = (tmp_path / "a.fits").read_bytes()
+    place = content.index(key.ljust(8).encode() + b"=") + 10
+    (tmp_path / "a.fits").write_bytes(content[:place] + b"a b c " + content[place + 6 :])
+    for read in (read_fits, Mosaic):
+        with suppress(UserError):  # what does not matter may be passed over
+            read(tmp_path / "a.fits")

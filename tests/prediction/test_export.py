@@ -265,6 +265,7 @@ def test_the_onnx_file_runs_where_there_is_only_onnxruntime_and_numpy(galaxies, 
     if installed.returncode:
         pytest.skip(f"pip cannot install onnxruntime here: {installed.stderr.strip().splitlines()[-1]}")
     script = BLOCKS[0].replace("runs/config_first_lenet/", "")
+    script = re.sub(r"^images = .*$", "images = np.load('images.npy')", script, flags=re.MULTILINE)
     script += "\nimport importlib.util as u\nassert not u.find_spec('torch') and not u.find_spec('e2cnn')\n"
     script += "np.save('probs.npy', probs)\n"
     done = subprocess.run([python, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
