@@ -2,7 +2,7 @@
 
 Files of every kind that is read are damaged and forged, and must give a UserError or a result that is one, nothing
 else. Each reader gets files that are whole, with bytes changed, taken out, repeated and put in, by hypothesis: 100
-cases each by default, 2,000 with ``-m slow``, the same ones every time.
+cases each by default, 500 with ``-m slow``, the same ones every time.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def each(readers: list[Reader]) -> pytest.MarkDecorator:
 
 # How many cases: few by default, many with ``-m slow``.
 def cases_from(n_quick: int):
-    """Returns the mark of a test that takes so many cases in the default suite, and 2,000 in the slow one."""
-    return pytest.mark.parametrize("n_cases", [n_quick, pytest.param(2000, marks=pytest.mark.slow)])
+    """Returns the mark of a test that takes so many cases in the default suite, and 500 in the slow one."""
+    return pytest.mark.parametrize("n_cases", [n_quick, pytest.param(500, marks=pytest.mark.slow)])
 
 
 cases = cases_from(50)
