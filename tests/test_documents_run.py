@@ -54,8 +54,6 @@ def folder(real_data: Path, tmp_path_factory):
 
 def lay_out_cutouts(real_data: Path) -> None:
     """Puts cutouts where a reader who did not come from the README has some, one under the name that a snippet uses."""
-    for folder in ("my_cutouts", "prepared"):
-        shutil.rmtree(folder, ignore_errors=True)
     Path("my_cutouts").mkdir()
     first, *others = sorted((real_data / "fits").glob("*.fits.gz"))
     Path("my_cutouts/a.fits").write_bytes(gzip.decompress(first.read_bytes()))
@@ -90,6 +88,8 @@ def fill_in_labels() -> None:
 @pytest.mark.parametrize("page", ["docs/export.md", "docs/own_data.md", "README.md", "docs/evaluation.md"])
 def test_what_the_page_says_runs(page: str, folder: Path, real_data: Path, capsys) -> None:
     names = {"pixels": torch.zeros(4, 150, 150, dtype=torch.uint8)}  # where a snippet says: yours
+    for made in ("my_cutouts", "prepared"):  # each page begins where its reader does
+        shutil.rmtree(made, ignore_errors=True)
     if page != "README.md":
         lay_out_cutouts(real_data)
     ran = 0
