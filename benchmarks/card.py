@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from radgal.data.further import SAME_SKY_ARCSEC
 from radgal.data.mirabest import MBFRConfident, MBFRConfident_v2, MBFRUncertain, MBHybrid
 from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
-from radgal.evaluation.averaging import average_over_poses
-from radgal.evaluation.calibration import fit_temperature
+from radgal.evaluation.averaging import averaged_probabilities
+from radgal.evaluation.calibration import temperature_of
 from radgal.evaluation.evaluate import score_rotated
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import score_predictions
@@ -163,10 +162,10 @@ def cross_validation(folder: Path, config: Config) -> dict:
     logits = [np.log(np.maximum(_columns(table, "prob", classes), np.finfo(float).tiny)) for table in tables]
     labels = [np.asarray(table["label"]) for table in tables]
     temperatures = [
-        fit_temperature(
+        temperature_of(
             np.concatenate([one for j, one in enumerate(logits) if j != i]),
             np.concatenate([one for j, one in enumerate(labels) if j != i]),
-        )
+        )["temperature"]
         for i in range(len(tables))
     ]
     scaled = [one / t for one, t in zip(logits, temperatures, strict=True)]
@@ -185,7 +184,7 @@ def cross_validation(folder: Path, config: Config) -> dict:
         "averaged_error": None if any(one is None for one in averaged) else _error(np.concatenate(averaged), label, n),
         "rotated_error": proportion(rotated.mean() * n, n),
         "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
-        "temperature": fit_temperature(every, label),
+        "temperature": temperature_of(every, label)["temperature"],
         "with_temperature": {
             key: value for key, value in _scores(np.concatenate(scaled), label, classes).items() if key in SCORES[2:]
         },
@@ -287,7 +286,7 @@ def look_at(run: TrainedRun, images: Split, classes: tuple | None, crossed: dict
     if classes is None:
         return found
     temperature = 1.0 if crossed is None else crossed["temperature"]
-    averaged = average_over_poses(partial(run.probabilities, images.images), run.model, len(images))
+    averaged = averaged_probabilities(run, images.images)
     found |= _scores(logits, labels, classes) | {"averaged_error": _error(averaged, labels)}
     scaled = _scores(logits / temperature, labels, classes)
     found["with_temperature"] = {key: scaled[key] for key in SCORES[2:]}

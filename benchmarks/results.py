@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.table import update_section
 from radgal.evaluation.intervals import mean_and_sd
-from radgal.evaluation.metrics import AVERAGED, IN_WORDS, ROTATED, SCORES, UPRIGHT, Reading
+from radgal.evaluation.metrics import AVERAGED, BY_KEY, ERROR, IN_WORDS, ROTATED, UPRIGHT, Reading
 from radgal.files.tables import read_table
 from radgal.repeats.collect import columns, pooled_scores, scores_of
 from radgal.repeats.comparison import check_runs, successes
@@ -29,8 +29,7 @@ from utils import UserError
 
 NAME = re.compile(r"(?P<set>\w+)_(?P<network>[^_]+)_seed_(?P<seed>\d+)(_fold_\d+_of_\d+)?\.csv")
 CONDITIONS = (UPRIGHT, ROTATED, AVERAGED)
-ERROR = next(score for score in SCORES if score.key == "error")
-BESIDE = [score for score in SCORES if score.key in ("roc_auc", "nll", "ece", "ece_debiased")]
+BESIDE = [BY_KEY[key] for key in ("roc_auc", "nll", "ece", "ece_debiased")]
 
 
 def read_results(folder: Path) -> dict[str, list[dict]]:

@@ -107,15 +107,15 @@ class TrainingRun:
         kept = store_temperature(load_run(folder.best, self.device), self.images.val)
         folder.write_config(cfg)
         origin = epochs.provenance(self.images, self.device, self.precision) | {"started_from": progress.started_from}
-        result = epochs.outcome(progress, kept.epoch, self.images, kept.model)
-        write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result)
+        record = environment() | origin | epochs.outcome(progress, kept.epoch, self.images, kept.model)
+        write_json(RunFile.ENVIRONMENT.at(folder.path), record)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
         with spared(print):
             plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         if metrics is not None:  # once more, with what only the test tells
             leak = {"test_sources_trained_on": metrics["test_sources_trained_on"]}
-            write_json(RunFile.ENVIRONMENT.at(folder.path), environment() | origin | result | leak)
+            write_json(RunFile.ENVIRONMENT.at(folder.path), record | leak)
         make_report(folder.path, say)
         finished.mark(folder.path, progress.epoch, kept.epoch, metrics is not None)
         print(epochs.last_line(progress, kept.epoch, self.images, metrics, folder, self.cfg.keeps_last))

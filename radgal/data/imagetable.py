@@ -240,10 +240,7 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
             )
         if within := [(a, b) for a, b in pairs if rows[a].split == rows[b].split]:
             said = some(f"{rows[a].name} and {rows[b].name} ({rows[a].split})" for a, b in within)
-            findings.notes.append(
-                f"{len(within)} pairs of rows in one split have {what}: {said}: validation images or folds that are "
-                "drawn may part them"
-            )
+            findings.notes.append(f"{len(within)} pairs of rows in one split have {what}: {said}")
     other = [(a, b) for a, b in same if rows[a].label != rows[b].label]
     if other:
         said = some(f"{rows[a].name} ({rows[a].label}) and {rows[b].name} ({rows[b].label})" for a, b in other)

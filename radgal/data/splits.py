@@ -103,13 +103,15 @@ def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
         UserError: if the data cannot be had or do not fit the config.
     """
     own, dataset = _rows(cfg, True, together)
-    train, val, n_left_out = _draw(own, dataset, cfg, together)
+    left_out = sources_to_leave_out(cfg)
+    train, val, n_left_out = _draw(own, dataset, cfg, together, left_out)
     mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.split.images)
     mean = mean if cfg.data.datamean is None else cfg.data.datamean
     std = std if cfg.data.datastd is None else cfg.data.datastd
     has_test = cfg.data.train_on == "train" and (dataset.has_test or cfg.data.fold is not None)
     tested = _rows(cfg, False, together)[0].sources if cfg.data.also and has_test else Sources()
-    added = _further(cfg, dataset.classes, train, val, tested)
+    kept_from = {"test": tested, "leave_out": left_out, "validation": val.sources, "training": train.sources}
+    added = load_further(cfg, dataset.classes, kept_from) if cfg.data.also else []
     everything = train.join(
         *(_Part(Split(_fit(one.images, cfg), one.labels, one.sources.names), one.sources) for one in added)
     )
@@ -149,11 +151,9 @@ class _Part:
         return _Part(Split(images, labels, sources.names), sources)
 
 
-def _draw(own: _Part, dataset: GalaxyImages, cfg: Any, together: bool) -> tuple[_Part, _Part, int]:
+def _draw(own: _Part, dataset: GalaxyImages, cfg: Any, together: bool, left_out: Sources) -> tuple[_Part, _Part, int]:
     """Returns the training and the validation part of a data set, and how many sources are in neither."""
-    rows = list(range(len(own.split)))
-    if cfg.data.leave_out:
-        rows = sorted(set(rows).difference(own.sources.rows_in(sources_to_leave_out(cfg), SAME_SKY_ARCSEC)))
+    rows = sorted(set(range(len(own.split))).difference(own.sources.rows_in(left_out, SAME_SKY_ARCSEC)))
     if not rows:
         raise UserError(f"[data] leave_out = {cfg.data.leave_out} leaves nothing of {cfg.data.dataset} to train on")
     groups = own.sources.take(rows).groups() if together else []
@@ -173,18 +173,6 @@ def _divide(
     given = set(dataset.validation_rows)
     is_given = [row in given for row in rows]
     return [i for i, yes in enumerate(is_given) if not yes], [i for i, yes in enumerate(is_given) if yes]
-
-
-def _further(cfg: Any, classes: tuple[str, ...], train: _Part, val: _Part, tested: Sources) -> list[Further]:
-    if not cfg.data.also:
-        return []
-    kept_from = {
-        "test": tested,
-        "leave_out": sources_to_leave_out(cfg),
-        "validation": val.sources,
-        "training": train.sources,
-    }
-    return load_further(cfg, classes, kept_from)
 
 
 def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:

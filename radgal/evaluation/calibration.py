@@ -20,11 +20,6 @@ from radgal.runs.checkpoint import LARGEST_TEMPERATURE, TrainedRun
 PRIOR_SD = 1.0  # of ln T about 0
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the temperature alone, see :func:`temperature_of`."""
-    return temperature_of(logits, labels)["temperature"]
-
-
 def temperature_of(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """Returns the temperature T of softmax(logits / T) that is the most probable one, with its 95 % interval.
 

@@ -17,6 +17,7 @@ from radgal.evaluation.results import describe, load_test, save_answers, save_te
 from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.earlier import new_results
 from radgal.runs.files import files_of
+from radgal.runs.learned import inherited_by
 from utils import UserError
 
 
@@ -82,10 +83,15 @@ def _own_data(run: TrainedRun) -> dict[str, Any]:
 
 
 def learned_sources(run: TrainedRun) -> Sources:
-    """Returns the sources that a run was trained and validated on; older checkpoints do not list them."""
+    """Returns the sources that a run was trained and validated on, its own and those its first weights came from.
+
+    Older checkpoints do not list their own: those are of its data.
+    """
     listed = run.checkpoint.get("sources")
-    found = Sources() if listed is None else Sources.unpack(listed)
-    return found if len(found) else load_training_data(run.config).sources
+    own = Sources() if listed is None else Sources.unpack(listed)
+    if not len(own):
+        own = load_training_data(run.config, run.keeps_together).sources
+    return own + inherited_by(run.checkpoint)[0]
 
 
 def load_common_test(runs: Sequence[TrainedRun]) -> Split:

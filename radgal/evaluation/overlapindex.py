@@ -16,6 +16,17 @@ N_GRID = 100  # points on [0, 1] at which the densities are compared
 IMPROVED_BY = 0.01  # a smaller change of a source's mean overlap index is no change, as in the paper
 
 
+def of_pairs(probs: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the samples of the two classes in which each source is compared, (N, R, T) each.
+
+    Args:
+        probs: (N, R, T, K), in R poses, of K classes.
+        pairs: (N, 2), which two.
+    """
+    x, y = (np.take_along_axis(probs, pairs[:, None, None, i : i + 1], axis=3)[..., 0] for i in (0, 1))
+    return x, y
+
+
 def overlap_index(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Returns the overlap of two sets of probabilities, as published: eta = sum_z min(f_x(z), f_y(z)) dz.
 

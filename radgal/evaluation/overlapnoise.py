@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from radgal.evaluation.overlapindex import IMPROVED_BY, overlap_index, overlap_index_reflected
+from radgal.evaluation.overlapindex import IMPROVED_BY, of_pairs, overlap_index, overlap_index_reflected
 
 if TYPE_CHECKING:
     from radgal.evaluation.rotation import RotationTest
@@ -25,7 +25,7 @@ def changes_by_chance(test: RotationTest, key: str) -> np.ndarray:
         key: "overlap" or "overlap_reflected".
     """
     function = {"overlap": overlap_index, "overlap_reflected": overlap_index_reflected}[key]
-    x, y = (np.take_along_axis(test.probs, test.pairs[:, None, None, i : i + 1], axis=3)[..., 0] for i in (0, 1))
+    x, y = of_pairs(test.probs, test.pairs)
     one, two = (function(x[..., half::2], y[..., half::2]).mean(axis=1) for half in (0, 1))
     return (one - two) / np.sqrt(2)
 

@@ -18,6 +18,7 @@ from radgal.data.samesource import Sources
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
+from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
@@ -100,7 +101,9 @@ def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
     save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
     error = f"{ECE.name} {ECE.text(upright['ece'])}"
-    save_reliability(RunFile.RELIABILITY.at(folder), error, upright["reliability"])
+    bins = upright["reliability"]
+    intervals = [proportion(one["accuracy"] * one["n"], one["n"]) for one in bins]
+    save_reliability(RunFile.RELIABILITY.at(folder), error, bins, [(one["low"], one["high"]) for one in intervals])
 
 
 def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Split, Split | None]:

@@ -15,7 +15,7 @@ import torch
 
 from radgal.classifier import Classifier
 from radgal.data.splits import Split
-from radgal.evaluation.overlapindex import IMPROVED_BY, compare, overlap_index, overlap_index_reflected
+from radgal.evaluation.overlapindex import IMPROVED_BY, compare, of_pairs, overlap_index, overlap_index_reflected
 from radgal.evaluation.overlapnoise import changes_by_chance, noise_of_comparison
 from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
@@ -102,7 +102,7 @@ def sample_rotations(
     )
     probs = np.ascontiguousarray(passes.swapaxes(0, 1)).reshape(n, n_poses, mc_samples, len(classes))
     pairs = np.sort(np.argsort(-probs.mean(axis=(1, 2)), axis=1, kind="stable")[:, :2], axis=1)
-    x, y = (np.take_along_axis(probs, pairs[:, None, None, i : i + 1], axis=3)[..., 0] for i in (0, 1))
+    x, y = of_pairs(probs, pairs)
     return RotationTest(
         names=split.names,
         labels=split.labels.cpu().numpy(),

@@ -102,11 +102,14 @@ def save_roc(
     save_figure(figure, path)
 
 
-def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, float]]) -> None:
+def save_reliability(
+    path: str | Path, title: str, bins: Sequence[Mapping[str, float]], ends: Sequence[tuple[float, float]]
+) -> None:
     """Writes the reliability diagram: accuracy against confidence in each bin, and how many sources are in it.
 
     Args:
         bins: that are not empty: low, high, n, mean confidence and accuracy.
+        ends: of the 95 % interval of the accuracy of each bin.
     """
     figure = new_figure(4.4, 4.8)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -115,12 +118,11 @@ def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, f
     middle = np.array([(one["low"] + one["high"]) / 2 for one in bins])
     width = bins[0]["high"] - bins[0]["low"]
     accuracy = np.array([one["accuracy"] for one in bins])
-    ends = np.array([_wilson(one["accuracy"], one["n"]) for one in bins]).T
     top.bar(middle, accuracy, width, color=color_of(0), alpha=0.35, edgecolor=color_of(0))
     top.errorbar(
         [one["confidence"] for one in bins],
         accuracy,
-        yerr=np.abs(ends - accuracy),
+        yerr=np.abs(np.transpose(ends) - accuracy),
         color=color_of(1),
         marker="o",
         markersize=4,
@@ -136,14 +138,6 @@ def save_reliability(path: str | Path, title: str, bins: Sequence[Mapping[str, f
     bottom.bar_label(counts, fontsize=7)
     bottom.margins(y=0.25)
     save_figure(figure, path)
-
-
-def _wilson(accuracy: float, n: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a fraction of n, of Wilson 1927, J. Am. Stat. Assoc. 22, 209."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(round(accuracy * n), int(n)).proportion_ci(method="wilson")
-    return interval.low, interval.high
 
 
 def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> None:

@@ -30,7 +30,7 @@ def test_the_folder_holds_what_the_list_says() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES or [pytest.param("", marks=pytest.mark.skip("no network comes along yet"))])
+@pytest.mark.parametrize("name", NAMES)
 def test_the_example_is_told(name: str, tmp_path: Path) -> None:
     """Both classes are told, though not all of them: what is neither is less sure than all of them."""
     from radgal.data.examples import write_examples
@@ -46,7 +46,7 @@ def test_the_example_is_told(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", NOTEST or [pytest.param("", marks=pytest.mark.skip("none of these is there yet"))])
+@pytest.mark.parametrize("name", NOTEST)
 def test_the_claims_on_the_official_tests_are_true(name: str, real_data: Path, tmp_path: Path) -> None:
     """To a source or so, since another processor rounds in another way."""
     card, run = registry.read_card(name), checkpoint.load_run(name, pick_device("cpu"))
