@@ -39,6 +39,7 @@ from utils import UserError
 ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
 MC_SAMPLES = 100
 QUANTILE = 0.95  # of the entropies of cross-validated sources: above it, a network is "unsure"
+RECORDED = ("counts", "git_commit", "git_changed_files", "training_seconds", "kept_epoch")
 SCORES = ("error", "roc_auc", "nll", "brier", "ece")
 KEYS_OF_A_PLACE = {  # what two runs of one recipe may differ in
     "data": {"datadir", "mirror", "download", "fold"},
@@ -53,7 +54,7 @@ LIMITS = (
     "It knows {classes} and nothing else. A compact or a bent source, a hybrid, an artifact or empty sky gets one of "
     "these classes all the same: look at the entropies, and at how it does on such sources below.",
     "Its training sources were chosen by others, bright and well resolved; probabilities take their mix of classes for "
-    "granted, and are calibrated for sources like them.",
+    "granted.",
     "A source larger than the field is cut off.",
 )
 LICENCE = {
@@ -67,18 +68,20 @@ CITE = (
 )
 
 
-def make_card(name: str, run: TrainedRun, crossed: dict | None, where: dict, say: Callable[[str], None]) -> dict:
+def make_card(
+    name: str, run: TrainedRun, crossed: dict | None, facts: dict, where: dict, say: Callable[[str], None]
+) -> dict:
     """Returns the card of a trained run, but for what is known of its file.
 
     Args:
-        run: with the weights that come along, in the folder that training left, beside its environment.json.
+        run: with the weights that come along.
         crossed: what :func:`cross_validation` says of its recipe; None: there is none.
+        facts: how its training went, with ``RECORDED`` among the keys; see :func:`record_of`.
         where: ``root``, ``download`` and ``mirror`` of the data sets to look at.
         say: prints.
     """
-    made = _read_json(RunFile.ENVIRONMENT.at(run.path.parent))
     kind, how = kind_of(run.config), run.preparation
-    facts = {
+    limits = {
         "scale": how.pixel_scale_arcsec,
         "field": how.pixel_scale_arcsec * how.imsize,
         "classes": " and ".join(run.classes),
@@ -93,25 +96,31 @@ def make_card(name: str, run: TrainedRun, crossed: dict | None, where: dict, say
         "training": {
             **{key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")},
             "classes": list(run.classes),
-            "counts": made["class_counts"],
             "notes": list(training.notes),
-            **{key: made[key] for key in ("git_commit", "git_changed_files", "training_seconds", "kept_epoch")},
+            **{key: facts[key] for key in RECORDED},
             "seed": run.seed,
             "recipe": recipe_of(run.config),
         },
         "cross_validation": crossed,
         "sets": look_at_sets(run, training.sources, crossed, where, say),
-        "limits": [limit.format(**facts) for limit in LIMITS],
+        "limits": [limit.format(**limits) for limit in LIMITS],
         "licence": LICENCE,
         "cite": [*CITE, kind.citation],
     }
 
 
-def _read_json(path: Path) -> dict:
+def record_of(folder: Path) -> dict:
+    """Returns how the training in a run's folder went.
+
+    Raises:
+        UserError: if nothing says so.
+    """
+    path = RunFile.ENVIRONMENT.at(folder)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): the card needs a run that was trained to its end") from None
+    return found | {"counts": found["class_counts"]}
 
 
 def recipe_of(config: Config) -> dict[str, dict[str, Any]]:
