@@ -19,7 +19,6 @@ from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
 from utils import UserError
 
-
 TRAIN_SIZE = "data.train_size"
 
 
