@@ -36,7 +36,7 @@ def accuracy_trends(correct: np.ndarray, quantities: Mapping[str, np.ndarray]) -
         quantities: (N,) each, by the keys of ``QUANTITIES``; NaN, or not above 0: not known.
 
     Returns:
-        Of each quantity that 20 sources have, and not all the same: ``name``, ``n``, ``bins`` (low, high, n, and
+        Of each quantity that 20 sources have, and not all the same: ``name``, ``n``, ``bins`` (low, median, high, n, and
         ``accuracy`` with Wilson's interval), ``odds_ratio`` (``value``, ``low``, ``high``: what the odds of being right
         are multiplied by when the quantity doubles), ``p`` and ``p_holm``. Where all sources are right or all are
         wrong there is no trend to be seen, and these are None.
@@ -67,7 +67,8 @@ def quantile_bins(values: np.ndarray, correct: np.ndarray) -> list[dict[str, Any
         inside = where == k
         low, high = float(values[inside].min()), float(values[inside].max())
         accuracy = proportion(int(correct[inside].sum()), int(inside.sum()))
-        bins.append({"low": low, "high": high, "n": int(inside.sum()), "accuracy": accuracy})
+        middle = float(np.median(values[inside]))
+        bins.append({"low": low, "median": middle, "high": high, "n": int(inside.sum()), "accuracy": accuracy})
     return bins
 
 
