@@ -36,10 +36,10 @@ def accuracy_trends(correct: np.ndarray, quantities: Mapping[str, np.ndarray]) -
         quantities: (N,) each, by the keys of ``QUANTITIES``; NaN, or not above 0: not known.
 
     Returns:
-        Of each quantity that 20 sources have, and not all the same: ``name``, ``n``, ``bins`` (low, median, high, n, and
-        ``accuracy`` with Wilson's interval), ``odds_ratio`` (``value``, ``low``, ``high``: what the odds of being right
-        are multiplied by when the quantity doubles), ``p`` and ``p_holm``. Where all sources are right or all are
-        wrong there is no trend to be seen, and these are None.
+        Of each quantity that 20 sources have, and not all the same: ``name``, ``n``, ``bins`` (low, median, high, n,
+        and ``accuracy`` with Wilson's interval), ``odds_ratio`` (``value``, ``low``, ``high``: what the odds of being
+        right are multiplied by when the quantity doubles), ``p`` and ``p_holm``. Where all sources are right or all
+        are wrong there is no trend to be seen, and these are None.
     """
     correct, found = np.asarray(correct, dtype=bool), {}
     for key, values in quantities.items():

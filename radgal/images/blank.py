@@ -1,4 +1,4 @@
-"""Images of empty sky, as a recipe leaves them: noise in the beam of a survey, its peaks stretched to the full range."""
+"""Images of empty sky, as a recipe leaves them: noise in the beam of a survey, stretched to the full range."""
 
 from __future__ import annotations
 

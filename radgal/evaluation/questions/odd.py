@@ -45,11 +45,10 @@ def _curve(usual: np.ndarray, odd: np.ndarray) -> dict[str, list[float]]:
 
 def says(answer: dict) -> str:
     """Returns the answer in a sentence."""
-    of_sets = [
-        f"{name} ({one['n']}): "
-        + ", ".join(f"{key} {ROC_AREA.text(of['roc_auc'])}" for key, of in one["scores"].items())
-        for name, one in answer["sets"].items()
-    ]
+    of_sets = []
+    for name, one in answer["sets"].items():
+        areas = ", ".join(f"{key} {ROC_AREA.text(of['roc_auc'])}" for key, of in one["scores"].items())
+        of_sets.append(f"{name} ({one['n']}): {areas}")
     usual = answer["usual"]
     return f"ROC areas against {usual['n']} sources of {usual['name']}; " + "; ".join(of_sets)
 

@@ -81,10 +81,10 @@ def panels(answer: dict) -> list[Panel]:
 QUESTION = Question(
     key="trends",
     title="Accuracy against size, redshift and brightness",
-    means="Whether the network is right more often for some kinds of sources: accuracy in quarters of them, and what the "
-    "odds of being right are multiplied by where a source has twice as much of something.",
-    fails="A few mistakes show strong trends only; quantities go together (near sources are large), so none is a cause; "
-    "images are scaled to their brightest pixel, so brightness is known only against noise and peak.",
+    means="Whether the network is right more often for some kinds of sources: accuracy in quarters of them, and what "
+    "the odds of being right are multiplied by where a source has twice as much of something.",
+    fails="A few mistakes show strong trends only; quantities go together (near sources are large), so none is a "
+    "cause; images are scaled to their brightest pixel, so brightness is known only against noise and peak.",
     ask=ask,
     says=says,
     rows=rows,
