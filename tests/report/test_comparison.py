@@ -31,9 +31,9 @@ def turn_some(folder: Path, n: int = 3) -> list[str]:
 
 def test_the_page_opens_with_what_differs_and_tells_where_the_runs_disagree(run: Path, copy: Path, tmp_path: Path):
     names = turn_some(copy)
-    (copy / "config.txt").write_text((copy / "config.txt").read_text().replace("lr0: 0.001", "lr0: 0.002"))
+    (copy / "config.txt").write_text((copy / "config.txt").read_text().replace("dropout: 0.5", "dropout: 0.25"))
     page = check_page(report(run, copy, out=tmp_path / "both.html"))
-    assert page.text.index("[training] lr0") < page.text.index("Scores side by side") < page.text.index("Paired")
+    assert page.text.index("[model] dropout") < page.text.index("Scores side by side") < page.text.index("Paired")
     assert "3 of 100 sources are not called the same" in page.text and "outputdir" not in page.text
     for name in names:
         assert name in page.text
