@@ -18,7 +18,7 @@ from typing import Any
 
 from radgal.data.datasets import DATASETS
 from radgal.files.tables import file_name
-from radgal.report import comparison, poseviews, resultviews, runviews, sourceviews
+from radgal.report import comparison, poseviews, questionviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
 from radgal.report.thumbnails import encode_figure, encode_source
 from radgal.report.values import attempt, clean
@@ -36,6 +36,7 @@ PARTS: dict[str, Callable[[SavedRun], Any]] = {
     "confusion": resultviews.confusion,
     "roc": resultviews.roc,
     "reliability": resultviews.reliability,
+    "questions": questionviews.questions,
     "curves": runviews.curves,
     "gallery": sourceviews.gallery,
     "rotation": poseviews.rotation,
