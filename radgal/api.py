@@ -136,7 +136,7 @@ def train(
     dry_run: bool = False,
     **keys: Any,
 ) -> Run:
-    """Trains the network of a config, keeps its best epoch, and tests that once.
+    """Trains the network of a config, keeps the epoch that the config says, and tests that once.
 
     Everything is written to the config's output folder, as by ``python main.py --config FILE``. Train one network at a
     time in a process: its threads share their random numbers.

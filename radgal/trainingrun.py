@@ -79,7 +79,8 @@ class TrainingRun:
             say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
             return Outcome(self._untrained(), [], None)
         if goes_on and team.from_first(self._is_done):
-            say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
+            more = "" if cfg.training.ends_a_cycle else "raise [training] epochs, or "
+            say(f"the run in {self.folder.path} is finished; {more}give another outputdir")
             return self._finished_run()
         self.goes_on = goes_on
         say(f"training on {where}, writing to {self.folder.path}")

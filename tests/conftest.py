@@ -24,6 +24,17 @@ def real_data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def undrawn_questions():
+    """Tests of whole commands write the figures of the questions as empty files: drawing them all would take minutes.
+
+    ``tests/evaluation/test_questions.py`` draws every one of them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("radgal.evaluation.questions.listed.save_panels", lambda path, panels: Path(path).touch())
+        yield
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """The config of a small run that writes to ``out`` beside it."""

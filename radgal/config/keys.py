@@ -201,6 +201,11 @@ class TrainingSection(Section):
         0, ge=0, le=1_000_000, description="epochs in which only the last layer is trained; needs start_from"
     )
 
+    @property
+    def ends_a_cycle(self) -> bool:
+        """Whether the rate comes to its end with the last epoch: with more epochs, every one would be another."""
+        return self.scheduler in ("cosine", "onecycle")
+
 
 class OutputSection(Section):
     """[output]: the two files that the published program wrote, and live curves."""

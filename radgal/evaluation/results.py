@@ -20,6 +20,7 @@ from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
+from radgal.evaluation.questions.listed import ask_all, describe_questions, save_questions
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.figures.style import spared
@@ -62,6 +63,7 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     leak = {"test_sources_trained_on": _trained_on(run, test)}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
+    metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
@@ -87,8 +89,9 @@ def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callabl
 
 
 def save_answers(metrics: dict, table: Any, folder: Path) -> None:
-    """Writes metrics.json, and the table of sources in three formats."""
+    """Writes metrics.json, what it says of the questions, and the table of sources in three formats."""
     write_json(RunFile.METRICS.at(folder), metrics)
+    save_questions(metrics, folder)
     for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
         write_table(table, file.at(folder))
 
@@ -177,7 +180,7 @@ def describe(metrics: dict) -> str:
         )
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
-    return "\n".join(lines)
+    return "\n".join(lines + describe_questions(metrics))
 
 
 def describe_poses(averaged: Mapping[str, Any]) -> str:

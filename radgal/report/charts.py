@@ -19,7 +19,15 @@ MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough fo
 def make_series(
     label: str, x: Sequence[float], y: Sequence[float | None], color: int = 0, kind: str = "line"
 ) -> dict[str, Any]:
-    """Returns one line (or "dots", or "bars" [(low, high), ...] as x) of a chart; points that are None are left out."""
+    """Returns one line of a chart, or what is of another kind; points that are None are left out.
+
+    Args:
+        label: in the legend; "": none.
+        x, y: of the points. Of "bars" x is [(low, high), ...]; a "band" is an area by its outline; "whiskers" are pairs
+            of points, the ends of an interval each.
+        color: its number.
+        kind: "line", "dots", "bars", "band" or "whiskers".
+    """
     points = [(where, value) for where, value in zip(x, y, strict=True) if value is not None and math.isfinite(value)]
     return {"label": label, "points": points, "color": color, "kind": kind}
 
@@ -136,12 +144,15 @@ def _widen(low: float, high: float, share: float) -> tuple[float, float]:
 
 
 def _path(series: dict[str, Any], scale) -> str:
-    points = [(x, _digits(-scale(y))) for x, y in thin(series["points"])]
+    kept = series["points"] if series["kind"] in ("band", "whiskers") else thin(series["points"])
+    points = [(x, _digits(-scale(y))) for x, y in kept]
+    if series["kind"] == "whiskers":
+        return "".join(f"M{_digits(x)} {y}V{end}" for (x, y), (_, end) in zip(points[::2], points[1::2], strict=True))
     if series["kind"] == "bars":
         return "".join(f"M{_digits(low)} 0H{_digits(high)}V{y}H{_digits(low)}Z" for (low, high), y in points)
     if series["kind"] == "dots" or len(points) == 1:
         return "".join(f"M{_digits(x)} {y}h0" for x, y in points)
-    return "M" + "L".join(f"{_digits(x)} {y}" for x, y in points)
+    return "M" + "L".join(f"{_digits(x)} {y}" for x, y in points) + "Z" * (series["kind"] == "band")
 
 
 def thin(points: list[tuple]) -> list[tuple]:

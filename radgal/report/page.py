@@ -21,7 +21,7 @@ import numpy as np
 from radgal.data.datasets import DATASETS
 from radgal.figures.style import load_matplotlib
 from radgal.files.tables import file_name
-from radgal.report import poseviews, resultviews, runviews, sourceviews
+from radgal.report import poseviews, questionviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
 from radgal.report.values import clean
 from radgal.runs.files import RunFile
@@ -41,6 +41,7 @@ PARTS: dict[str, Callable[[SavedRun], Any]] = {
     "confusion": resultviews.confusion,
     "roc": resultviews.roc,
     "reliability": resultviews.reliability,
+    "questions": questionviews.questions,
     "curves": runviews.curves,
     "gallery": sourceviews.gallery,
     "rotation": poseviews.rotation,

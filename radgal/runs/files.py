@@ -38,6 +38,7 @@ class RunFile(Enum):
     CONFUSION = "confusion.png", "evaluate", "confusion matrix"
     ROC = "roc.png", "evaluate", "receiver operating characteristic"
     RELIABILITY = "reliability.png", "evaluate", "reliability diagram"
+    QUESTIONS = "questions", "evaluate", "folder: figure and table of what a survey asks"
     REPORT = "report.html", "report", "all of this on one page"
     # What chooses among recipes, without the test.
     VALIDATION = "validation.json", "repeat --no-test", "what the validation sources say of the kept epoch"

@@ -104,5 +104,7 @@ def test_a_run_becomes_a_network_that_comes_along(
     assert sets["MiraBest, uncertain"].keys() == CARD["sets"]["MiraBest, uncertain"].keys()
     assert sets["FR-DEEP, NVSS"]["n_trained_on"] is None and sets["FR-DEEP, NVSS"]["n_looked_at"] == 600
     assert sets["FIRSTGalaxyData, compact"]["n_looked_at"] > 380
+    again = make("fr-small-notest", "fr-small-notest", str(folds), mirror=str(real_data), datadir=str(tmp_path))
+    assert again == found  # of what comes along: nothing is lost, the weights stay
     with pytest.raises(UserError, match="--name d4: use fr-"):
         make(str(finished_run), "d4", None)

@@ -87,7 +87,7 @@
     const svg = plot.querySelector("svg.area"), log = plot.dataset.log === "1", square = plot.classList.contains("square");
     const whole = svg.getAttribute("viewBox").split(" ").map(Number);
     let view = whole;
-    const series = [...plot.querySelectorAll(".series:not(.bars)")].map((path) => ({
+    const series = [...plot.querySelectorAll(".series:not(.bars, .band, .whiskers)")].map((path) => ({
       path,
       label: path.dataset.label,
       points: [...path.getAttribute("d").matchAll(/[ML]([-\d.e+]+) ([-\d.e+]+)/g)].map((m) => [Number(m[1]), Number(m[2])]),
