@@ -146,7 +146,7 @@ class Session:
             scaled = read_scaled(self.paths[row])
             (height, width), scale, place = scaled.pixels.shape, scaled.scale_arcsec, scaled.position
             view["size"] = f"{width} x {height} px" + (f", {scale * width / 60:.3g} arcmin wide" if scale else "")
-            view["position"] = f"{place[0]:.4f} {place[1]:+.4f}" if place else ""
+            view["position"] = f"{place[0]:.4f}°, {place[1]:+.4f}°" if place else ""
         except UserError as error:
             view |= {"error": printable(str(error)), "size": "", "position": ""}
         if self.opinions is not None and np.isfinite(self.opinions.probabilities[row]).all():

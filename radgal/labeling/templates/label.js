@@ -121,11 +121,10 @@
 
   const answer = (label) => doing(async () => {
     if (!view || (view.error && label)) return;
-    const was = view.name;
     const content = await ask("answer", { row: view.row, label, seen: view.line });
     if (!content) return;
     await show(content.view);
-    if (content.view && !content.view.error) say(`saved: ${was} is ${label || "unsure"}`);
+    if (content.view && !content.view.error) say(`saved: ${label || "unsure"}`);
   });
   const undo = () => doing(async () => {
     const content = await ask("undo");
