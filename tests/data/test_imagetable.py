@@ -380,7 +380,7 @@ def test_the_guide_s_config_and_python_run(tmp_path, monkeypatch) -> None:
     guide = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "mine.txt").write_text(text)
-    rows = labeled(30, split="train", id="", ra="", dec="")
+    rows = labeled(30, split="", id="", ra="", dec="")
     make_table(tmp_path / "prepared", rows, "table.csv")
     (tmp_path / "my_cutouts").mkdir()
     write(tmp_path / "my_cutouts" / "a.fits", a_field((300, 300)))
