@@ -23,6 +23,7 @@ COMMANDS = (
     "equivariance",
     "repeat",
     "report",
+    "label",
     "prepare",
     "check-data",
     "predict",
