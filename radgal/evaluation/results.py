@@ -23,7 +23,7 @@ from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
 from radgal.evaluation.questions.listed import ask_all, describe_questions, save_questions
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
-from radgal.figures.style import spared
+from radgal.figures.style import spared, title_of, titled
 from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
@@ -98,11 +98,17 @@ def save_answers(metrics: dict, table: Any, folder: Path) -> None:
 
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
+    with titled(title_of(metrics)):
+        _save_evaluation_figures(metrics, table, folder)
+
+
+def _save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     upright, classes = metrics["upright"], metrics["classes"]
     save_confusion(upright["confusion"], classes, RunFile.CONFUSION.at(folder))
     probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
     area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
-    save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
+    curves = roc_curves(np.asarray(table["label"]), probs)
+    save_roc(RunFile.ROC.at(folder), area, {f"{classes[k]} as positive": curve for k, curve in curves.items()})
     error = f"{ECE.name} {ECE.text(upright['ece'])}"
     bins = upright["reliability"]
     intervals = [proportion(one["accuracy"] * one["n"], one["n"]) for one in bins]

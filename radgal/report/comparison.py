@@ -86,7 +86,7 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
         row = {"name": name, "page": page, "network": runviews.network(run), "dataset": runviews.dataset(run)}
         rows.append(row | {"folder": clean(run.folder.as_posix()), "cells": cells or [None] * len(columns)})
     common, problem = attempt(common_sources, runs)
-    pairs = [_pair(common, k, names) for k in range(1, len(runs))] if common else []
+    pairs = [compare_pair(common, k, names) for k in range(1, len(runs))] if common else []
     differing, _ = attempt(differences, runs)
     return {
         "names": names,
@@ -155,7 +155,7 @@ def _note(common: Common, names: Sequence[str]) -> str | None:
     )
 
 
-def _pair(common: Common, k: int, names: Sequence[str]) -> dict[str, Any]:
+def compare_pair(common: Common, k: int, names: Sequence[str]) -> dict[str, Any]:
     """Returns how run k differs from the first."""
     a, b = common.answers[0], common.answers[k]
     found, _ = attempt(compare_networks, a, b, common.labels)
