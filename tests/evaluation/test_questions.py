@@ -12,6 +12,7 @@ import pytest
 from radgal.evaluation.questions import listed
 from radgal.evaluation.sourcetable import KINDS, make_table
 from radgal.figures.panels import save_panels
+from radgal.images.measured import MEASURED
 from radgal.report.questionviews import questions
 from radgal.report.savedrun import SavedRun
 from tests.conftest import ROOT
@@ -24,7 +25,8 @@ def as_saved(probs: np.ndarray, labels: np.ndarray | None, **metrics) -> tuple[d
     classes = NAMES[: probs.shape[1]]
     entropies = {key: probs[:, 0] for key in ("predictive_entropy", "expected_entropy", "mutual_information")}
     names = [f"source {i}" for i in range(len(probs))]
-    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels)
+    measured = dict.fromkeys(MEASURED, 1.0 + probs[:, 0])
+    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels, measured=measured)
     return {"classes": list(classes), "n_test": len(probs), "seed": 0, **metrics}, table
 
 
