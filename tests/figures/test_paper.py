@@ -19,7 +19,7 @@ CURVES = {"a_run$": (np.array([0.0, 0.2, 1.0]), np.array([0.0, 0.9, 1.0])), "b":
 def unpacked(pdf: bytes) -> bytes:
     """Returns a PDF with its packed streams behind it."""
     packed = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
-    return pdf + b"".join(zlib.decompress(one) for one in packed if one[:1] == b"\x78")
+    return pdf + b"".join(zlib.decompressobj().decompress(one) for one in packed if one[:1] == b"\x78")
 
 
 @pytest.mark.parametrize("column", ["mnras_single", "aa_double"])
