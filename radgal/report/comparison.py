@@ -83,7 +83,8 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
     columns, rows = resultviews.comparison_columns(), []
     for name, page, run in zip(names, pages, runs, strict=True):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own page tells what is malformed
-        row = {"name": name, "page": page, "network": runviews.network(run), "dataset": runviews.dataset(run)}
+        words = [runviews.network(run)] if run.config else []
+        row = {"name": name, "page": page, "words": ", ".join([*words, runviews.dataset(run)])}
         rows.append(row | {"folder": clean(run.folder.as_posix()), "cells": cells or [None] * len(columns)})
     common, problem = attempt(common_sources, runs)
     pairs = [compare_pair(common, k, names) for k in range(1, len(runs))] if common else []
@@ -93,6 +94,7 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
         "columns": columns,
         "rows": rows,
         "differing": differing or [],
+        "without_config": [name for name, run in zip(names, runs, strict=True) if not run.config],
         "without_pairs": problem,
         "note": _note(common, names) if common else None,
         "n_common": len(common.names) if common else 0,

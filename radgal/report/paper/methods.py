@@ -5,7 +5,7 @@ It is LaTeX, to be pasted into a paper; what a file does not say is named at its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radgal.evaluation.metrics import AVERAGED, BY_KEY, ROTATED, UPRIGHT, Reading
@@ -48,26 +48,19 @@ def latex(text: Any, limit: int = 400) -> str:
     return escape_latex(clean(text, limit))
 
 
-def escaped(say: Callable[..., list[str]], *args: Any) -> list[str]:
-    """Returns sentences whose citations are LaTeX and all else is escaped.
-
-    Args:
-        say: gets ``args``, and a function that takes keys and returns a mark for them.
-    """
-    marks: list[str] = []
+def recipe_as_latex(config: Mapping[str, Mapping[str, Any]], cite: Citations) -> list[str]:
+    """Returns the recipe of a config as sentences in which all but the citations is escaped."""
+    marks: list[tuple[str, ...]] = []
 
     def mark(*keys: str) -> str:
-        marks.append(",".join(keys))
-        return f"\x01{len(marks) - 1}\x02"
+        marks.append(keys)
+        return f"\x01{len(marks) - 1}\x01"
 
     sentences = []
-    for sentence in say(*args, mark):
-        pieces = sentence.replace("\x02", "\x01").split("\x01")
-        sentences.append(
-            "".join(
-                f"\\citep{{{marks[int(piece)]}}}" if i % 2 else latex(piece, 4000) for i, piece in enumerate(pieces)
-            )
-        )
+    for sentence in describe_recipe(config, mark):
+        pieces = sentence.split("\x01")
+        shown = [cite(*marks[int(piece)]) if i % 2 else latex(piece, 4000) for i, piece in enumerate(pieces)]
+        sentences.append(f"{''.join(shown)}.")
     return sentences
 
 
@@ -137,14 +130,7 @@ def _training(run: SavedRun, cite: Citations) -> list[str]:
     if not run.config:
         return []
 
-    def say(config: Mapping[str, Mapping[str, Any]], mark: Callable[..., str]) -> list[str]:
-        def both(*keys: str) -> str:
-            cite(*keys)
-            return mark(*keys)
-
-        return describe_recipe(config, both)
-
-    lines = [f"{sentence}." for sentence in escaped(say, run.config)]
+    lines = recipe_as_latex(run.config, cite)
     epochs, kept, seconds = len(run.history), kept_epoch(run), training_seconds(run)
     if epochs:
         text = f"Training took {counted(epochs, 'epoch')}"

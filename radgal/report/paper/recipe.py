@@ -76,6 +76,8 @@ def division(d: Values, t: Values, cite: Cite) -> list[str]:
     else:
         how = "no sources were held out for validation"
     sentences = [how[0].upper() + how[1:]]
+    if d["train_size"] is not None:
+        sentences.append(f"Of the others {d['train_size']} were drawn to train on")
     if d["fold"] is not None:
         sentences.append(f"For cross-validation over all sources part {d['fold']} was tested")
     return sentences
