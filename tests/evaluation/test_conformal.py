@@ -1,4 +1,4 @@
-"""Sets of classes: the quantile against the crepes definition written out, and the promise in simulated surveys."""
+"""Sets of classes: the quantile against p values, and the promise in simulated surveys."""
 
 from __future__ import annotations
 
@@ -35,12 +35,9 @@ def test_too_few_sources_leave_every_class_in() -> None:
 def test_the_promise_is_kept_for_each_class_however_bad_the_network() -> None:
     """Over draws of calibration sources: at least the coverage, at most 1 / (n + 1) more, also of a rare class."""
     rng, held, coverage, n = np.random.default_rng(0), [], 0.9, (60, 15)
-    for seed in range(400):
+    for _ in range(400):
         labels = np.repeat([0, 1, 0, 1], [*n, 50, 50])
-        logits = 3 * rng.normal(size=(len(labels), 2)) + np.eye(2)[labels] * (
-            0.3,
-            2.0,
-        )  # overconfident, one class worse
+        logits = 3 * rng.normal(size=(len(labels), 2)) + np.eye(2)[labels] * (0.3, 2.0)
         probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         first = slice(0, sum(n))
         limits = conformal.thresholds(conformal.class_scores(probs[first], labels[first]), coverage)

@@ -26,10 +26,9 @@ def sky(n: int, share: float, rng: np.random.Generator, trained: float = TRAININ
 def test_probabilities_are_those_that_bayes_gives_under_the_other_mix() -> None:
     margins = np.random.default_rng(0).normal(size=(50, 3))
     densities = np.exp(margins)
-    posteriors = [
-        densities * mix / (densities * mix).sum(axis=1, keepdims=True) for mix in ((0.2, 0.3, 0.5), (0.6, 0.3, 0.1))
-    ]
-    np.testing.assert_allclose(priors.rescaled(posteriors[0], (0.6, 0.3, 0.1), (0.2, 0.3, 0.5)), posteriors[1])
+    mixes = np.array([(0.2, 0.3, 0.5), (0.6, 0.3, 0.1)])
+    here, there = (densities * mix / (densities * mix).sum(axis=1, keepdims=True) for mix in mixes)
+    np.testing.assert_allclose(priors.rescaled(here, mixes[1], mixes[0]), there)
     np.testing.assert_array_equal(priors.rescaled(np.eye(2), SURVEY, TRAINING), np.eye(2))
 
 
@@ -58,7 +57,7 @@ def test_completeness_and_purity_are_recall_and_precision_at_each_threshold(n_cl
 
 def test_purity_in_a_survey_is_that_of_weighted_test_sources() -> None:
     probs, labels = drawn(150, 2)
-    mix = {"survey": dict(zip(("FRI", "FRII"), SURVEY)), "training": dict(zip(("FRI", "FRII"), TRAINING))}
+    mix = {"survey": {"FRI": SURVEY[0], "FRII": SURVEY[1]}, "training": {"FRI": TRAINING[0], "FRII": TRAINING[1]}}
     metrics, table = as_saved(probs, labels, priors=mix, run_temperature=2.0)
     found = purity.ask(Asked(table, metrics))
     scaled = np.sqrt(probs) / np.sqrt(probs).sum(axis=1, keepdims=True)

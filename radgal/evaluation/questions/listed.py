@@ -49,5 +49,6 @@ def save_questions(metrics: Mapping[str, Any], folder: Path) -> None:
 
 
 def describe_questions(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each question that was answered."""
-    return [f"  {question.title.lower()}: {question.says(answer)}" for question, answer in answers_of(metrics)]
+    """Returns a line for each question that was answered: what its sentence says up to the first semicolon."""
+    found = [(question.title.lower(), question.says(answer)) for question, answer in answers_of(metrics)]
+    return [f"  {title}: {text.partition('; ')[0]}" for title, text in found]
