@@ -24,6 +24,7 @@ COMMANDS = (
     "equivariance",
     "repeat",
     "report",
+    "label",
     "prepare",
     "check-data",
     "predict",

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import add_trained_run, open_run, results_folder
+from utils import UserError
 
 HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
@@ -32,6 +33,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="CLASS=SHARE",
         help="shares of the classes in a survey, such as FRI=0.7 FRII=0.3, that purity is corrected for",
     )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        metavar="NAME",
+        help="how well the run can tell the sources of these data sets or tables, or 'blank' fields of noise, from its "
+        "test sources or those of --dataset",
+    )
+
+
+def test_against(args, run, out: Path) -> None:
+    """Tells how well a run can tell odd sources."""
+    from radgal.evaluation import against
+    from radgal.runs.files import written_by
+
+    choices = dict(dataset=args.dataset, mc_samples=args.mc_samples, seed=args.seed)
+    print(against.describe(against.test_against(run, out, args.against, **choices)))
+    print(f"written to {out}: {written_by('evaluate --against')}")
+    print(f"next: python main.py report {shlex.quote(str(out))}")
 
 
 def test_elsewhere(args, run) -> None:
@@ -68,6 +87,11 @@ def run(args) -> None:
     from radgal.runs.files import written_by
 
     run, out = open_run(args)
+    if args.against and args.ensemble:
+        raise UserError("--against tells of one run, since each has features of its own: leave --ensemble out")
+    if args.against:
+        test_against(args, run, out)
+        return
     if args.dataset or args.ensemble:
         test_elsewhere(args, run)
         return

@@ -29,6 +29,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("NAME", "SECTION.KEY=VALUE"),
         help="train each config with these changes, too; may be repeated",
     )
+    parser.add_argument(
+        "--train-sizes",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="train each config on so few training sources, too: error against their number",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: 0, 1, ... (default: 5)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument(
@@ -56,6 +64,7 @@ SET_BY = {
     "output.modfile": "--out",
     "data.fold": "--folds",
     "data.val_fold": "--folds",
+    "data.train_size": "--train-sizes",
 }
 
 
@@ -72,11 +81,12 @@ def plan_runs(args) -> list[Task]:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     if args.folds is not None and args.folds < 2:
         raise UserError(f"--folds {args.folds}: there must be at least two")
-    recipes = plan.list_recipes(args.config, args.variant)
+    recipes = plan.list_recipes(args.config, args.variant, args.train_sizes)
     is_tested = len(recipes) == 1 if args.test is None else args.test
     for option, texts in (("--set", args.set), *((f"--variant {name}", texts) for name, *texts in args.variant)):
         given = {text.split("=")[0].strip() for text in texts}
-        if clash := sorted(given & plan.keys_set(args.folds, is_tested)):
+        own = plan.keys_set(args.folds, is_tested) | ({plan.TRAIN_SIZE} if args.train_sizes else set())
+        if clash := sorted(given & own):
             raise UserError(f"{option} {clash[0]}: repeat sets it for each run; use {SET_BY[clash[0]]}")
     tasks = plan.list_tasks(
         recipes,

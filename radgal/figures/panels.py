@@ -37,9 +37,14 @@ class Panel:
 
 
 def save_panels(path: str | Path, panels: Sequence[Panel]) -> None:
-    """Writes a figure with its panels side by side."""
-    figure = new_figure(4.6 * len(panels), 3.8)
-    for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+    """Writes a figure with its panels side by side, at most three in a row."""
+    n_columns = min(len(panels), 3)
+    n_rows = -(-len(panels) // n_columns)
+    figure = new_figure(4.6 * n_columns, 3.8 * n_rows)
+    places = np.ravel(figure.subplots(n_rows, n_columns))
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(places, panels, strict=False):
         _draw(style(axes, panel.title, panel.xlabel, panel.ylabel), panel)
     save_figure(figure, path)
 

@@ -109,18 +109,27 @@ def read_image(
     Raises:
         UserError: if the file is no such image, is damaged or too large, or is to be rescaled and tells no scale.
     """
+    field, is_fits = read_field(path, hdu), FITS_NAME.search(Path(path).name)
+    if is_fits and rescale_to_arcsec is not None and field.sky.scales_arcsec is None:
+        raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
+    rescale_to_arcsec = rescale_to_arcsec if is_fits else None
+    how = dict(rescale_to_arcsec=rescale_to_arcsec, expected_arcsec=expected_arcsec)
+    return as_image(field, recipe=recipe, native_size=native_size, **how)
+
+
+def read_field(path: str | Path, hdu: str | None = None) -> Field:
+    """Returns what is in a FITS, PNG, JPEG or NPY file, whichever the suffix says, before any recipe.
+
+    Raises:
+        UserError: if the file is no such image, is damaged or too large.
+    """
     path = Path(path)
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
-    if FITS_NAME.search(path.name):
-        image = read_fits(path, hdu=hdu)
-        field = Field(image.data, image.sky, image.flags)
-        if rescale_to_arcsec is not None and field.sky.scales_arcsec is None:
-            raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
-    else:
-        field, rescale_to_arcsec = Field(*_read_plain(path)), None
-    how = dict(rescale_to_arcsec=rescale_to_arcsec, expected_arcsec=expected_arcsec)
-    return as_image(field, recipe=recipe, native_size=native_size, **how)
+    if not FITS_NAME.search(path.name):
+        return Field(*_read_plain(path))
+    image = read_fits(path, hdu=hdu)
+    return Field(image.data, image.sky, image.flags)
 
 
 def as_image(

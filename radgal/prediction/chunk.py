@@ -148,6 +148,15 @@ def _load(path: str, sha256: str, device: str) -> TrainedRun:
     return checkpoint.load_run(path, pick_device(device))
 
 
+def open_runs(settings: Settings) -> list[TrainedRun]:
+    """Returns the networks of the settings, each read once per process.
+
+    Raises:
+        UserError: if a checkpoint is not what it was when the settings were opened.
+    """
+    return [_load(member.path, member.sha256, settings.device) for member in settings.members]
+
+
 def columns_of(settings: Settings) -> list[Column]:
     """Returns the columns of the catalog that these settings make."""
     several = len(settings.members) * max(settings.mc_samples, 1) > 1
@@ -201,8 +210,7 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
     if path.exists():
         advance(len(chunk.sources))
         return chunk.part
-    runs = [_load(member.path, member.sha256, settings.device) for member in settings.members]
-    columns = columns_of(settings)
+    runs, columns = open_runs(settings), columns_of(settings)
     batches = read_ahead(
         chunk.sources,
         [member.preparation for member in settings.members],

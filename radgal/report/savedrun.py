@@ -36,6 +36,7 @@ class SavedRun:
     history: Rows = field(default_factory=list)
     sources: Rows = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)  # uint8 (S, S) by source name
+    against: dict[str, Any] = field(default_factory=dict)
     rotation_sources: Rows = field(default_factory=list)
     rotation_poses: Rows = field(default_factory=list)
     rotation_compare: dict[str, Any] = field(default_factory=dict)
@@ -136,6 +137,7 @@ READERS: dict[RunFile, tuple[str, Callable[[Path], Any]]] = {  # attribute of Sa
     RunFile.ENVIRONMENT: ("environment", _read_json),
     RunFile.METRICS: ("metrics", _read_json),
     RunFile.SOURCES_CSV: ("sources", read_csv),
+    RunFile.AGAINST: ("against", _read_json),
     RunFile.GALLERY: ("images", read_gallery),
     RunFile.ROTATION_SOURCES: ("rotation_sources", read_csv),
     RunFile.ROTATION_POSES: ("rotation_poses", read_csv),

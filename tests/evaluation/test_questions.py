@@ -13,6 +13,7 @@ from radgal.evaluation.conformal import limits_of
 from radgal.evaluation.questions import listed
 from radgal.evaluation.sourcetable import KINDS, make_table
 from radgal.figures.panels import save_panels
+from radgal.images.measured import MEASURED
 from radgal.report.questionviews import questions
 from radgal.report.savedrun import SavedRun
 from tests.conftest import ROOT
@@ -27,7 +28,8 @@ def as_saved(probs: np.ndarray, labels: np.ndarray | None, **metrics) -> tuple[d
     names = [f"source {i}" for i in range(len(probs))]
     limits = limits_of({"on": "the docs", "scores": [[0.1 * i for i in range(10)]] + [[0.5]] * (len(classes) - 1)})
     metrics = {"calibration": limits} | metrics
-    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels)
+    measured = dict.fromkeys(MEASURED, 1.0 + probs[:, 0])
+    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels, measured=measured)
     return {"classes": list(classes), "n_test": len(probs), "seed": 0, **metrics}, table
 
 
