@@ -26,7 +26,7 @@ def says(answer: dict) -> str:
     """Returns the answer in a sentence."""
     asked = [one for one in answer.values() if one["p"] is not None]
     if not asked:
-        return "all sources are right, or all wrong, whatever they are like"
+        return "too few sources are wrong, or right, to see a trend"
     least = min(asked, key=lambda one: one["p"])
     value, low, high = (f"{least['odds_ratio'][key]:.2f}" for key in ("value", "low", "high"))
     return (
