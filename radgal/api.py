@@ -283,8 +283,8 @@ def predict(
         images: path, folder or pattern of images, or a list of them; with ``mosaic``, the table of positions.
         out: file to write the catalog to, whose suffix says the format; None: none is written.
         mosaic: FITS image to cut the positions out of.
-        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``batch_size``,
-            ``threads``, as the options of the command.
+        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``sets``, ``batch_size``,
+            ``threads``, as the options of the command; ``priors``, shares by class.
 
     Raises:
         UserError: if there are no images, a network cannot be used, or the catalog cannot be written.
