@@ -58,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     how.add_argument("--batch-size", type=int, default=64, help="images at a time (default: 64)")
     how.add_argument("--threads", type=int, default=2, help="that read images (default: 2)")
     how.add_argument("--part-rows", type=int, default=1000, help="rows saved at a time until the end (default: 1000)")
+    how.add_argument("--no-page", action="store_true", help="write no page to look at beside the catalog")
     how.add_argument("--quiet", action="store_true", help="print the last lines only")
     add_workers(how)
     add_device(how)
@@ -85,6 +86,7 @@ def run(args) -> None:
         batch_size=args.batch_size,
         threads=args.threads,
         device=args.device,
+        page=not args.no_page,
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
@@ -103,7 +105,8 @@ def run(args) -> None:
     )
     if summary.rows:
         print(describe(summary, settings.classes))
-    print(f"written: {job.out}, and how it was made: {job.record}")
+    look = "" if args.no_page else f", and a page to look at: {job.page}"
+    print(f"written: {job.out}, how it was made: {job.record}{look}")
 
 
 def check(args) -> None:

@@ -124,6 +124,7 @@ def train_task(task: Task) -> None:
 
 def run(args) -> None:
     """Trains every recipe with several seeds, skipping what is finished, and makes the tables."""
+    from radgal.figures.style import titled
     from radgal.repeats.comparison import write_repeat
     from radgal.repeats.plan import collect
     from radgal.tasks import run_tasks
@@ -134,7 +135,9 @@ def run(args) -> None:
         print("compared by validation sources; the test set is not touched (--test opens it, once all is chosen)")
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
     runs = [collect(task, read_config(task.config, task.overrides)) for task in tasks]
-    summary = write_repeat(args.out, runs, part=part)
+    data = dict.fromkeys(read_config(task.config, task.overrides).data.dataset for task in tasks)
+    with titled(", ".join(data)):
+        summary = write_repeat(args.out, runs, part=part)
     print(Path(args.out, f"{name}.md").read_text(encoding="utf-8"))
     pairs = f"{name}_pairs.csv, " if summary["pairs"] else ""
     sized = f", {_write_sizes(args, tasks, runs, summary)}" if args.train_sizes else ""

@@ -25,7 +25,7 @@ from radgal.evaluation.priors import training_shares
 from radgal.evaluation.questions.listed import ask_all, describe_questions, save_questions
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
-from radgal.figures.style import spared
+from radgal.figures.style import spared, title_of, titled
 from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
@@ -67,6 +67,8 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     leak = {"test_sources_trained_on": _trained_on(run, test)}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
+    if metrics["temperature"]:
+        metrics["temperature"]["chose_epoch"] = not run.config.keeps_last
     metrics |= about_catalogs(run, priors)
     metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
@@ -114,11 +116,17 @@ def save_answers(metrics: dict, table: Any, folder: Path) -> None:
 
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
+    with titled(title_of(metrics)):
+        _save_evaluation_figures(metrics, table, folder)
+
+
+def _save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     upright, classes = metrics["upright"], metrics["classes"]
     save_confusion(upright["confusion"], classes, RunFile.CONFUSION.at(folder))
     probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
     area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
-    save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
+    curves = roc_curves(np.asarray(table["label"]), probs)
+    save_roc(RunFile.ROC.at(folder), area, {f"{classes[k]} as positive": curve for k, curve in curves.items()})
     error = f"{ECE.name} {ECE.text(upright['ece'])}"
     bins = upright["reliability"]
     intervals = [proportion(one["accuracy"] * one["n"], one["n"]) for one in bins]
@@ -191,9 +199,9 @@ def describe(metrics: dict) -> str:
     if averaged := metrics.get("averaged"):
         lines.append(f"  averaged over poses: the class of the mean probability over {describe_poses(averaged)}")
     if temperature:
-        lines.append(
-            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
-        )
+        on = f"{temperature['n_validation']} validation sources"
+        on += ", which chose the kept epoch" if temperature.get("chose_epoch") else ""
+        lines.append(f"  with temperature {temperature['temperature']:.3f}, of {on}")
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines + describe_questions(metrics))

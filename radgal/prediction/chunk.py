@@ -33,6 +33,7 @@ from radgal.prediction.inputs import Reading, Source, Where, describe_reading, r
 from radgal.prediction.intraining import IN_TRAINING, are_learned
 from radgal.prediction.survey import columns as survey_columns
 from radgal.prediction.survey import fill, open_survey
+from radgal.prediction.thumbnails import Maker, path_beside
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -79,6 +80,7 @@ class Settings:
     batch_size: int = 64
     threads: int = 2  # that read images
     device: str = "auto"
+    page: bool = False  # whether pictures are kept for the page beside the catalog
 
     @property
     def where(self) -> Where:
@@ -232,11 +234,16 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
         threads=settings.threads,
     )
     done: list[Part] = []
+    pictures = Maker(settings.members[0].preparation.pixel_scale_arcsec if settings.rescale else None)
     with warnings.catch_warnings():  # what reading threads do to the filters ends here
         for readings in batches:
             done.append(predict_batch(settings, runs, columns, readings))
+            if settings.page:
+                pictures.add(readings)
             advance(len(readings))
     part = {column.name: np.concatenate([rows[column.name] for rows in done]) for column in columns}
+    if settings.page:  # first, so that a part that is there has its pictures
+        pictures.write(path_beside(path))
     write_part(path, columns, part)
     return chunk.part
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from radgal.evaluation.questions import classwise, conformal, odd, purity, selective, trends
 from radgal.evaluation.questions.question import Asked, Question
 from radgal.figures.panels import save_panels
-from radgal.figures.style import spared
+from radgal.figures.style import spared, title_of, titled
 from radgal.files.cells import safe_cell
 from radgal.runs.files import RunFile
 from utils import atomic_write
@@ -44,7 +44,7 @@ def save_questions(metrics: Mapping[str, Any], folder: Path) -> None:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writerow({name: safe_cell(name) for name in rows[0]})
             writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in rows)
-        with spared(print):
+        with spared(print), titled(title_of(metrics)):
             save_panels(place / f"{question.key}.png", question.panels(answer))
 
 
