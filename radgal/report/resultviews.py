@@ -53,6 +53,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "averaged_over": describe_poses(averaged) if averaged else None,
         "entropies": [(label, number(mc[f"mean_{key}"], 4, 1, " nats")) for key, label in ENTROPIES.items() if mc],
         "temperature": number(temperature["temperature"], 3) if temperature else None,
+        "chose_epoch": bool(temperature.get("chose_epoch")),
         "one_source": f"{100 / upright['n_sources']:.2f} %",
         "error": score(metrics.ERROR, upright["error"]),
         "calibration": _calibration(upright, temperature) if temperature else None,
