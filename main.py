@@ -19,6 +19,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 COMMANDS = (
     "fine-tune",
     "evaluate",
+    "calibrate",
     "rotate",
     "equivariance",
     "repeat",

@@ -28,6 +28,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
     parser.add_argument(
+        "--priors",
+        nargs="+",
+        metavar="CLASS=SHARE",
+        help="shares of the classes in a survey, such as FRI=0.7 FRII=0.3, that purity is corrected for",
+    )
+    parser.add_argument(
         "--against",
         nargs="+",
         metavar="NAME",
@@ -62,10 +68,17 @@ def test_elsewhere(args, run) -> None:
         out = RunFile.OTHER.at(out) / file_name(args.dataset.replace(":", "_"))
     out = Path(args.out) if args.out else out
     out.mkdir(parents=True, exist_ok=True)
-    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed, priors=priors_of(args, run))
     elsewhere.test_elsewhere(runs, out, dataset=args.dataset, **choices)
     print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py report {shlex.quote(str(out))}")
+
+
+def priors_of(args, run) -> list[float] | None:
+    """Returns the shares that --priors gives for the classes of a run; None without it."""
+    from radgal.evaluation.priors import read_priors
+
+    return None if args.priors is None else read_priors(args.priors, run.classes)
 
 
 def run(args) -> None:
@@ -82,7 +95,8 @@ def run(args) -> None:
     if args.dataset or args.ensemble:
         test_elsewhere(args, run)
         return
-    results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    results.test_run(run, out, priors=priors_of(args, run), **choices)
     print(f"written to {out}: {written_by('evaluate')}")
     command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)
     print(f"next: python main.py {command} {shlex.quote(str(what))}")

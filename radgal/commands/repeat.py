@@ -124,6 +124,7 @@ def train_task(task: Task) -> None:
 
 def run(args) -> None:
     """Trains every recipe with several seeds, skipping what is finished, and makes the tables."""
+    from radgal.figures.style import titled
     from radgal.repeats.comparison import write_repeat
     from radgal.repeats.plan import collect
     from radgal.tasks import run_tasks
@@ -134,10 +135,33 @@ def run(args) -> None:
         print("compared by validation sources; the test set is not touched (--test opens it, once all is chosen)")
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
     runs = [collect(task, read_config(task.config, task.overrides)) for task in tasks]
-    summary = write_repeat(args.out, runs, part=part)
+    data = dict.fromkeys(read_config(task.config, task.overrides).data.dataset for task in tasks)
+    with titled(", ".join(data)):
+        summary = write_repeat(args.out, runs, part=part)
     print(Path(args.out, f"{name}.md").read_text(encoding="utf-8"))
     pairs = f"{name}_pairs.csv, " if summary["pairs"] else ""
-    print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png")
+    sized = f", {_write_sizes(args, tasks, runs, summary)}" if args.train_sizes else ""
+    print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png{sized}")
+    if args.folds:
+        _write_doubted(args, tasks, runs)
     firsts = [task.folder for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     paths = [path.as_posix() for path in (*firsts, Path(args.out, "report.html"))]
     print(f"next: python main.py report {shlex.join(paths[:-1])} --out {shlex.quote(paths[-1])}")
+
+
+def _write_sizes(args, tasks, runs, summary) -> str:
+    from radgal.repeats.sizes import write_train_sizes
+
+    return write_train_sizes(Path(args.out), list({task.recipe: None for task in tasks}), runs, summary)
+
+
+def _write_doubted(args, tasks, runs) -> None:
+    """Writes the doubted labels of every recipe, and says how many they are."""
+    from radgal.repeats import labels
+
+    for recipe in {task.recipe: None for task in tasks}:
+        first = next(task for task in tasks if task.recipe == recipe)
+        own = [run for run in runs if run["config"] == recipe.name]
+        config = read_config(first.config, first.overrides)
+        print(labels.write_doubted(Path(args.out, recipe.name), own, config))
+    print(labels.CAUTION)

@@ -6,17 +6,19 @@ Legend: N sources of a fold, K classes.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from radgal.config.config import Config
-from radgal.evaluation.calibration import temperature_of
+from radgal.data.datasets import preparation_of
+from radgal.evaluation.calibration import store, temperature_of
 from radgal.evaluation.probabilities import log_of_mean
 from radgal.files.tables import column_name
-from radgal.runs.checkpoint import read
+from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.files import RunFile
 from utils import UserError
 
@@ -125,3 +127,45 @@ def read_folds(folder: Path) -> Folds:
     if len(classes) > 1:
         raise UserError(f"the folds in {', '.join(map(str, classes.values()))} have different classes")
     return Folds(list(next(iter(classes))), tables, configs, min(n_folds), len(seen))
+
+
+def calibrate(run: TrainedRun, folds: Folds, names: Iterable[str]) -> TrainedRun:
+    """Writes into a run's checkpoint what the folds of its recipe say: temperature, and scores for conformal sets.
+
+    The networks of the folds learned from a part of the sources, so they are a little less sure and less right than the
+    run: what holds for them holds for the run but for that.
+
+    Args:
+        run: whose recipe the folds are of.
+        folds: as :func:`read_folds` gives them.
+        names: of the sources that the run learned from; all others, such as those of its test, are left out.
+
+    Returns:
+        The run with them.
+
+    Raises:
+        UserError: if the folds tell other classes apart, prepare images in another way, or hold none of these sources.
+    """
+    if tuple(folds.classes) != tuple(run.classes):
+        raise UserError(
+            f"{run.path} tells {', '.join(run.classes)} apart, and the folds {', '.join(folds.classes)}: give the "
+            "folds of its own recipe"
+        )
+    plain = {"mean": 0.0, "std": 1.0}  # those of a fold are of its own sources
+    ours = replace(run.preparation, **plain)
+    for config in folds.configs:
+        if (theirs := replace(preparation_of(config, (0.0, 1.0)), **plain)) != ours:
+            raise UserError(f"the images of {run.path} are prepared as {ours}, and those of the folds as {theirs}")
+    kept, seed = sorted(set(names)), min(config.training.seed for config in folds.configs)
+    logits, labels = [], []
+    for of_fold, table, config in zip(folds.logits, folds.tables, folds.configs, strict=True):
+        if config.training.seed == seed:  # of another seed it would be the same sources, as if there were more
+            rows = np.isin(np.asarray(table["name"], dtype=str), kept)
+            logits.append(of_fold[rows])
+            labels.append(np.asarray(table["label"])[rows])
+    n_sources = sum(map(len, labels))
+    if not n_sources:
+        raise UserError(f"the folds hold none of the sources that {run.path} learned from")
+    of_seed = f" of seed {seed}" if folds.n_seeds > 1 else ""
+    on = f"{n_sources} sources, each by a network of {folds.n_folds} folds{of_seed} that had not seen it"
+    return store(run, np.concatenate(logits), np.concatenate(labels), on)

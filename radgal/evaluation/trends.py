@@ -21,6 +21,7 @@ QUANTITIES = {  # columns of the table of sources, in words
 }
 N_BINS = 4
 FEWEST = 20  # sources, to ask for a trend
+FEWEST_OF_A_KIND = 5  # sources that are right, and that are wrong: or else one of them is the whole trend
 
 
 def accuracy_trends(correct: np.ndarray, quantities: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
@@ -36,19 +37,19 @@ def accuracy_trends(correct: np.ndarray, quantities: Mapping[str, np.ndarray]) -
         quantities: (N,) each, by the keys of ``QUANTITIES``; NaN, or not above 0: not known.
 
     Returns:
-        Of each quantity that 20 sources have, and not all the same: ``name``, ``n``, ``bins`` (low, median, high, n,
+        Of each quantity that 20 sources have, and hardly all the same: ``name``, ``n``, ``bins`` (low, median, high, n,
         and ``accuracy`` with Wilson's interval), ``odds_ratio`` (``value``, ``low``, ``high``: what the odds of being
-        right are multiplied by when the quantity doubles), ``p`` and ``p_holm``. Where all sources are right or all
-        are wrong there is no trend to be seen, and these are None.
+        right are multiplied by when the quantity doubles), ``p`` and ``p_holm``: None where fewer than five
+        sources are wrong, or are right.
     """
     correct, found = np.asarray(correct, dtype=bool), {}
     for key, values in quantities.items():
         values = np.asarray(values, dtype=np.float64)
         there = np.isfinite(values) & (values > 0)
-        if there.sum() >= FEWEST and np.ptp(values[there]) > 0:
+        bins = quantile_bins(values[there], correct[there]) if there.sum() >= FEWEST else []
+        if len(bins) > 1:
             trend = logistic_trend(np.log2(values[there]), correct[there])
-            found[key] = {"name": QUANTITIES[key], "n": int(there.sum())}
-            found[key] |= {"bins": quantile_bins(values[there], correct[there])} | trend
+            found[key] = {"name": QUANTITIES[key], "n": int(there.sum()), "bins": bins} | trend
     asked = [key for key, one in found.items() if one["p"] is not None]
     corrected = dict(zip(asked, holm([found[key]["p"] for key in asked]), strict=True))
     return {key: one | {"p_holm": corrected.get(key)} for key, one in found.items()}
@@ -82,7 +83,7 @@ def logistic_trend(x: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
     from scipy.optimize import brentq
     from scipy.stats import chi2
 
-    if correct.all() or not correct.any():
+    if min(correct.sum(), (~correct).sum()) < FEWEST_OF_A_KIND:
         return {"odds_ratio": None, "p": None}
     scale = x.std()
     z = (x - x.mean()) / scale

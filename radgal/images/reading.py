@@ -55,6 +55,7 @@ class Field:
     array: np.ndarray  # (H, W), fluxes or, if uint8, pixels
     sky: Sky = Sky()  # at its middle
     flags: tuple[str, ...] = ()  # keys of FLAGS, of the reading
+    beam: tuple[float, float, float] | None = None  # see ``sky.beam_of``
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ class Image:
     flags: tuple[str, ...]  # keys of FLAGS
     shape: tuple[int, int]  # of the file, after any resampling
     nan_fraction: float  # of pixels that have no value
+    beam: tuple[float, float, float] | None = None  # see ``sky.beam_of``
 
     @property
     def pixel_scale_arcsec(self) -> float | None:
@@ -129,7 +131,7 @@ def read_field(path: str | Path, hdu: str | None = None) -> Field:
     if not FITS_NAME.search(path.name):
         return Field(*_read_plain(path))
     image = read_fits(path, hdu=hdu)
-    return Field(image.data, image.sky, image.flags)
+    return Field(image.data, image.sky, image.flags, image.beam)
 
 
 def as_image(
@@ -162,7 +164,7 @@ def as_image(
         "padded": min(array.shape) < native_size,
     }
     flags |= {flag for flag, is_so in unusual.items() if is_so}
-    return Image(pixels, field.sky.position, scales, in_order(flags), array.shape, nan_fraction)
+    return Image(pixels, field.sky.position, scales, in_order(flags), array.shape, nan_fraction, field.beam)
 
 
 def factors_to(scales: tuple[float, float], arcsec: float) -> tuple[float, float]:

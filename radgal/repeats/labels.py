@@ -6,9 +6,73 @@ Legend: N sources, K classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from radgal.data.further import all_parts
+from radgal.figures.contactsheet import save_contact_sheet
+from radgal.figures.style import spared
+from radgal.files.tables import write_table
+from radgal.repeats.collect import merge_folds
+
+N_SHOWN = 40  # on the sheet
+CAUTION = "a network is wrong more often than a label: look at each source before anything is changed"
+
+
+def write_doubted(folder: Path, runs: Sequence[dict], config: Any) -> str:
+    """Writes label_errors.csv, the doubted labels of a cross-validation by rank, and label_errors.png, their images.
+
+    Args:
+        folder: where to write.
+        runs: of one config, as :func:`radgal.repeats.collect.collect_run` makes them, all folds of any seeds.
+        config: of one of them: where the images are.
+
+    Returns:
+        In a line, how many there are.
+    """
+    from astropy.table import Table
+
+    names, labels, probs = out_of_fold(merge_folds(runs))
+    rows, rather = doubted(probs, labels)
+    classes = np.array(runs[0]["classes"])
+    table = Table(
+        {
+            "rank": np.arange(1, len(rows) + 1),
+            "name": np.array([names[row] for row in rows], dtype=str),
+            "label_name": classes[labels[rows]],
+            "rather": classes[rather],
+            "prob_label": probs[rows, labels[rows]],
+            "prob_rather": probs[rows, rather],
+        }
+    )
+    write_table(table, folder / "label_errors.csv")
+    sheet = folder / "label_errors.png"
+    sheet.unlink(missing_ok=True)  # of other doubts, earlier
+    if len(rows):
+        with spared(print):
+            _draw(sheet, table[:N_SHOWN], config, len(names))
+    return f"{len(rows)} of {len(names)} labels are doubted by {folder.name}: {folder / 'label_errors.csv'}"
+
+
+def _draw(path: Path, table: Any, config: Any, n_all: int) -> None:
+    shown = [
+        {
+            "id": row["name"],
+            "note": f"{row['label_name']}, rather {row['rather']} ({row['prob_rather']:.2f})",
+            "error": "",
+        }
+        for row in table
+    ]
+    wanted = {row["id"] for row in shown}
+    images = {
+        name: image.numpy()
+        for part in all_parts(config)
+        for name, image in zip(part.names, part.data, strict=True)
+        if name in wanted
+    }
+    save_contact_sheet(path, shown, images, n_all)
 
 
 def doubted(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -83,16 +83,18 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
     columns, rows = resultviews.comparison_columns(), []
     for name, page, run in zip(names, pages, runs, strict=True):
         cells, _ = attempt(resultviews.comparison_cells, run)  # the run's own page tells what is malformed
-        row = {"name": name, "page": page, "network": runviews.network(run), "dataset": runviews.dataset(run)}
+        words = [runviews.network(run)] if run.config else []
+        row = {"name": name, "page": page, "words": ", ".join([*words, runviews.dataset(run)])}
         rows.append(row | {"folder": clean(run.folder.as_posix()), "cells": cells or [None] * len(columns)})
     common, problem = attempt(common_sources, runs)
-    pairs = [_pair(common, k, names) for k in range(1, len(runs))] if common else []
+    pairs = [compare_pair(common, k, names) for k in range(1, len(runs))] if common else []
     differing, _ = attempt(differences, runs)
     return {
         "names": names,
         "columns": columns,
         "rows": rows,
         "differing": differing or [],
+        "without_config": [name for name, run in zip(names, runs, strict=True) if not run.config],
         "without_pairs": problem,
         "note": _note(common, names) if common else None,
         "n_common": len(common.names) if common else 0,
@@ -155,7 +157,7 @@ def _note(common: Common, names: Sequence[str]) -> str | None:
     )
 
 
-def _pair(common: Common, k: int, names: Sequence[str]) -> dict[str, Any]:
+def compare_pair(common: Common, k: int, names: Sequence[str]) -> dict[str, Any]:
     """Returns how run k differs from the first."""
     a, b = common.answers[0], common.answers[k]
     found, _ = attempt(compare_networks, a, b, common.labels)

@@ -15,10 +15,11 @@ IN_ENVIRONMENT = (
     "dataset dataset_version dataset_checksum also sources_left_out trainable_parameters kept_epoch precision "
     "cuda_device processor threads python packages git_commit git_changed_files"
 ).split()
+IN_METRICS = ("dataset", "version", "checksum", "training_seed", "epoch", "trained_on", "members")
 
 
 def differences(runs: Sequence[SavedRun]) -> list[dict[str, Any]]:
-    """Returns the config keys, and then what of the environment, in which the runs differ; a cell for each run.
+    """Returns the config keys, what of the environment, and of the test, in which the runs differ; a cell for each run.
 
     A key that a config.txt of an earlier version does not have is at its default.
     """
@@ -37,6 +38,8 @@ def differences(runs: Sequence[SavedRun]) -> list[dict[str, Any]]:
             ]
         else:
             rows.append((key.replace("_", " "), values))
+    for key in IN_METRICS:
+        rows.append((f"tested: {key.replace('_', ' ')}", [run.metrics.get(key) for run in runs]))
     shown = [(name, ["–" if value is None else clean(value) for value in values]) for name, values in rows]
     return [
         {"name": clean(name), "cells": cells, "is_config": name.startswith("[")}

@@ -72,12 +72,18 @@ def field_of(image: np.ndarray, pixel_arcsec: float | None) -> dict[str, Any]:
 def zoom_of(image: np.ndarray) -> float:
     """Returns how far an image can be enlarged about its middle so that all of its source is still seen.
 
-    The source is what is brighter than a twelfth of the peak, which is cut where the background of most surveys ends.
+    The source is what is brighter than a twelfth of the peak, without patches that have less than a tenth of the light
+    of the brightest one: neighbors and noise.
     """
+    from scipy.ndimage import label
+
     height, width = image.shape
-    rows, columns = np.nonzero(image > image.max() / 12)
-    if not len(rows):
+    patches, n = label(image > image.max() / 12)
+    if not n:
         return 1.0
+    light = np.bincount(patches.ravel(), weights=image.ravel(), minlength=n + 1)
+    light[0] = 0
+    rows, columns = np.nonzero((light >= light.max() / 10)[patches])
     across = 2 * max(np.abs(rows - (height - 1) / 2).max() / height, np.abs(columns - (width - 1) / 2).max() / width)
     return float(np.clip(1 / (1.15 * max(across, 1e-3)), 1.0, MAX_ZOOM))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
-from radgal.repeats.labels import doubted, out_of_fold
+from radgal.repeats.labels import doubted, out_of_fold, write_doubted
 
 
 def flipped(n: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,6 +38,53 @@ def test_doubt_is_that_of_confident_learning_one_source_at_a_time():
         if sure and (best := max(sure, key=lambda k: p[k])) != label:
             expected[i] = best
     assert dict(zip(rows.tolist(), rather.tolist(), strict=True)) == expected and expected
+
+
+def test_flipped_labels_of_real_images_are_found():
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
+
+    pixels, labels = (values[:600] for values in load_digits(return_X_y=True))
+    rng = np.random.default_rng(3)
+    wrong = rng.random(600) < 0.05
+    given = np.where(wrong, (labels + 1 + rng.integers(9, size=600)) % 10, labels)
+    model = LogisticRegression(max_iter=200)
+    probs = cross_val_predict(model, pixels / 16, given, cv=5, method="predict_proba")
+    rows, rather = doubted(probs, given)
+    assert wrong[rows[:20]].mean() > 0.8 and wrong[rows].sum() > 0.6 * wrong.sum()  # chance: 0.05
+    assert (rather == labels[rows])[wrong[rows]].mean() > 0.8
+
+
+def test_doubted_labels_are_written_with_their_images(tmp_path):
+    from radgal.api import read_config
+    from radgal.data.firstgalaxy import FIRSTGalaxyData
+    from tests.smallrun import CONFIG
+
+    (tmp_path / "small.txt").write_text(CONFIG.format(folder=tmp_path.as_posix()))
+    data = FIRSTGalaxyData(tmp_path, train=False)
+    labels = data.targets[:]
+    labels[3] = 1 - labels[3]
+    probs = np.where(np.eye(2)[data.targets] == 1, 0.9, 0.1)
+    run = {
+        "config": "small",
+        "seed": 0,
+        "fold": 0,
+        "names": list(data.names),
+        "labels": labels,
+        "upright": probs.tolist(),
+    }
+    run |= {"mc_dropout": None, "averaged": None, "rotated_accuracy": [1.0] * 100, "classes": ["FRI", "FRII"]}
+    said = write_doubted(tmp_path, [run | {"missed": {}, "history": []}], read_config(tmp_path / "small.txt", []))
+    assert said.startswith("1 of 100 labels are doubted")
+    with (tmp_path / "label_errors.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    names = ("FRI", "FRII")
+    assert row["name"] == data.names[3] and (row["label_name"], row["rather"]) == (
+        names[labels[3]],
+        names[1 - labels[3]],
+    )
+    assert float(row["prob_label"]) == pytest.approx(0.1) and (tmp_path / "label_errors.png").is_file()
 
 
 def test_nothing_is_doubted_where_nothing_speaks_against_labels():

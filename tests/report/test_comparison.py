@@ -15,6 +15,13 @@ from radgal.report.savedrun import SavedRun, read_run
 from tests.report.tools import HOSTILE, check_page, report, rewrite
 
 
+@pytest.fixture(autouse=True)
+def quick_images(monkeypatch) -> None:
+    """Images are not encoded, which takes most of the time; the tests of the gallery look at them."""
+    for name in ("page.encode_source", "page.encode_figure", "comparison.encode_source"):
+        monkeypatch.setattr(f"radgal.report.{name}", lambda _: "data:image/png;base64,iVBORw0KGgo=")
+
+
 def turn_some(folder: Path, n: int = 3) -> list[str]:
     """Makes a run call its first sources by the other class; returns their names."""
     names = []
@@ -115,7 +122,9 @@ def test_an_image_is_cut_to_its_source_and_has_a_bar_of_round_length() -> None:
     image[60:91, 70:81] = 200
     near = field_of(image, 1.8)
     assert float(near["zoom"]) == pytest.approx(4.0, abs=0.3) and near["near"][1] == "20″"
-    image[5, 140] = 200
+    image[5, 140] = 200  # noise, or a neighbor
+    assert field_of(image, 1.8) == near
+    image[0:20, 130:150] = 200
     assert float(field_of(image, None)["zoom"]) == 1.0 and field_of(image, None)["near"] is None
     assert scale_bar(270.0) == ("22.2", "1′")
 
