@@ -102,6 +102,10 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
     device, before = pick_device("cpu"), registry.read_card(run) if run in registry.names() else None
     trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
+    if before is not None:  # what comes along names nobody's folders
+        content = trained.config.to_dict()
+        content["data"] |= {"datadir": datadir, "mirror": mirror}
+        trained = replace(trained, config=Config.from_dict(content))
     trained = replace(trained, config=with_its_test(trained.config))
     crossed = None if folds is None else cross_validation(Path(folds), trained.config)
     temperature = None if crossed is None else crossed["temperature"]

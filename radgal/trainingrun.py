@@ -17,7 +17,7 @@ from radgal.data.leakage import describe_leak, trained_on
 from radgal.evaluation import results
 from radgal.evaluation.calibration import store_temperature
 from radgal.figures import plots
-from radgal.figures.style import spared
+from radgal.figures.style import spared, titled
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -111,7 +111,7 @@ class TrainingRun:
         record = environment() | origin | epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), record)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        with spared(print):
+        with spared(print), titled(f"{cfg.name}, {self.images.dataset} {self.images.version}"):
             plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         if metrics is not None:  # once more, with what only the test tells

@@ -56,3 +56,22 @@ def finished_run(tmp_path_factory) -> Path:
     main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
     main.main(["report", out])
     return folder / "out"
+
+
+@pytest.fixture
+def folds(finished_run: Path, tmp_path: Path) -> Path:
+    """Two folds of a cross-validation, of every other source."""
+    from astropy.table import Table
+
+    from radgal.runs import checkpoint
+
+    content = checkpoint.read(finished_run / "best.pt")
+    table = Table.read(finished_run / "sources.ecsv", format="ascii.ecsv")
+    for k in (1, 2):
+        folder = tmp_path / "folds" / f"fold_{k}"
+        folder.mkdir(parents=True)
+        data = content["config"]["data"] | {"fold": f"{k}/2"}
+        checkpoint.save(folder / "best.pt", content | {"config": content["config"] | {"data": data}})
+        table[k - 1 :: 2].write(folder / "sources.ecsv", format="ascii.ecsv")
+        (folder / "metrics.json").write_text("{}")
+    return tmp_path / "folds"

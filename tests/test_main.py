@@ -23,7 +23,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess:
 
 def test_a_run_writes_everything_and_ends_with_the_result(config: Path, tmp_path: Path, capsys) -> None:
     run = train(config)
-    assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).is_file()} == set()
+    assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).exists()} == set()
     last_line = capsys.readouterr().out.strip().splitlines()[-1]
     for part in ("best epoch", "validation error", "test error", "(95 %, 100 sources)", str(tmp_path / "out")):
         assert part in last_line
@@ -42,7 +42,7 @@ def test_same_command_again_same_csv_and_the_first_run_is_kept(
     train(config)
     assert rows(out / "history.csv") == rows(finished_run / "history.csv")
     assert rows(out / "earlier.1" / "history.csv") == rows(finished_run / "history.csv")
-    assert {name for name in WRITTEN.split() if not (out / "earlier.1" / name).is_file()} == set()
+    assert {name for name in WRITTEN.split() if not (out / "earlier.1" / name).exists()} == set()
     assert "earlier.1" in capsys.readouterr().out
 
 

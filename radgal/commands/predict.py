@@ -43,6 +43,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--rotations", type=int, default=1, help="average over so many rotations, for D_N also mirrored (default: 1)"
     )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
+    what.add_argument(
+        "--priors",
+        nargs="+",
+        metavar="CLASS=SHARE",
+        help="shares of the classes in the survey: FRI=0.7 FRII=0.3",
+    )
+    what.add_argument("--sets", type=float, metavar="COVERAGE", help="also conformal sets of classes, such as 0.9")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
     what.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
@@ -51,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     how.add_argument("--batch-size", type=int, default=64, help="images at a time (default: 64)")
     how.add_argument("--threads", type=int, default=2, help="that read images (default: 2)")
     how.add_argument("--part-rows", type=int, default=1000, help="rows saved at a time until the end (default: 1000)")
+    how.add_argument("--no-page", action="store_true", help="write no page to look at beside the catalog")
     how.add_argument("--quiet", action="store_true", help="print the last lines only")
     add_workers(how)
     add_device(how)
@@ -62,6 +70,7 @@ def run(args) -> None:
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
     from radgal.prediction.summary import describe
+    from radgal.prediction.survey import describe_sets
 
     settings = open_settings(
         [args.run, *args.ensemble],
@@ -71,13 +80,18 @@ def run(args) -> None:
         seed=args.seed,
         rescale=args.rescale,
         mosaic=args.mosaic,
+        priors=args.priors,
+        sets=args.sets,
         hdu=args.hdu,
         batch_size=args.batch_size,
         threads=args.threads,
         device=args.device,
+        page=not args.no_page,
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
+    if args.sets and (warning := describe_sets(settings.classes, settings.limits, args.sets)):
+        print(warning)
     job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(
         f"{counted(len(job.sources), 'image')}, {counted(len(settings.members), 'network')}, parts in {job.folder}"
@@ -91,7 +105,8 @@ def run(args) -> None:
     )
     if summary.rows:
         print(describe(summary, settings.classes))
-    print(f"written: {job.out}, and how it was made: {job.record}")
+    look = "" if args.no_page else f", and a page to look at: {job.page}"
+    print(f"written: {job.out}, how it was made: {job.record}{look}")
 
 
 def check(args) -> None:

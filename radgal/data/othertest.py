@@ -5,7 +5,7 @@ Legend: N sources.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,10 +34,10 @@ class OtherTest:
         if not set(self.classes) <= set(classes):
             return None
         place = torch.tensor([classes.index(one) for one in self.classes])
-        return Split(self.split.images, place[self.split.labels], self.split.names)
+        return replace(self.split, labels=place[self.split.labels])
 
 
-def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
+def load_other_test(cfg: Any, name: str, learned: Sources, option: str = "--dataset") -> OtherTest:
     """Returns what networks can be tested on of another data set.
 
     Args:
@@ -45,23 +45,25 @@ def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
         name: a data set (all its parts), with ``:test`` its test part, or the file of a table of images.
         learned: what any of them was trained or validated on. It is left out, by position within 180 arcsec, by
             pixels, or by name where there is no position.
+        option: which it was named with, for messages.
 
     Raises:
         UserError: if the data cannot be had, or nothing is left.
     """
-    other = config_of(cfg, name.removesuffix(TEST_ONLY), "--dataset")
+    other = config_of(cfg, name.removesuffix(TEST_ONLY), option)
     parts = [open_dataset(other, train=False)] if name.endswith(TEST_ONLY) else all_parts(other)
     sources = sum(map(Sources.of, parts), Sources())
     known = set(sources.rows_in(learned, SAME_SKY_ARCSEC))
     rows = [row for row in range(len(sources)) if row not in known]
     if not rows:
-        raise UserError(f"--dataset {name}: all of its {len(sources)} sources were trained or validated on")
+        usual = "" if option == "--dataset" else ", or are among the usual sources"
+        raise UserError(f"{option} {name}: all of its {len(sources)} sources were trained or validated on{usual}")
     images = torch.cat([part.data for part in parts])[rows]
     labels = torch.cat([part.labels for part in parts])[rows]
     names = tuple(sources.names[row] for row in rows)
     return OtherTest(
         name,
-        Split(crop_and_pad(images, cfg.training.imsize, cfg.data.pad), labels, names),
+        Split(crop_and_pad(images, cfg.training.imsize, cfg.data.pad), labels, names, sources.take(rows)),
         parts[0].classes,
         parts[0].version,
         parts[0].checksum,

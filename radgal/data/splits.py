@@ -13,7 +13,7 @@ import torch
 
 from radgal.data.base import GalaxyImages
 from radgal.data.datasets import open_dataset, preparation_of
-from radgal.data.draws import Groups, fold_indices, split_indices
+from radgal.data.draws import Groups, fold_indices, nested_rows, split_indices
 from radgal.data.further import SAME_SKY_ARCSEC, Further, all_parts, load_further, sources_to_leave_out
 from radgal.data.labeltable import some
 from radgal.data.samesource import Sources
@@ -103,8 +103,9 @@ def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
 
     Args:
         cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, val_fold, also, train_on,
-            leave_out, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which must be a
-            number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
+            leave_out, train_size, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which
+            must be a number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model``
+            (quiet).
         together: whether twins stay together in validation and folds; runs of before did not look for them.
 
     Raises:
@@ -145,6 +146,14 @@ def _draw(own: Split, dataset: GalaxyImages, cfg: Any, together: bool, left_out:
         raise UserError(f"[data] leave_out = {cfg.data.leave_out} leaves nothing of {cfg.data.dataset} to train on")
     groups = own.sources.take(rows).groups() if together else []
     train, val = ([rows[i] for i in part] for part in _divide(own.labels[rows], rows, groups, dataset, cfg))
+    if (size := cfg.data.train_size) is not None:
+        n_classes = len(own.labels[train].unique())
+        if not n_classes <= size <= len(train):
+            raise UserError(
+                f"[data] train_size = {size}: {cfg.data.dataset} has {len(train)} sources of {n_classes} classes to "
+                f"train on; write a number from {n_classes} to {len(train)}, or None for all"
+            )
+        train = [train[i] for i in nested_rows(own.labels[train], size, cfg.training.seed)]
     return own.take(train), own.take(val), len(own) - len(rows)
 
 
@@ -175,6 +184,8 @@ def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:
             f"validated on part {cfg.data.val_fold} of the training sources, drawn with the seed: frac_val and split "
             "are not used"
         )
+    if cfg.data.train_size is not None:
+        notes.append(f"trained on {cfg.data.train_size} of its training sources only ([data] train_size)")
     if cfg.data.fold is not None:
         return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
     if dataset.validation_rows is not None and cfg.data.val_fold is None:

@@ -14,7 +14,7 @@ from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.ensemble import Ensemble
 from radgal.evaluation.evaluate import ask_classes, evaluate_test
 from radgal.evaluation.questions.listed import ask_all, describe_questions
-from radgal.evaluation.results import describe, load_test, save_answers, save_test
+from radgal.evaluation.results import about_catalogs, describe, load_test, save_answers, save_test
 from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.earlier import new_results
 from radgal.runs.files import files_of
@@ -27,6 +27,7 @@ def test_elsewhere(
     folder: Path | None,
     *,
     dataset: str | None = None,
+    priors: Sequence[float] | None = None,
     say: Callable[..., None] = print,
     **choices: Any,
 ) -> dict:
@@ -39,6 +40,7 @@ def test_elsewhere(
         runs: at least one.
         folder: where to write what :func:`radgal.evaluation.results.test_run` writes; None: nothing is written.
         dataset: as in :func:`radgal.data.othertest.load_other_test`; None: the runs' own test set.
+        priors: shares of the classes in a survey, as in :func:`radgal.evaluation.results.test_run`.
         say: prints.
         choices: rotations, mc_samples, seed, as in :func:`radgal.evaluation.evaluate.evaluate_test`.
 
@@ -64,7 +66,10 @@ def test_elsewhere(
         if test is None:
             return _test_unscored(classifier, other, about, folder, say, choices)
     metrics, table = evaluate_test(classifier, test, None, **choices)
-    metrics = about | metrics
+    metrics = about | metrics | about_catalogs(first, priors)
+    if len(runs) > 1:  # what is calibrated is each network alone
+        metrics |= {"run_temperature": None}
+        metrics.pop("calibration", None)
     metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         save_test(metrics, table, test, folder, say)

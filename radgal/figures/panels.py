@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radgal.figures.style import GRAY, color_of, new_figure, save_figure, style
+from radgal.figures.style import GRAY, color_of, line_of, new_figure, save_figure, style
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,14 @@ class Panel:
 
 
 def save_panels(path: str | Path, panels: Sequence[Panel]) -> None:
-    """Writes a figure with its panels side by side."""
-    figure = new_figure(4.6 * len(panels), 3.8)
-    for axes, panel in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+    """Writes a figure with its panels side by side, at most three in a row."""
+    n_columns = min(len(panels), 3)
+    n_rows = -(-len(panels) // n_columns)
+    figure = new_figure(4.6 * n_columns, 3.8 * n_rows)
+    places = np.ravel(figure.subplots(n_rows, n_columns))
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    for axes, panel in zip(places, panels, strict=False):
         _draw(style(axes, panel.title, panel.xlabel, panel.ylabel), panel)
     save_figure(figure, path)
 
@@ -56,9 +61,9 @@ def _draw(axes, panel: Panel) -> None:
                 x, y, sizes, color=color, marker="o", markersize=4, linestyle="", capsize=2, label=curve.label
             )
             continue
-        axes.plot(x, y, color=color, linewidth=1.5, label=curve.label)
+        axes.plot(x, y, color=color, linestyle=line_of(curve.color), linewidth=1.5, label=curve.label)
         if ends is not None:
             axes.fill_between(x, *ends, color=color, alpha=0.18, linewidth=0)
     axes.set(xlim=panel.x_range, ylim=panel.y_range)
     if len(panel.curves) > 1 or panel.curves[0].label:
-        axes.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=8)
+        axes.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize="small")

@@ -31,6 +31,9 @@ from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
 from radgal.prediction.intraining import IN_TRAINING, are_learned
+from radgal.prediction.survey import columns as survey_columns
+from radgal.prediction.survey import fill, open_survey
+from radgal.prediction.thumbnails import Maker, path_beside
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -62,6 +65,10 @@ class Settings:
     rescale: bool = False
     mosaic: str | None = None
     hdu: str | None = None  # of FITS files; None: whichever seems to be the image
+    priors: tuple[float, ...] | None = None  # shares of the classes in the survey
+    shares: tuple[float, ...] | None = None  # and among the training sources, with ``priors``
+    sets: float | None = None  # coverage of the conformal sets
+    limits: tuple[float | None, ...] | None = None  # and their thresholds by class
 
     @property
     def temperatures(self) -> list[float] | None:
@@ -73,6 +80,7 @@ class Settings:
     batch_size: int = 64
     threads: int = 2  # that read images
     device: str = "auto"
+    page: bool = False  # whether pictures are kept for the page beside the catalog
 
     @property
     def where(self) -> Where:
@@ -110,7 +118,7 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
             raise UserError(f"--{name.replace('_', '-')} {choices[name]}: at least {lowest} is needed")
     if choices.get("overlap") and choices.get("mc_samples") == 0:
         raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
-    members, classes = [], None
+    members, classes, opened = [], None, []
     for run in runs:
         found = checkpoint.find(run)
         path = registry.name_of(found) or str(found)
@@ -131,7 +139,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
         reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
         known = trained.temperature, "sources" in trained.checkpoint
         members.append(Member(path, sha256, preparation, reflections, *known))
-    return Settings(tuple(members), classes, **choices)
+        opened.append(trained)
+    return Settings(tuple(members), classes, **choices | open_survey(opened, choices))
 
 
 def _sha256(path: str) -> str:
@@ -146,6 +155,20 @@ def _load(path: str, sha256: str, device: str) -> TrainedRun:
     if _sha256(path) != sha256:
         raise UserError(f"{path} has changed since the prediction was started; start it again without --resume")
     return checkpoint.load_run(path, pick_device(device))
+
+
+def open_runs(settings: Settings) -> list[TrainedRun]:
+    """Returns the networks of the settings, each read once per process.
+
+    Raises:
+        UserError: if a checkpoint is not what it was when the settings were opened.
+    """
+    return [_load(member.path, member.sha256, settings.device) for member in settings.members]
+
+
+def load(member: Member, device: str) -> TrainedRun:
+    """Returns a run of the ensemble; it is read once per process."""
+    return _load(member.path, member.sha256, device)
 
 
 def columns_of(settings: Settings) -> list[Column]:
@@ -171,6 +194,7 @@ def columns_of(settings: Settings) -> list[Column]:
     if several:
         names = ("predictive_entropy", "expected_entropy", "mutual_information")
         columns += [Column(name, "number", None, f"{name.replace('_', ' ')} over {samples}, nats") for name in names]
+    columns += survey_columns(settings.classes, settings.priors, settings.sets)
     if settings.overlap:
         angles = f"{len(PUBLISHED_ANGLES)} angles"
         columns += [
@@ -201,8 +225,7 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
     if path.exists():
         advance(len(chunk.sources))
         return chunk.part
-    runs = [_load(member.path, member.sha256, settings.device) for member in settings.members]
-    columns = columns_of(settings)
+    runs, columns = open_runs(settings), columns_of(settings)
     batches = read_ahead(
         chunk.sources,
         [member.preparation for member in settings.members],
@@ -211,11 +234,16 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
         threads=settings.threads,
     )
     done: list[Part] = []
+    pictures = Maker(settings.members[0].preparation.pixel_scale_arcsec if settings.rescale else None)
     with warnings.catch_warnings():  # what reading threads do to the filters ends here
         for readings in batches:
             done.append(predict_batch(settings, runs, columns, readings))
+            if settings.page:
+                pictures.add(readings)
             advance(len(readings))
     part = {column.name: np.concatenate([rows[column.name] for rows in done]) for column in columns}
+    if settings.page:  # first, so that a part that is there has its pictures
+        pictures.write(path_beside(path))
     write_part(path, columns, part)
     return chunk.part
 
@@ -231,7 +259,7 @@ def predict_batch(
     if rows:
         found = _classify(settings, runs, [readings[i] for i in rows])
         for name, values in found.items():
-            if name == "pred_name":
+            if values.dtype.kind == "U":
                 part[name] = part[name].astype(values.dtype)
             part[name][rows] = values
     if rows and IN_TRAINING in part:
@@ -269,6 +297,8 @@ def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence
         found |= uncertainties(passes)
     for prefix, values in by_class.items():
         found |= {column_name(prefix, name): values[:, k] for k, name in enumerate(settings.classes)}
+    best, survey = by_class.get("prob_calibrated", mean), settings.priors and (settings.priors, settings.shares)
+    found |= fill(settings.classes, mean, best, survey, settings.limits)
     if settings.overlap:
         names = ("overlap_index", "overlap_index_sd", "overlap_index_reflected")
         found |= dict(zip(names, np.mean(overlaps, axis=0).T, strict=True))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MARK_ROOM = 0.15  # above the lines, for the label of the mark; a share of their height
+N_DASHES = 4  # ways to draw a line, in report.css
 MAX_TICKS = 50  # of a step that is asked for: more have no room, and a file can ask for an axis as long as it likes
 MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough for a small file
 
@@ -98,12 +99,18 @@ def make_chart(
         "shape": shape,
         "log": log,
         "view": " ".join(map(_digits, (x0, -y1, x1 - x0, y1 - y0))),
-        "series": [one | {"path": _path(one, scale)} for one in drawn],
+        "series": [one | {"path": _path(one, scale), "dash": _dash(one, drawn)} for one in drawn],
         "diagonal": f"M{_digits(x0)} {_digits(-x0)}L{_digits(x1)} {_digits(-x1)}" if diagonal else None,
         "mark": _mark(*mark, (x0, x1), (y0, y1)) if mark else None,
         "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x.step)],
         "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
     }
+
+
+def _dash(series: dict[str, Any], drawn: Sequence[dict[str, Any]]) -> int:
+    """Returns how a line is dashed, so that lines are told apart without colors: the first of a chart is not."""
+    lines = [one for one in drawn if one["kind"] == "line"]
+    return next((i for i, one in enumerate(lines) if one is series), 0) % N_DASHES
 
 
 def _mark(at: float, label: str, x: tuple[float, float], y: tuple[float, float]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from radgal.report.values import clean
 
 def questions(run: SavedRun) -> list[dict[str, Any]]:
     """Returns for each question that was answered its title, words, charts and table."""
-    return [_question(*one) for one in answers_of(run.metrics)]
+    return [_question(*one) for saved in (run.metrics, run.against) for one in answers_of(saved)]
 
 
 def _question(one: Question, answer: dict) -> dict[str, Any]:

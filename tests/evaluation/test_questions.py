@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from radgal.evaluation.conformal import limits_of
 from radgal.evaluation.questions import listed
 from radgal.evaluation.sourcetable import KINDS, make_table
 from radgal.figures.panels import save_panels
+from radgal.images.measured import MEASURED
 from radgal.report.questionviews import questions
 from radgal.report.savedrun import SavedRun
 from tests.conftest import ROOT
@@ -24,7 +26,10 @@ def as_saved(probs: np.ndarray, labels: np.ndarray | None, **metrics) -> tuple[d
     classes = NAMES[: probs.shape[1]]
     entropies = {key: probs[:, 0] for key in ("predictive_entropy", "expected_entropy", "mutual_information")}
     names = [f"source {i}" for i in range(len(probs))]
-    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels)
+    limits = limits_of({"on": "the docs", "scores": [[0.1 * i for i in range(10)]] + [[0.5]] * (len(classes) - 1)})
+    metrics = {"calibration": limits} | metrics
+    measured = dict.fromkeys(MEASURED, 1.0 + probs[:, 0])
+    table = make_table(names, classes, dict.fromkeys(KINDS, probs), entropies, labels, measured=measured)
     return {"classes": list(classes), "n_test": len(probs), "seed": 0, **metrics}, table
 
 
@@ -52,6 +57,12 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_every_question_is_answered_and_shown_of_any_test(name, tmp_path: Path) -> None:
     metrics, table = as_saved(*ODD[name])
+    shares = dict.fromkeys(metrics["classes"], 1 / len(metrics["classes"]))
+    for priors in ({}, {"priors": {"survey": shares, "training": shares}, "run_temperature": 1.5}):
+        answered(metrics | priors, table, tmp_path)
+
+
+def answered(metrics: dict, table: object, tmp_path: Path) -> None:
     metrics["questions"] = listed.ask_all(metrics, table)
     metrics = json.loads(json.dumps(metrics, allow_nan=False))
     listed.save_questions(metrics, tmp_path)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radgal.evaluation.questions import selective
+from radgal.evaluation.questions import classwise, conformal, odd, purity, selective, trends
 from radgal.evaluation.questions.question import Asked, Question
 from radgal.figures.panels import save_panels
-from radgal.figures.style import spared
+from radgal.figures.style import spared, title_of, titled
 from radgal.files.cells import safe_cell
 from radgal.runs.files import RunFile
 from utils import atomic_write
@@ -18,7 +18,7 @@ from utils import atomic_write
 if TYPE_CHECKING:
     from astropy.table import Table
 
-QUESTIONS: tuple[Question, ...] = (selective.QUESTION,)
+QUESTIONS: tuple[Question, ...] = tuple(one.QUESTION for one in (selective, purity, classwise, conformal, trends, odd))
 
 
 def ask_all(metrics: Mapping[str, Any], table: Table) -> dict[str, dict]:
@@ -44,10 +44,11 @@ def save_questions(metrics: Mapping[str, Any], folder: Path) -> None:
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writerow({name: safe_cell(name) for name in rows[0]})
             writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in rows)
-        with spared(print):
+        with spared(print), titled(title_of(metrics)):
             save_panels(place / f"{question.key}.png", question.panels(answer))
 
 
 def describe_questions(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a line for each question that was answered."""
-    return [f"  {question.title.lower()}: {question.says(answer)}" for question, answer in answers_of(metrics)]
+    """Returns a line for each question that was answered: what its sentence says up to the first semicolon."""
+    found = [(question.title.lower(), question.says(answer)) for question, answer in answers_of(metrics)]
+    return [f"  {title}: {text.partition('; ')[0]}" for title, text in found]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radgal.evaluation.probabilities import log_of_mean, log_softmax
 from radgal.figures.panels import Panel
 from radgal.files.tables import column_name
 
@@ -45,6 +46,16 @@ class Asked:
     def probs(self) -> np.ndarray:
         """(N, K), of the upright images with dropout off."""
         return self.of_classes("prob")
+
+    @property
+    def temperature(self) -> float | None:
+        """What the run divides its logits by in catalogs; None if it has no temperature, as an ensemble has none."""
+        return self.metrics.get("run_temperature")
+
+    @cached_property
+    def calibrated(self) -> np.ndarray:
+        """(N, K), ``probs`` with the run's temperature, if it has one."""
+        return np.exp(log_softmax(log_of_mean(self.probs) / (self.temperature or 1.0)))
 
     def of_classes(self, prefix: str) -> np.ndarray:
         """Returns the probabilities (N, K) of a kind, see ``sourcetable.KINDS``."""

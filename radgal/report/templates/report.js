@@ -9,7 +9,7 @@
     copy.removeAttribute("class");
     slot.append(copy);
   };
-  document.querySelectorAll(".picture[data-copy]").forEach((slot) => {
+  document.querySelectorAll(".shot[data-copy]").forEach((slot) => {
     fill(slot);
     if (slot.firstChild) slot.firstChild.alt = "";
   });
