@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -169,7 +170,7 @@ def reliability(run: SavedRun) -> dict[str, Any] | None:
         "Number of sources by confidence: " + ", ".join(f"{one['n']}" for one in bins) + ".",
         [make_series("", edges, [one["n"] for one in bins], 0, "bars")],
         of_confidence,
-        Axis("sources", from_zero=True),
+        Axis("sources", from_zero=True, step=_few(max(one["n"] for one in bins))),
         shape="low",
     )
     rows = [
@@ -178,6 +179,12 @@ def reliability(run: SavedRun) -> dict[str, Any] | None:
         for one, interval in zip(bins, intervals, strict=True)
     ]
     return {"charts": [one for one in (chart, counts) if one], "rows": rows}
+
+
+def _few(most: float) -> float:
+    """Returns a round step that an axis from 0 needs at most three of."""
+    power = 10.0 ** math.floor(math.log10(max(most, 1)))
+    return next((m * power for m in (0.5, 1, 2, 5) if most <= 3 * m * power and m * power >= 1), power)
 
 
 def comparison_columns() -> list[str]:
