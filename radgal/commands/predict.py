@@ -43,6 +43,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--rotations", type=int, default=1, help="average over so many rotations, for D_N also mirrored (default: 1)"
     )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
+    what.add_argument(
+        "--priors",
+        nargs="+",
+        metavar="CLASS=SHARE",
+        help="shares of the classes in the survey: FRI=0.7 FRII=0.3",
+    )
+    what.add_argument("--sets", type=float, metavar="COVERAGE", help="also conformal sets of classes, such as 0.9")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
     what.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
@@ -63,6 +70,7 @@ def run(args) -> None:
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
     from radgal.prediction.summary import describe
+    from radgal.prediction.survey import describe_sets
 
     settings = open_settings(
         [args.run, *args.ensemble],
@@ -72,6 +80,8 @@ def run(args) -> None:
         seed=args.seed,
         rescale=args.rescale,
         mosaic=args.mosaic,
+        priors=args.priors,
+        sets=args.sets,
         hdu=args.hdu,
         batch_size=args.batch_size,
         threads=args.threads,
@@ -80,6 +90,8 @@ def run(args) -> None:
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
+    if args.sets and (warning := describe_sets(settings.classes, settings.limits, args.sets)):
+        print(warning)
     job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(
         f"{counted(len(job.sources), 'image')}, {counted(len(settings.members), 'network')}, parts in {job.folder}"

@@ -63,14 +63,12 @@ def save_train_sizes(path: Path, rows: Sequence[Mapping[str, Any]], part: str) -
         own = [row for row in rows if row["recipe"] == name]
         sizes = [row["n_train"] for row in own]
         error, sd = (100 * np.array([row[key] or 0.0 for row in own]) for key in ("error", "sd"))
-        low, high = (100 * np.array([row[key] for row in own]) for key in ("low", "high"))
         label = f"{name} ({own[0]['n_seeds']} seed{'s' * (own[0]['n_seeds'] != 1)})"
         axes.errorbar(sizes, error, sd, color=color_of(k), marker="o", markersize=4, capsize=3, label=label)
-        axes.fill_between(sizes, low, high, color=color_of(k), alpha=0.12, linewidth=0)
     sizes = sorted({row["n_train"] for row in rows})
     axes.set_xscale("log")
     axes.set_xticks(sizes, list(map(str, sizes)))
     axes.minorticks_off()
     axes.set_ylim(bottom=0)
-    legend_below(figure, axes, "bars: standard deviation over seeds; band: 95 % interval over seeds and sources")
+    legend_below(figure, axes, "mean and standard deviation over seeds")
     save_figure(figure, path)

@@ -223,6 +223,10 @@ def test_png_strip_of_both_networks(small, tmp_path: Path, capsys) -> None:
 def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
     result = turning.run_demo(fieldnetworks.steerable_network(D4), lopsided, [0.0, 90.0])
     frames = demofigure.make_frames([result], width_px=300, cmap="magma")
+    strip, alone = frames.strip([0, 1]), [frames.draw(i) for i in (0, 1)]
+    height, head = len(alone[0]), round(0.075 * len(alone[0]))
+    np.testing.assert_array_equal(strip[:height], alone[0])
+    assert len(strip) == 2 * height - head and np.ptp(alone[1][:head].astype(int)) > 50  # the titles, said once
     upright, turned = (frames.draw(i)[:100].astype(int) for i in (0, 1))  # without the text below
     third = upright.shape[1] // 3
     changed = [int(np.abs(upright - turned)[:, k * third : (k + 1) * third].max()) for k in range(3)]
