@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.card import cross_validation, make_card, record_of
 from radgal.config.config import Config
 from radgal.data.splits import load_training_data
+from radgal.evaluation.crossvalidation import calibrate, read_folds
 from radgal.evaluation.evaluate import random_angles
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
@@ -46,13 +47,12 @@ OF_THE_MAKER = {
 }
 
 
-def pack(content: dict, name: str, temperature: float | None) -> dict:
+def pack(content: dict, name: str) -> dict:
     """Returns the content of a checkpoint as it comes along: nothing to resume with, nobody's folders, half precision.
 
     Args:
         content: of a checkpoint.
         name: of the network, and so of its config.
-        temperature: of its probabilities, if it is known.
     """
     config = Config.from_dict(content["config"]).to_dict() | {"name": name}
     for section, values in OF_THE_MAKER.items():
@@ -62,9 +62,7 @@ def pack(content: dict, name: str, temperature: float | None) -> dict:
         key: value.half() if value.is_floating_point() and value.numel() > SMALL else value.clone()
         for key, value in content["model"].items()
     }
-    kept = {key: content[key] for key in KEPT if key in content}
-    calibrated = {} if temperature is None else {"temperature": temperature}
-    return kept | {"config": config, "model": weights} | calibrated
+    return {key: content[key] for key in KEPT if key in content} | {"config": config, "model": weights}
 
 
 def with_its_test(config: Config) -> Config:
@@ -108,11 +106,14 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         trained = replace(trained, config=Config.from_dict(content))
     trained = replace(trained, config=with_its_test(trained.config))
     crossed = None if folds is None else cross_validation(Path(folds), trained.config)
-    temperature = None if crossed is None else crossed["temperature"]
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, path.name)
-        checkpoint.save(made, pack(trained.checkpoint | {"config": trained.config.to_dict()}, name, temperature))
-        packed = replace(trained, model=checkpoint.load_run(made, device).model)
+        checkpoint.save(made, pack(trained.checkpoint | {"config": trained.config.to_dict()}, name))
+        small = checkpoint.load_run(made, device)
+        if crossed is not None:  # by folds of the sources that it learned from, not of those it may be tested on
+            small = calibrate(small, read_folds(Path(folds)), load_training_data(trained.config).sources.names)
+            crossed["temperature"] = small.temperature
+        packed = replace(trained, model=small.model)
         worst, n_images = difference(trained, packed)
         if not worst < AGREE:
             raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")

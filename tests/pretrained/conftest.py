@@ -19,7 +19,7 @@ def packed(finished_run: Path, tmp_path_factory) -> Path:
     """A folder with one network, ``fr-small``, its card, and the list."""
     folder = tmp_path_factory.mktemp("pretrained")
     path = folder / "fr-small.pt"
-    checkpoint.save(path, pack(checkpoint.read(finished_run / "best.pt"), "fr-small", 1.75))
+    checkpoint.save(path, pack(checkpoint.read(finished_run / "best.pt"), "fr-small") | {"temperature": 1.75})
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     (folder / registry.LIST).write_text(f"{sha256}  fr-small.pt\n")
     write_json(folder / "fr-small.json", CARD | {"file": CARD["file"] | {"sha256": sha256}})

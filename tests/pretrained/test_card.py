@@ -83,6 +83,9 @@ def test_a_run_becomes_a_network_that_comes_along(
     device = pick_device("cpu")
     trained, packed = (checkpoint.load_run(run, device) for run in (finished_run, registry.file_of("fr-small-notest")))
     assert difference(trained, packed)[0] == found["file"]["largest_difference"] < 1e-3
+    saved = checkpoint.read(registry.file_of("fr-small-notest"))
+    assert saved["temperature"] == found["cross_validation"]["temperature"] != 1
+    assert set(saved["calibration"]) >= {"on", "low", "high", "scores"}  # so that predict --sets can be asked
     sets = found["sets"]
     assert sets["MiraBest v1, official test"]["n_trained_on"] > 80  # of 104: they are in FIRSTGalaxyData
     assert "error" not in sets["MiraBest v1, official test"]
