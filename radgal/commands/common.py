@@ -38,6 +38,11 @@ def add_workers(parser: ArgumentParser) -> None:
     )
 
 
+def add_hdu(parser: ArgumentParser) -> None:
+    """Adds ``--hdu``, for commands that read FITS images."""
+    parser.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
+
+
 RUN = "output folder of a training run, a checkpoint in it, or a network that comes along (see models)"
 
 

@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
+from radgal.commands.common import add_hdu
 from utils import UserError, nearest, progress
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
@@ -35,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--source", metavar="NAME", help=f"of the run's data set, else of FIRSTGalaxyData (default: {SOURCE})"
     )
     what.add_argument("--image", metavar="FILE", help="an image of your own: FITS, PNG, JPEG or NPY")
+    add_hdu(parser)
     parser.add_argument("--group", metavar="G", help="of the untrained network: C8, D4, ... (default: D16)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--conventional", action="store_true", help="a conventional network, whose maps change")
@@ -119,6 +121,8 @@ def check_arguments(args) -> None:
             raise UserError(f"{option} {value:g} is not from {low:g} to {high:g}")
     if args.angles and not is_strip(args):
         raise UserError(f"--angles is for a .png, but --out is {args.out}; an animation has --frames or --step")
+    if args.hdu is not None and args.image is None:
+        raise UserError("--hdu is of the file given by --image, which is not given")
     for option, what in (("group", "group"), ("seed", "weights")):
         if args.runs and getattr(args, option) is not None:
             raise UserError(f"--{option} is for the untrained networks; a RUN has its own {what}")
@@ -185,7 +189,7 @@ def choose_image(args, runs: list):
         from radgal.images.reading import read_image
 
         how = preprocessing(runs[0].config) if runs else {"recipe": FIRSTGalaxyData.recipe}
-        return read_image(args.image, **how).pixels, Path(args.image).name
+        return read_image(args.image, hdu=args.hdu, **how).pixels, Path(args.image).name
     wanted, known, name = SOURCE if args.source is None else args.source, [], FIRSTGalaxyData.__name__
     for train in (True, False):
         if runs and args.source is not None:

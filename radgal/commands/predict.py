@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import RUN, add_device, add_workers, check_runs
+from radgal.commands.common import RUN, add_device, add_hdu, add_workers, check_runs
 from utils import UserError, counted, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
-    what.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
+    add_hdu(what)
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
     how = parser.add_argument_group("how")
     how.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser
 
+from radgal.commands.common import add_hdu
+
 HELP = "turn FITS images into what a published data set holds: PNGs or one array, a table, a sheet to look at"
 EXAMPLE = "prepare my_cutouts prepared --like mirabest_v1"
 LIKE = {"mirabest_v1": "MiraBest_full", "mirabest_v2": "MiraBest_full_v2", "frdeep": "FRDEEPF"}
@@ -20,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--side", type=int, default=150, help="pixels along each side (default: 150)")
     parser.add_argument("--rescale", action="store_true", help="resample to the data set's pixel scale")
+    add_hdu(parser)
 
 
 def run(args) -> None:
@@ -42,6 +45,7 @@ def run(args) -> None:
         image_format=args.format,
         side=args.side,
         rescale=args.rescale,
+        hdu=args.hdu,
         draw_sheet=save_contact_sheet,
         show_bar=show_bars(quiet=False),
     )

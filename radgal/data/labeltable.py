@@ -22,7 +22,7 @@ from utils import UserError, counted, nearest
 if TYPE_CHECKING:
     from astropy.table import Column
 
-NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "error")
+NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "hdu", "error")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MAX_BYTES = 256 << 20
 MAX_LABEL = 400
@@ -38,6 +38,7 @@ class Row:
     split: str  # 'train', 'val' or 'test'
     name: str
     position: Position | None  # ICRS, from ra and dec or else from the name
+    hdu: str | None = None  # number or EXTNAME of the image in a FITS file
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Findings:
     def raise_problems(self, table: Path) -> None:
         """Raises one UserError with all problems, if there are any."""
         if self.problems:
-            count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "1 problem"
+            count = counted(len(self.problems), "problem")
             raise UserError("\n".join([f"{table}: {count} to mend before training:", *self.problems]))
 
 
@@ -65,8 +66,9 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     """Returns the rows of a table, the names of its classes (sorted, numbers as numbers) and what is wrong with it.
 
     Columns: ``path`` (relative to the table's folder), ``label``, and if wanted ``split`` (train, val or test; train
-    where there is no such column), ``id``, ``ra`` and ``dec`` (degrees). Others are left alone. Rows with a text in a
-    column ``error`` are left out, as ``prepare`` writes them for files that it could not read.
+    where there is no such column), ``id``, ``ra`` and ``dec`` (degrees), and ``hdu`` (of FITS files). Others are left
+    alone. Rows with a text in a column ``error`` are left out, as ``prepare`` writes them for files that it could not
+    read.
 
     Args:
         table: see :func:`radgal.files.tables.read_table`.
@@ -94,7 +96,8 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
             f"  - {counted(len(unlabeled), 'row', 'have')} no label: {some(unlabeled)}: fill in or delete them"
         )
     paths = [table.parent / _expanded(path) for path in columns["path"]]
-    rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, strict=True)]
+    hdus = [hdu or None for hdu in columns["hdu"]]
+    rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, hdus, strict=True)]
     return rows, _class_names(columns["label"], findings), findings
 
 

@@ -55,7 +55,7 @@ def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
     known = set(sources.rows_in(learned, SAME_SKY_ARCSEC))
     rows = [row for row in range(len(sources)) if row not in known]
     if not rows:
-        raise UserError(f"--dataset {name}: all of its {len(sources)} sources were trained or validated on")
+        raise UserError(f"--dataset {name}: all of its sources ({len(sources)}) were trained or validated on")
     images = torch.cat([part.data for part in parts])[rows]
     labels = torch.cat([part.labels for part in parts])[rows]
     names = tuple(sources.names[row] for row in rows)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from radgal.figures.style import GRAY, color_of, legend_below, new_figure, save_figure, style
+from utils import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -152,7 +153,7 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
     for k, (name, runs) in enumerate(histories.items()):
-        label = f"{name} ({len(runs)} seed{'s' * (len(runs) != 1)})"
+        label = f"{name} ({counted(len(runs), 'seed')})"
         _draw_mean(left, [_column(run, "test_loss") for run in runs], label, color_of(k))
         _draw_mean(right, [100 * (1 - _column(run, "test_accuracy")) for run in runs], label, color_of(k))
     for axes in (left, right):

@@ -25,7 +25,7 @@ from radgal.report import poseviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
 from radgal.report.values import clean
 from radgal.runs.files import RunFile
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, counted
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "E2CNNRadGal run report"
@@ -174,7 +174,7 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
     for card in sources:
         card["figure"] = by_key.get(card["key"])
     if n_left_out:
-        page["problems"].append(f"{n_left_out} images are left out to keep the page under 5 MB")
+        page["problems"].append(f"{counted(n_left_out, 'image', 'are')} left out to keep the page under 5 MB")
 
 
 def encode_source(image: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from radgal.evaluation.results import describe_poses
 from radgal.report.charts import Axis, make_chart, make_series
 from radgal.report.savedrun import SavedRun, to_float
 from radgal.report.values import clean, duration, number, score
+from utils import counted
 
 TOLD_ELSEWHERE = (
     "class_counts kept_epoch has_test_set trainable_parameters training_seconds test_sources_trained_on".split()
@@ -85,7 +86,7 @@ def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
     cards = []
     if upright := upright_scores(run):
         accuracy = score(ACCURACY, upright["accuracy"])
-        note = f"{upright['n_sources']} sources, 95 % interval"
+        note = f"{counted(upright['n_sources'], 'source')}, 95 % interval"
         cards.append(_card("Test accuracy, upright", accuracy["value"], note) | {"interval": accuracy})
     if rotated := run.metrics.get("rotated"):
         accuracy = score(ACCURACY, rotated["accuracy"])
@@ -104,7 +105,7 @@ def _training_cards(run: SavedRun) -> list[dict[str, Any]]:
     accuracy = to_float(row.get("test_accuracy")) if row else None
     if accuracy is not None:
         n_val = sum(run.environment.get("class_counts", {}).get("validation", {}).values())
-        of = f"{n_val} sources, " if n_val else ""
+        of = f"{counted(n_val, 'source')}, " if n_val else ""
         note = f"{of}at the kept epoch, which it chose: optimistic"
         cards.append(_card("Validation error", number(1 - accuracy, 2, 100, " %"), note))
     if run.history:

@@ -257,6 +257,7 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--group", "D64"], "at most 64 for C or 32 for D"),
         (["--group", "SO2"], "--group SO2: not a group"),
         (["--image", "nowhere.fits"], "nowhere.fits"),
+        (["--hdu", "1"], "--hdu is of the file given by --image"),
         (["--out", "demo.tiff"], r"--out demo.tiff: the demo is written as .gif"),
         (["--cmap", "magmaa"], "nearest: magma"),
         (["--frames", "1"], "--frames 1 is not from 2"),
