@@ -19,10 +19,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 COMMANDS = (
     "fine-tune",
     "evaluate",
+    "calibrate",
     "rotate",
     "equivariance",
     "repeat",
     "report",
+    "label",
     "prepare",
     "check-data",
     "predict",

@@ -111,15 +111,16 @@ def _time_to_accuracy(images, args: Namespace, device: torch.device) -> dict:
 def _write(result: dict, args: Namespace) -> None:
     out, stem = Path(args.out), "benchmarks" if args.what == "all" else args.what
     write_json(out / f"{stem}.json", result)
+    draw = None
     if args.what == "growth":
-        text = table.growth_caption(result)
-        growth.save_growth(result, out / "growth.png")
-        if args.update:
-            growth.save_growth(result, Path(args.update).parent / "figures" / "growth.png")
+        text, draw = table.growth_caption(result), growth.save_growth
     elif args.what == TIME_TO_ACCURACY:
-        text = table.time_to_accuracy(result)
+        text, draw = table.time_to_accuracy(result), accuracy.save_curves
     else:
         text = table.markdown(result)
+    if draw is not None:
+        for folder in (out, *([Path(args.update).parent / "figures"] if args.update else [])):
+            draw(result, folder / f"{stem}.png")
     with atomic_write(out / f"{stem}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     if args.update:

@@ -22,6 +22,7 @@ from radgal.data.base import GalaxyImages
 from radgal.data.draws import split_indices
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
 from radgal.evaluation.evaluate import score_rotated
+from radgal.figures.style import color_of, new_figure, save_figure, style
 from radgal.images.preparation import Preparation
 from radgal.training.learner import Learner, make_learner
 from radgal.training.loop import Progress, Setup, fit
@@ -30,7 +31,7 @@ from utils import set_seed
 
 PAPER = {"LeNet": 0.0596, "C16": 0.0393, "D16": 0.0344}  # rotated test errors of Scaife & Porter 2021
 CONFIGS = {name: f"configs/config_mb_{of}lenet.txt" for name, of in (("LeNet", ""), ("C16", "cn16"), ("D16", "dn16"))}
-SEEDS, N_TESTS, BATCH_SIZE_PUBLISHED = 3, 20, 50
+SEEDS, N_TESTS, BATCH_SIZE_PUBLISHED, EPOCHS_PUBLISHED = 3, 20, 50, 600
 
 
 @dataclass
@@ -132,3 +133,26 @@ def measure(images: GalaxyImages, args: Namespace, device: torch.device, say: Ca
         seconds.append(stock_epoch(name, images, args.epoch_images, device))
         rows.append({"model": name, "config": CONFIGS[name], "stock_epoch_seconds": spread(seconds), **recipe})
     return {"time_to_accuracy": rows}
+
+
+def save_curves(result: dict, path: Path) -> None:
+    """Writes the figure: test error against epochs and against minutes; each seed thin, their mean thick."""
+    figure = new_figure(10, 4.2)
+    left, right = figure.subplots(1, 2, sharey=True)
+    style(left, "Test error on MiraBest v1, 20 random rotations", "epoch of the recipe", "error (%)")
+    style(right, "the same against time", "minutes of training, a network", "")
+    for k, row in enumerate(result["time_to_accuracy"]):
+        curve, color, stock = row["curve"], color_of(k), row["stock_epoch_seconds"]["median"] * EPOCHS_PUBLISHED / 60
+        errors = 100 * np.array([point["errors"] for point in curve])
+        places = ([point["epoch"] for point in curve], [point["seconds"] / 60 for point in curve])
+        for axes, x in zip((left, right), places, strict=True):
+            axes.plot(x, errors, color=color, linewidth=0.8, alpha=0.5)
+            axes.plot(x, errors.mean(axis=1), color=color, linewidth=2, label=row["model"])
+            axes.axhline(100 * row["target"], color=color, linestyle=":", label=f"paper, {100 * row['target']:.2f} %")
+        right.axvline(stock, color=color, linestyle="--", label=f"published pipeline, {EPOCHS_PUBLISHED} epochs")
+    right.set_xscale("log")
+    right.xaxis.set_major_formatter("{x:g}")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8)
+    save_figure(figure, path)

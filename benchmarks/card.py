@@ -6,14 +6,11 @@ Legend: N sources, K classes.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from astropy.table import Table
 
 from radgal.config.config import Config
 from radgal.data.base import GalaxyImages
@@ -26,34 +23,28 @@ from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.averaging import averaged_probabilities
 from radgal.evaluation.calibration import temperature_of
+from radgal.evaluation.crossvalidation import read_folds, recipe_of
 from radgal.evaluation.evaluate import score_rotated
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import score_predictions
 from radgal.evaluation.probabilities import log_softmax, uncertainties
-from radgal.files.tables import column_name
 from radgal.layers.modelinfo import count_parameters
-from radgal.runs.checkpoint import TrainedRun, read
+from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.files import RunFile
 from utils import UserError
 
 ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
 MC_SAMPLES = 100
 QUANTILE = 0.95  # of the entropies of cross-validated sources: above it, a network is "unsure"
+RECORDED = ("counts", "git_commit", "git_changed_files", "training_seconds", "kept_epoch")
 SCORES = ("error", "roc_auc", "nll", "brier", "ece")
-KEYS_OF_A_PLACE = {  # what two runs of one recipe may differ in
-    "data": {"datadir", "mirror", "download", "fold"},
-    "model": {"quiet"},
-    "training": {"seed", "device", "resume"},
-    "output": {"csvfile", "modfile", "tensorboard"},
-    "metrics": {"outputdir"},
-}
 LIMITS = (
     "Trained on images of the FIRST survey only: 1.4 GHz, beam 5.4 arcsec, {scale:g} arcsec per pixel, a field of "
     "{field:.0f} arcsec. Images of another survey, beam or pixel scale are unlike anything it learned from.",
     "It knows {classes} and nothing else. A compact or a bent source, a hybrid, an artifact or empty sky gets one of "
     "these classes all the same: look at the entropies, and at how it does on such sources below.",
     "Its training sources were chosen by others, bright and well resolved; probabilities take their mix of classes for "
-    "granted, and are calibrated for sources like them.",
+    "granted.",
     "A source larger than the field is cut off.",
 )
 LICENCE = {
@@ -67,18 +58,20 @@ CITE = (
 )
 
 
-def make_card(name: str, run: TrainedRun, crossed: dict | None, where: dict, say: Callable[[str], None]) -> dict:
+def make_card(
+    name: str, run: TrainedRun, crossed: dict | None, facts: dict, where: dict, say: Callable[[str], None]
+) -> dict:
     """Returns the card of a trained run, but for what is known of its file.
 
     Args:
-        run: with the weights that come along, in the folder that training left, beside its environment.json.
+        run: with the weights that come along.
         crossed: what :func:`cross_validation` says of its recipe; None: there is none.
+        facts: how its training went, with ``RECORDED`` among the keys; see :func:`record_of`.
         where: ``root``, ``download`` and ``mirror`` of the data sets to look at.
         say: prints.
     """
-    made = _read_json(RunFile.ENVIRONMENT.at(run.path.parent))
     kind, how = kind_of(run.config), run.preparation
-    facts = {
+    limits = {
         "scale": how.pixel_scale_arcsec,
         "field": how.pixel_scale_arcsec * how.imsize,
         "classes": " and ".join(run.classes),
@@ -93,46 +86,31 @@ def make_card(name: str, run: TrainedRun, crossed: dict | None, where: dict, say
         "training": {
             **{key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")},
             "classes": list(run.classes),
-            "counts": made["class_counts"],
             "notes": list(training.notes),
-            **{key: made[key] for key in ("git_commit", "git_changed_files", "training_seconds", "kept_epoch")},
+            **{key: facts[key] for key in RECORDED},
             "seed": run.seed,
             "recipe": recipe_of(run.config),
         },
         "cross_validation": crossed,
         "sets": look_at_sets(run, training.sources, crossed, where, say),
-        "limits": [limit.format(**facts) for limit in LIMITS],
+        "limits": [limit.format(**limits) for limit in LIMITS],
         "licence": LICENCE,
         "cite": [*CITE, kind.citation],
     }
 
 
-def _read_json(path: Path) -> dict:
+def record_of(folder: Path) -> dict:
+    """Returns how the training in a run's folder went.
+
+    Raises:
+        UserError: if nothing says so.
+    """
+    path = RunFile.ENVIRONMENT.at(folder)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): the card needs a run that was trained to its end") from None
-
-
-def recipe_of(config: Config) -> dict[str, dict[str, Any]]:
-    """Returns the sections of a config without what only says where things lie."""
-    content = config.to_dict()
-    return {
-        section: {key: value for key, value in content[section].items() if key not in place}
-        for section, place in KEYS_OF_A_PLACE.items()
-        if content[section].keys() - place
-    }
-
-
-def differences(one: Config, other: Config) -> list[str]:
-    """Returns in words which keys of the recipe two configs do not share."""
-    here, there = recipe_of(one), recipe_of(other)
-    return [
-        f"[{section}] {key}: {there[section][key]!r} there, {value!r} here"
-        for section, values in here.items()
-        for key, value in values.items()
-        if there[section][key] != value
-    ]
+    return found | {"counts": found["class_counts"]}
 
 
 def cross_validation(folder: Path, config: Config) -> dict:
@@ -147,41 +125,21 @@ def cross_validation(folder: Path, config: Config) -> dict:
     Raises:
         UserError: if there are no folds, or a fold is missing.
     """
-    tables, differ, seen = [], [], defaultdict(set)
-    for path in sorted(folder.rglob(RunFile.METRICS.file)):
-        of_fold = Config.from_dict(read(RunFile.BEST.at(path.parent))["config"])
-        if of_fold.data.fold is None:
-            raise UserError(f"{path.parent} is no fold of a cross-validation: [data] fold is None")
-        seen[of_fold.training.seed].add(of_fold.data.fold)
-        differ += [text for text in differences(config, of_fold) if text not in differ]
-        tables.append(Table.read(RunFile.SOURCES_ECSV.at(path.parent), format="ascii.ecsv"))
-    n_folds = {int(fold.split("/")[1]) for folds in seen.values() for fold in folds}
-    if len(n_folds) != 1 or any(len(folds) != min(n_folds) for folds in seen.values()):
-        raise UserError(f"{folder} holds no whole cross-validation; finished folds by seed: {dict(seen)}")
-    classes = tables[0].meta["classes"].split(", ")
-    logits = [np.log(np.maximum(_columns(table, "prob", classes), np.finfo(float).tiny)) for table in tables]
-    labels = [np.asarray(table["label"]) for table in tables]
-    temperatures = [
-        temperature_of(
-            np.concatenate([one for j, one in enumerate(logits) if j != i]),
-            np.concatenate([one for j, one in enumerate(labels) if j != i]),
-        )["temperature"]
-        for i in range(len(tables))
-    ]
-    scaled = [one / t for one, t in zip(logits, temperatures, strict=True)]
-    every, label = np.concatenate(logits), np.concatenate(labels)
-    rotated = 1 - np.concatenate([np.asarray(table["rotated_accuracy"]) for table in tables])
-    averaged = [_columns(table, "averaged_prob", classes) for table in tables]
-    entropies = np.concatenate([np.asarray(table["predictive_entropy"]) for table in tables])
-    n = len(every) // len(seen)  # sources; each is there once for every seed
+    folds = read_folds(folder)
+    classes, n = folds.classes, folds.n_sources
+    scaled = [one / t for one, t in zip(folds.logits, folds.temperatures_of_others(), strict=True)]
+    every, label = np.concatenate(folds.logits), np.concatenate(folds.labels)
+    rotated = 1 - np.concatenate([np.asarray(table["rotated_accuracy"]) for table in folds.tables])
+    averaged = folds.of_classes("averaged_prob")
+    entropies = np.concatenate([np.asarray(table["predictive_entropy"]) for table in folds.tables])
     return {
-        "folder_recipe_differs": differ,
-        "n_folds": min(n_folds),
-        "n_seeds": len(seen),
+        "folder_recipe_differs": folds.differences(config),
+        "n_folds": folds.n_folds,
+        "n_seeds": folds.n_seeds,
         "n_sources": n,
         **_scores(every, label, classes),
         "error": _error(every, label, n),
-        "averaged_error": None if any(one is None for one in averaged) else _error(np.concatenate(averaged), label, n),
+        "averaged_error": None if averaged is None else _error(np.concatenate(averaged), label, n),
         "rotated_error": proportion(rotated.mean() * n, n),
         "rotated_error_per_class": {k: float(rotated[label == i].mean()) for i, k in enumerate(classes)},
         "temperature": temperature_of(every, label)["temperature"],
@@ -191,12 +149,6 @@ def cross_validation(folder: Path, config: Config) -> dict:
         "mean_predictive_entropy": float(entropies.mean()),
         "unsure_above": float(np.quantile(entropies, QUANTILE)),
     }
-
-
-def _columns(table: Table, prefix: str, classes: list[str]) -> np.ndarray | None:
-    """Returns the columns of a kind, (N, K); None if the run was tested before there were any."""
-    names = [column_name(prefix, name) for name in classes]
-    return np.stack([np.asarray(table[name]) for name in names], axis=1) if names[0] in table.colnames else None
 
 
 def _error(of: np.ndarray, labels: np.ndarray, n_sources: int | None = None) -> dict:

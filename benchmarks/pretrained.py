@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.pretrained RUN --name NAME --folds FOLDER`` writes NAME.pt and NAME.json into
 radgal/pretrained/ and the checksum into the list there; commit all three. RUN was trained to its end; FOLDER is what
-``python main.py repeat --config ... --folds 5`` made with the same recipe.
+``python main.py repeat --config ... --folds 5`` made with the same recipe. With a network that comes along as RUN
+(``fr-d4 --name fr-d4``) its card is made anew, such as with folds that were not there before; its weights stay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.card import cross_validation, make_card
+from benchmarks.card import cross_validation, make_card, record_of
 from radgal.config.config import Config
 from radgal.data.splits import load_training_data
 from radgal.evaluation.evaluate import random_angles
@@ -27,7 +28,16 @@ from utils import UserError, atomic_write, float32_in_full, pick_device, write_j
 
 AGREE = 1e-3  # in every probability, half precision against what was trained
 SMALL = 20_000  # numbers in a tensor that stays in full: kernels, whose rounding is the same all over the map
-ORIGIN = ("dataset", "version", "checksum", "sources", "started_from")
+ORIGIN = (
+    "dataset",
+    "version",
+    "checksum",
+    "sources",
+    "together",
+    "started_from",
+    "inherited",
+    "inherited_unknown",
+)
 KEPT = (*checkpoint.REQUIRED, *ORIGIN, "format", "best_epoch", "best_score")
 OF_THE_MAKER = {
     "data": {"datadir": "data", "mirror": None, "download": True},
@@ -90,8 +100,12 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
     """
     if not re.fullmatch(r"fr-[a-z0-9]+(-notest)?", name):
         raise UserError(f"--name {name}: use fr-SOMETHING or fr-SOMETHING-notest, of small letters and digits")
-    device = pick_device("cpu")
+    device, before = pick_device("cpu"), registry.read_card(run) if run in registry.names() else None
     trained, path = checkpoint.load_run(run, device), registry.FOLDER / f"{name}.pt"
+    if before is not None:  # what comes along names nobody's folders
+        content = trained.config.to_dict()
+        content["data"] |= {"datadir": datadir, "mirror": mirror}
+        trained = replace(trained, config=Config.from_dict(content))
     trained = replace(trained, config=with_its_test(trained.config))
     crossed = None if folds is None else cross_validation(Path(folds), trained.config)
     temperature = None if crossed is None else crossed["temperature"]
@@ -102,8 +116,11 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
         worst, n_images = difference(trained, packed)
         if not worst < AGREE:
             raise UserError(f"in half precision a probability of {name} changes by {worst:.1e}; {AGREE:.0e} is allowed")
+        if before is not None:  # RUN was in half precision already
+            worst, n_images = (before["file"][key] for key in ("largest_difference", "images_compared"))
         where = dict(root=datadir, download=True, mirror=mirror)
-        card = make_card(name, packed, crossed, where, print)
+        facts = record_of(trained.path.parent) if before is None else before["training"]
+        card = make_card(name, packed, crossed, facts, where, print)
         with atomic_write(path) as temporary:
             shutil.copyfile(made, temporary)
     card["file"] = {
@@ -120,7 +137,7 @@ def make(run: str, name: str, folds: str | None, *, mirror: str | None = None, d
 def main(argv: list[str]) -> None:
     """Understands the command line, and says what was written."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrained", description=__doc__.splitlines()[0])
-    parser.add_argument("run", metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("run", metavar="RUN", help="folder of a finished training run, or a network that comes along")
     parser.add_argument("--name", required=True, help="what it will be called, such as fr-d4 or fr-d4-notest")
     parser.add_argument("--folds", metavar="FOLDER", help="what repeat --folds made with its recipe")
     parser.add_argument("--datadir", default="data", metavar="FOLDER", help="of the data sets (default: data)")

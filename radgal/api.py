@@ -136,7 +136,7 @@ def train(
     dry_run: bool = False,
     **keys: Any,
 ) -> Run:
-    """Trains the network of a config, keeps its best epoch, and tests that once.
+    """Trains the network of a config, keeps the epoch that the config says, and tests that once.
 
     Everything is written to the config's output folder, as by ``python main.py --config FILE``. Train one network at a
     time in a process: its threads share their random numbers.
@@ -281,10 +281,11 @@ def predict(
     Args:
         classifier: from :func:`open_run` or :func:`train`; of several, the probabilities are averaged.
         images: path, folder or pattern of images, or a list of them; with ``mosaic``, the table of positions.
-        out: file to write the catalog to, whose suffix says the format; None: none is written.
+        out: file to write the catalog to, whose suffix says the format, with a page to look at beside it; None: none
+            is written.
         mosaic: FITS image to cut the positions out of.
         choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``batch_size``,
-            ``threads``, as the options of the command.
+            ``threads``, ``page`` (False: no page), as the options of the command.
 
     Raises:
         UserError: if there are no images, a network cannot be used, or the catalog cannot be written.
@@ -302,7 +303,7 @@ def predict(
     if not several:
         raise UserError("there is no classifier to predict with")
     mosaic = None if mosaic is None else os.path.expanduser(mosaic)
-    choices |= {"mosaic": mosaic, "device": str(several[0].device)}
+    choices = {"page": out is not None} | choices | {"mosaic": mosaic, "device": str(several[0].device)}
     settings = open_settings([str(one.path) for one in several], **choices)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "catalog.csv") if out is None else Path(out).expanduser()

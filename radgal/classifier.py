@@ -68,6 +68,12 @@ class Classifier:
         """Returns the probabilities (N, K) of images uint8 (N, 1, S, S), dropout off; see :meth:`logits`."""
         return softmax(self.logits(images, poses))
 
+    def features(self, images: Tensor) -> np.ndarray | None:
+        """Returns what goes into the first dropout, (N, D), of images uint8 (N, 1, S, S); None without ``embed``."""
+        if not hasattr(self.model, "embed"):
+            return None
+        return self._in_batches(self.model.eval().embed, images, UPRIGHT)
+
     def dropout_samples(
         self, images: Tensor, mc_samples: int = 100, *, seed: int = 0, poses: Poses = UPRIGHT
     ) -> np.ndarray:

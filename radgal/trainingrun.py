@@ -17,7 +17,7 @@ from radgal.data.leakage import describe_leak, trained_on
 from radgal.evaluation import results
 from radgal.evaluation.calibration import store_temperature
 from radgal.figures import plots
-from radgal.figures.style import spared
+from radgal.figures.style import spared, titled
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -79,7 +79,8 @@ class TrainingRun:
             say(f"nothing is wrong with {cfg.source or cfg.name}; a run on {where} would write to {self.folder.path}")
             return Outcome(self._untrained(), [], None)
         if goes_on and team.from_first(self._is_done):
-            say(f"the run in {self.folder.path} is finished; raise [training] epochs, or give another outputdir")
+            more = "" if cfg.training.ends_a_cycle else "raise [training] epochs, or "
+            say(f"the run in {self.folder.path} is finished; {more}give another outputdir")
             return self._finished_run()
         self.goes_on = goes_on
         say(f"training on {where}, writing to {self.folder.path}")
@@ -110,7 +111,7 @@ class TrainingRun:
         record = environment() | origin | epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), record)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        with spared(print):
+        with spared(print), titled(f"{cfg.name}, {self.images.dataset} {self.images.version}"):
             plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         if metrics is not None:  # once more, with what only the test tells

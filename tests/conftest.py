@@ -24,6 +24,17 @@ def real_data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def undrawn_questions():
+    """Tests of whole commands write the figures of the questions as empty files: drawing them all would take minutes.
+
+    ``tests/evaluation/test_questions.py`` draws every one of them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("radgal.evaluation.questions.listed.save_panels", lambda path, panels: Path(path).touch())
+        yield
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """The config of a small run that writes to ``out`` beside it."""
@@ -45,3 +56,22 @@ def finished_run(tmp_path_factory) -> Path:
     main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
     main.main(["report", out])
     return folder / "out"
+
+
+@pytest.fixture
+def folds(finished_run: Path, tmp_path: Path) -> Path:
+    """Two folds of a cross-validation, of every other source."""
+    from astropy.table import Table
+
+    from radgal.runs import checkpoint
+
+    content = checkpoint.read(finished_run / "best.pt")
+    table = Table.read(finished_run / "sources.ecsv", format="ascii.ecsv")
+    for k in (1, 2):
+        folder = tmp_path / "folds" / f"fold_{k}"
+        folder.mkdir(parents=True)
+        data = content["config"]["data"] | {"fold": f"{k}/2"}
+        checkpoint.save(folder / "best.pt", content | {"config": content["config"] | {"data": data}})
+        table[k - 1 :: 2].write(folder / "sources.ecsv", format="ascii.ecsv")
+        (folder / "metrics.json").write_text("{}")
+    return tmp_path / "folds"

@@ -22,7 +22,8 @@ outputdir: '{folder}'
 """
 WRITTEN = (
     "best.pt last.pt model.pt history.csv config.txt environment.json metrics.json loss.png error.png "
-    "finished.json confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits gallery.npz report.html"
+    "finished.json confusion.png roc.png reliability.png sources.csv sources.ecsv sources.fits gallery.npz questions "
+    "report.html"
 )
 
 

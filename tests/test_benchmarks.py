@@ -107,6 +107,7 @@ def test_time_to_accuracy_runs_as_a_command(real_data: Path, tmp_path: Path) -> 
     words = ["time-to-accuracy", "--quick", "--device", "cpu", "--epoch-images", "60", "--mirror", str(real_data)]
     main([*words, "--datadir", str(tmp_path), "--out", str(tmp_path), "--update", str(page)])
     (row,) = json.loads((tmp_path / "time-to-accuracy.json").read_text())["time_to_accuracy"]
+    assert (tmp_path / "time-to-accuracy.png").exists()
     assert row["model"] == "LeNet" and row["epochs"] == 2 and row["target"] == 0.0596
     assert row["stock_epoch_seconds"]["n"] == 2 and len(row["end"]["errors"]) == 3
     assert (tmp_path / "time-to-accuracy.md").read_text() in page.read_text()

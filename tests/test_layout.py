@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 # What stands higher may import what stands lower, never the reverse. ``models`` is the file beside the package.
 ORDER = (
-    "commands api trainingrun prediction report repeats demo evaluation runs classifier training models data figures "
-    "images layers config pretrained files tasks utils"
+    "commands api trainingrun labeling prediction report repeats demo evaluation runs classifier training models data "
+    "figures images layers config pretrained files tasks utils"
 ).split()
 FILES = sorted([*(ROOT / "radgal").rglob("[a-z]*.py"), ROOT / "main.py", ROOT / "models.py", ROOT / "utils.py"])
 

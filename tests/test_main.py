@@ -23,7 +23,7 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess:
 
 def test_a_run_writes_everything_and_ends_with_the_result(config: Path, tmp_path: Path, capsys) -> None:
     run = train(config)
-    assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).is_file()} == set()
+    assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).exists()} == set()
     last_line = capsys.readouterr().out.strip().splitlines()[-1]
     for part in ("best epoch", "validation error", "test error", "(95 %, 100 sources)", str(tmp_path / "out")):
         assert part in last_line
@@ -42,7 +42,7 @@ def test_same_command_again_same_csv_and_the_first_run_is_kept(
     train(config)
     assert rows(out / "history.csv") == rows(finished_run / "history.csv")
     assert rows(out / "earlier.1" / "history.csv") == rows(finished_run / "history.csv")
-    assert {name for name in WRITTEN.split() if not (out / "earlier.1" / name).is_file()} == set()
+    assert {name for name in WRITTEN.split() if not (out / "earlier.1" / name).exists()} == set()
     assert "earlier.1" in capsys.readouterr().out
 
 
@@ -166,7 +166,22 @@ def test_the_word_that_torch_distributed_launch_adds_is_taken() -> None:
         (["evaluate", "runs_of_nobody"], "no run folder or checkpoint runs_of_nobody"),
         (["rotate", "radgl"], "no run folder or checkpoint radgl; did you mean radgal?"),
         (["predict", "radgal", "docz", "--out", "c.csv"], "there is no file or folder docz; did you mean docs?"),
-        (["predict", "radgal", "docs", "--out", "c.txt"], "a catalog can be written as .csv"),
+        (["predict", "radgal", "docs", "--out", "c.txt"], "a catalog is written as .csv"),
+        (["predict", "radgal", "docs", "--out", "README.md/c.csv"], "README.md is not a folder that can be written"),
+        (["predict", "radgal", "docs", "--out", "docs"], "--out docs is a folder; name a file in it"),
+        (["demo", "--out", "x.xyz"], "--out x.xyz: the demo is written as .gif"),
+        (["demo", "--image", "README.mf"], "did you mean README.md?"),
+        (["export", "radgal", "--format", "onnx", "--out", "x.pt"], "as --format onnx is written as .onnx"),
+        (["export", "radgal", "--format", "torch", "--out", "x.onnx"], "as --format torch is written as .pt"),
+        (["report", "radgal", "--out", "x.pdf"], "a report is written as .html"),
+        (["evaluate", "radgal", "--out", "README.md"], "README.md is not a folder that can be written"),
+        (["repeat", "-C", "configs/config_first_lenet.tx"], "config_first_lenet.tx"),
+        (["repeat", "-C", "configs/config_first_lenet.txt", "--out", "README.md/x"], "README.md is not a folder"),
+        (["fine-tune", "radgal", "-C", "none.txt"], "none.txt"),
+        (["--config", "none.txt"], "none.txt"),
+        (["prepare", "docz", "out", "--like", "frdeep"], "there is no file or folder docz"),
+        (["prepare", "docs", "README.md/out", "--like", "frdeep"], "README.md is not a folder that can be written"),
+        (["prepare", "docs", "out", "--like", "frdeep", "--side", "3"], "--side 3: 10 to 4096"),
         (
             ["predict", "radgal", "--mosaic", "m.fits", "--catalog", "README.md", "--out", "c.csv"],
             "m.fits cannot be read as a mosaic: No such",

@@ -53,7 +53,7 @@ def test_what_is_needed_is_read_from_the_requirements_files(wheel: zipfile.ZipFi
     needed = set(re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE))
     listed = re.findall(r"^[\w-]+", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE)
     assert needed == set(listed)
-    assert set(re.findall(r"^Provides-Extra: (\w+)$", metadata, re.MULTILINE)) == {"export", "scale", "video"}
+    assert set(re.findall(r"^Provides-Extra: (\w+)$", metadata, re.MULTILINE)) == {"export", "label", "scale", "video"}
 
 
 def test_the_command_radgal_is_main(wheel: zipfile.ZipFile) -> None:

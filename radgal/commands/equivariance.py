@@ -53,6 +53,7 @@ def open_network(path: str, device: str, datadir: str | None, download: bool):
 def run(args) -> None:
     """Measures, side by side, how far networks (trained runs, or configs) are from their symmetry."""
     from radgal.evaluation import equivariance as measure
+    from radgal.figures.style import titled
     from radgal.runs.files import RunFile, written_by
 
     networks, data_of, folders = {}, {}, []
@@ -66,7 +67,9 @@ def run(args) -> None:
     if not of_the_same:
         print("the data sets have no source in common: each network is measured on images of its own")
     out = Path(args.out or (folders[0] if len(folders) == len(networks) == 1 else "runs/equivariance"))
-    rows = measure.run_equivariance(out, networks, images, step_deg=args.step)
+    about = ", ".join(dict.fromkeys(f"{data.dataset} {data.version}" for data in data_of.values()))
+    with titled(about):
+        rows = measure.run_equivariance(out, networks, images, step_deg=args.step)
     print(measure.describe(rows))
     print(f"written to {out}: {written_by('equivariance')}")
     if out in folders:

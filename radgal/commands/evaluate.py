@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import add_trained_run, open_run, results_folder
+from utils import UserError
 
 HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
@@ -26,6 +27,31 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--ensemble", action="extend", nargs="+", default=[], metavar="RUN", help="further runs to average with"
     )
 
+    parser.add_argument(
+        "--priors",
+        nargs="+",
+        metavar="CLASS=SHARE",
+        help="shares of the classes in a survey, such as FRI=0.7 FRII=0.3, that purity is corrected for",
+    )
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        metavar="NAME",
+        help="how well the run can tell the sources of these data sets or tables, or 'blank' fields of noise, from its "
+        "test sources or those of --dataset",
+    )
+
+
+def test_against(args, run, out: Path) -> None:
+    """Tells how well a run can tell odd sources."""
+    from radgal.evaluation import against
+    from radgal.runs.files import written_by
+
+    choices = dict(dataset=args.dataset, mc_samples=args.mc_samples, seed=args.seed)
+    print(against.describe(against.test_against(run, out, args.against, **choices)))
+    print(f"written to {out}: {written_by('evaluate --against')}")
+    print(f"next: python main.py report {shlex.quote(str(out))}")
+
 
 def test_elsewhere(args, run) -> None:
     """Tests a run, or several averaged, on another data set or on their own, in a folder of its name."""
@@ -42,10 +68,17 @@ def test_elsewhere(args, run) -> None:
         out = RunFile.OTHER.at(out) / file_name(args.dataset.replace(":", "_"))
     out = Path(args.out) if args.out else out
     out.mkdir(parents=True, exist_ok=True)
-    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed, priors=priors_of(args, run))
     elsewhere.test_elsewhere(runs, out, dataset=args.dataset, **choices)
     print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py report {shlex.quote(str(out))}")
+
+
+def priors_of(args, run) -> list[float] | None:
+    """Returns the shares that --priors gives for the classes of a run; None without it."""
+    from radgal.evaluation.priors import read_priors
+
+    return None if args.priors is None else read_priors(args.priors, run.classes)
 
 
 def run(args) -> None:
@@ -54,10 +87,16 @@ def run(args) -> None:
     from radgal.runs.files import written_by
 
     run, out = open_run(args)
+    if args.against and args.ensemble:
+        raise UserError("--against tells of one run, since each has features of its own: leave --ensemble out")
+    if args.against:
+        test_against(args, run, out)
+        return
     if args.dataset or args.ensemble:
         test_elsewhere(args, run)
         return
-    results.test_run(run, out, rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
+    results.test_run(run, out, priors=priors_of(args, run), **choices)
     print(f"written to {out}: {written_by('evaluate')}")
     command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)
     print(f"next: python main.py {command} {shlex.quote(str(what))}")

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import RUN, add_device, add_hdu, add_workers, check_runs
+from radgal.files.tables import FORMATS
 from utils import UserError, counted, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
@@ -51,9 +52,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     how.add_argument("--batch-size", type=int, default=64, help="images at a time (default: 64)")
     how.add_argument("--threads", type=int, default=2, help="that read images (default: 2)")
     how.add_argument("--part-rows", type=int, default=1000, help="rows saved at a time until the end (default: 1000)")
+    how.add_argument("--no-page", action="store_true", help="write no page to look at beside the catalog")
     how.add_argument("--quiet", action="store_true", help="print the last lines only")
     add_workers(how)
     add_device(how)
+    parser.set_defaults(out_kind=(FORMATS, "a catalog"))
 
 
 def run(args) -> None:
@@ -75,6 +78,7 @@ def run(args) -> None:
         batch_size=args.batch_size,
         threads=args.threads,
         device=args.device,
+        page=not args.no_page,
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
@@ -91,7 +95,8 @@ def run(args) -> None:
     )
     if summary.rows:
         print(describe(summary, settings.classes))
-    print(f"written: {job.out}, and how it was made: {job.record}")
+    look = "" if args.no_page else f", and a page to look at: {job.page}"
+    print(f"written: {job.out}, how it was made: {job.record}{look}")
 
 
 def check(args) -> None:
@@ -109,8 +114,8 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
-    check_runs(args)
     check_suffix(Path(args.out))
+    check_runs(args)
     for place in args.images:
         find_images(place)
     for what in ("mosaic", "catalog"):

@@ -29,6 +29,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar=("NAME", "SECTION.KEY=VALUE"),
         help="train each config with these changes, too; may be repeated",
     )
+    parser.add_argument(
+        "--train-sizes",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="train each config on so few training sources, too: error against their number",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds: 0, 1, ... (default: 5)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument(
@@ -56,6 +64,7 @@ SET_BY = {
     "output.modfile": "--out",
     "data.fold": "--folds",
     "data.val_fold": "--folds",
+    "data.train_size": "--train-sizes",
 }
 
 
@@ -72,11 +81,12 @@ def plan_runs(args) -> list[Task]:
         raise UserError(f"--seeds {args.seeds}: at least one seed is needed")
     if args.folds is not None and args.folds < 2:
         raise UserError(f"--folds {args.folds}: there must be at least two")
-    recipes = plan.list_recipes(args.config, args.variant)
+    recipes = plan.list_recipes(args.config, args.variant, args.train_sizes)
     is_tested = len(recipes) == 1 if args.test is None else args.test
     for option, texts in (("--set", args.set), *((f"--variant {name}", texts) for name, *texts in args.variant)):
         given = {text.split("=")[0].strip() for text in texts}
-        if clash := sorted(given & plan.keys_set(args.folds, is_tested)):
+        own = plan.keys_set(args.folds, is_tested) | ({plan.TRAIN_SIZE} if args.train_sizes else set())
+        if clash := sorted(given & own):
             raise UserError(f"{option} {clash[0]}: repeat sets it for each run; use {SET_BY[clash[0]]}")
     tasks = plan.list_tasks(
         recipes,
@@ -114,6 +124,7 @@ def train_task(task: Task) -> None:
 
 def run(args) -> None:
     """Trains every recipe with several seeds, skipping what is finished, and makes the tables."""
+    from radgal.figures.style import titled
     from radgal.repeats.comparison import write_repeat
     from radgal.repeats.plan import collect
     from radgal.tasks import run_tasks
@@ -124,10 +135,33 @@ def run(args) -> None:
         print("compared by validation sources; the test set is not touched (--test opens it, once all is chosen)")
     run_tasks(train_task, tasks, workers=args.workers, scheduler=args.scheduler, unit="run")
     runs = [collect(task, read_config(task.config, task.overrides)) for task in tasks]
-    summary = write_repeat(args.out, runs, part=part)
+    data = dict.fromkeys(read_config(task.config, task.overrides).data.dataset for task in tasks)
+    with titled(", ".join(data)):
+        summary = write_repeat(args.out, runs, part=part)
     print(Path(args.out, f"{name}.md").read_text(encoding="utf-8"))
     pairs = f"{name}_pairs.csv, " if summary["pairs"] else ""
-    print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png")
+    sized = f", {_write_sizes(args, tasks, runs, summary)}" if args.train_sizes else ""
+    print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png{sized}")
+    if args.folds:
+        _write_doubted(args, tasks, runs)
     firsts = [task.folder for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     paths = [path.as_posix() for path in (*firsts, Path(args.out, "report.html"))]
     print(f"next: python main.py report {shlex.join(paths[:-1])} --out {shlex.quote(paths[-1])}")
+
+
+def _write_sizes(args, tasks, runs, summary) -> str:
+    from radgal.repeats.sizes import write_train_sizes
+
+    return write_train_sizes(Path(args.out), list({task.recipe: None for task in tasks}), runs, summary)
+
+
+def _write_doubted(args, tasks, runs) -> None:
+    """Writes the doubted labels of every recipe, and says how many they are."""
+    from radgal.repeats import labels
+
+    for recipe in {task.recipe: None for task in tasks}:
+        first = next(task for task in tasks if task.recipe == recipe)
+        own = [run for run in runs if run["config"] == recipe.name]
+        config = read_config(first.config, first.overrides)
+        print(labels.write_doubted(Path(args.out, recipe.name), own, config))
+    print(labels.CAUTION)

@@ -63,6 +63,7 @@ def run(args) -> None:
     """Measures how the predictions of a trained run depend on the orientation of the source."""
     from radgal.evaluation import rotation
     from radgal.evaluation.results import choose_sources, load_test
+    from radgal.figures.style import title_of, titled
     from radgal.runs.files import RunFile, written_by
 
     run, out = open_run(args)
@@ -77,13 +78,16 @@ def run(args) -> None:
         mc_samples=args.mc_samples,
         seed=args.seed,
     )
-    found = rotation.run_rotation_test(out, run, test, max_figures=args.figures, **choices)
+    about = title_of(run.checkpoint | {"run": run.config.name})
+    with titled(about):
+        found = rotation.run_rotation_test(out, run, test, max_figures=args.figures, **choices)
     print(rotation.describe(found))
     if other:
         names = (run.config.name, other.config.name)
         names = names if names[0] != names[1] else (args.run, args.compare)
         against = rotation.sample_rotations(other, theirs, **choices)
-        counts = rotation.write_comparison(out, found, against, names)
+        with titled(about):
+            counts = rotation.write_comparison(out, found, against, names)
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
             print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {counted(count['n_sources'], 'source')}")

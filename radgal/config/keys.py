@@ -127,6 +127,9 @@ class DataSection(Section):
         "part only",
         json_schema_extra={"allowed": "a list of different texts, such as ['MBFRConfident_v2:test']"},
     )
+    train_size: int | None = Field(
+        None, ge=2, description="how many training sources of the data set are used, classes in proportion; None: all"
+    )
     downsample: Literal[1, 2, 3] = Field(
         1, description="side of the squares of pixels that are averaged, after turning; must divide imsize + pad"
     )
@@ -200,6 +203,11 @@ class TrainingSection(Section):
     freeze_epochs: int = Field(
         0, ge=0, le=1_000_000, description="epochs in which only the last layer is trained; needs start_from"
     )
+
+    @property
+    def ends_a_cycle(self) -> bool:
+        """Whether the rate comes to its end with the last epoch: with more epochs, every one would be another."""
+        return self.scheduler in ("cosine", "onecycle")
 
 
 class OutputSection(Section):

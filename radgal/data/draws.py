@@ -64,6 +64,25 @@ def split_indices(
     return [row for row in range(n_rows) if not is_val[row]], [row for row in range(n_rows) if is_val[row]]
 
 
+def nested_rows(labels: torch.Tensor, n: int, seed: int = 0) -> list[int]:
+    """Returns n rows, in ascending order, with the classes in proportion; fewer of a seed are among more of it.
+
+    Args:
+        labels: int64 (N,).
+        n: 1 to N; one of each class are there as soon as n allows.
+        seed: of the draw, as in :func:`split_indices`.
+    """
+    generator = random.Random(seed)
+    keys = torch.tensor([generator.random() for _ in range(len(labels))], dtype=torch.float64)
+    order = keys.argsort(stable=True)
+    turn: list[tuple[float, int, int]] = []
+    for label in labels.unique().tolist():
+        members = order[labels[order] == label].tolist()
+        # the k-th of m stands in the middle of the k-th of m equal parts; the first of each class before all others
+        turn += [((k + 0.5) / len(members) if k else 0.0, label, row) for k, row in enumerate(members)]
+    return sorted(row for _, _, row in sorted(turn)[:n])
+
+
 def _keep_together(parts: list, groups: Groups) -> list:
     """Returns the part of each row, where all of a group are in the part of its first row."""
     for group in groups:

@@ -22,7 +22,7 @@ from utils import UserError, counted, nearest
 if TYPE_CHECKING:
     from astropy.table import Column
 
-NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "hdu", "error")
+NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "hdu", "error", "answer")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MAX_BYTES = 256 << 20
 MAX_LABEL = 400
@@ -38,6 +38,7 @@ class Row:
     split: str  # 'train', 'val' or 'test'
     name: str
     position: Position | None  # ICRS, from ra and dec or else from the name
+    index: int  # of the row in the table, from 0
     hdu: str | None = None  # number or EXTNAME of the image in a FITS file
 
 
@@ -68,7 +69,8 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     Columns: ``path`` (relative to the table's folder), ``label``, and if wanted ``split`` (train, val or test; train
     where there is no such column), ``id``, ``ra`` and ``dec`` (degrees), and ``hdu`` (of FITS files). Others are left
     alone. Rows with a text in a column ``error`` are left out, as ``prepare`` writes them for files that it could not
-    read.
+    read. With a column ``answer``, as ``label`` writes it, the last row of an image counts, and is left out where it
+    says no class.
 
     Args:
         table: see :func:`radgal.files.tables.read_table`.
@@ -78,13 +80,8 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     """
     table, findings = Path(table).expanduser(), Findings()
     columns = _read_columns(table, findings)
-    n_rows = len(columns["path"])
-    if failed := sum(map(bool, columns["error"])):
-        findings.notes.append(
-            f"{counted(failed, 'row', 'are')} left out of {n_rows}, because the column error says something"
-        )
-        good = [i for i, error in enumerate(columns["error"]) if not error]
-        columns = {name: [values[i] for i in good] for name, values in columns.items()}
+    kept = _kept_rows(columns, findings)
+    columns = {name: [values[i] for i in kept] for name, values in columns.items()}
     if not columns["path"]:
         raise UserError(f"{table} has no rows to train on")
     splits = _read_splits(columns["split"], findings)
@@ -97,8 +94,32 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
         )
     paths = [table.parent / _expanded(path) for path in columns["path"]]
     hdus = [hdu or None for hdu in columns["hdu"]]
-    rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, hdus, strict=True)]
+    values = zip(paths, columns["label"], splits, names, positions, kept, hdus, strict=True)
+    rows = [Row(*one) for one in values]
     return rows, _class_names(columns["label"], findings), findings
+
+
+def _kept_rows(columns: dict[str, list[str]], findings: Findings) -> list[int]:
+    """Returns the rows that count: no errors, and of the answers of ``label`` the last of each image, if it is a class.
+
+    Whoever labeled was unsure of the others, or took the answer back.
+    """
+    n_rows = len(columns["path"])
+    kept = [i for i, error in enumerate(columns["error"]) if not error]
+    if failed := n_rows - len(kept):
+        findings.notes.append(
+            f"{counted(failed, 'row', 'are')} left out of {n_rows}, because the column error says something"
+        )
+    if not any(columns["answer"]):
+        return kept
+    last = {columns["path"][i]: i for i in kept}
+    open_ones = {i for i in last.values() if columns["answer"][i] and not columns["label"][i]}
+    if open_ones:
+        findings.notes.append(
+            f"{counted(len(open_ones), 'image', 'are')} left out of {len(last)}, whose last answer is no class "
+            "(unsure, or undone)"
+        )
+    return sorted(set(last.values()) - open_ones)
 
 
 def _read_columns(table: Path, findings: Findings) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ Legend: N sources.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ class OtherTest:
         if not set(self.classes) <= set(classes):
             return None
         place = torch.tensor([classes.index(one) for one in self.classes])
-        return Split(self.split.images, place[self.split.labels], self.split.names)
+        return replace(self.split, labels=place[self.split.labels])
 
 
 def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
@@ -61,7 +61,7 @@ def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
     names = tuple(sources.names[row] for row in rows)
     return OtherTest(
         name,
-        Split(crop_and_pad(images, cfg.training.imsize, cfg.data.pad), labels, names),
+        Split(crop_and_pad(images, cfg.training.imsize, cfg.data.pad), labels, names, sources.take(rows)),
         parts[0].classes,
         parts[0].version,
         parts[0].checksum,

@@ -18,7 +18,7 @@ from radgal.data.base import GalaxyImages
 from radgal.data.mirabest import MiraBest_full
 from radgal.data.sourcenames import parse_source_name
 from radgal.files.cells import safe_cell
-from radgal.images.finding import find_images
+from radgal.images.finding import find_images, seen_from
 from radgal.images.reading import read_image, scales_differ, without_suffix
 from utils import UserError, counted, printable
 
@@ -163,7 +163,7 @@ def _names(paths: list[Path]) -> list[str]:
 
 def _prepare_one(path: Path, name: str, out: Path, options: dict) -> tuple[dict, np.ndarray | None]:
     facts = parse_source_name(path.name)
-    source = _relative(path, out)
+    source = seen_from(path, out)
     row = dict.fromkeys(COLUMNS, "") | {"id": name, "source": source, "hdu": options["hdu"] or ""}
     if facts["class_code"] in MiraBest_full.classes:
         row["label"] = facts["class_code"]
@@ -183,14 +183,6 @@ def _prepare_one(path: Path, name: str, out: Path, options: dict) -> tuple[dict,
         if facts["las_arcsec"] > options["native_size"] * used:
             flags.append("too_large")
     return row | {"path": source, "flags": " ".join(flags)}, image.pixels
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """Returns the path as seen from ``folder``; as it is on the whole machine where there is no way between them."""
-    try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
-    except ValueError:  # another drive
-        return path.resolve().as_posix()
 
 
 def _save_table(path: Path, rows: Iterable[dict]) -> None:

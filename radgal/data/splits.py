@@ -13,7 +13,7 @@ import torch
 
 from radgal.data.base import GalaxyImages
 from radgal.data.datasets import open_dataset, preparation_of
-from radgal.data.draws import Groups, fold_indices, split_indices
+from radgal.data.draws import Groups, fold_indices, nested_rows, split_indices
 from radgal.data.further import SAME_SKY_ARCSEC, Further, all_parts, load_further, sources_to_leave_out
 from radgal.data.labeltable import some
 from radgal.data.samesource import Sources
@@ -25,7 +25,7 @@ from utils import UserError, counted
 class Split:
     """Images uint8 (N, 1, S, S), labels int64 (N,) and the N source names that go with them.
 
-    ``sources`` is what else tells the sources from others, where it is known.
+    ``sources`` is what else tells them from others; None: it is not known.
     """
 
     images: torch.Tensor
@@ -46,6 +46,14 @@ class Split:
         names = tuple(self.names[i] for i in indices.tolist())
         sources = None if self.sources is None else self.sources.take(indices.tolist())
         return Split(self.images[indices], self.labels[indices], names, sources)
+
+    def join(self, *others: Split) -> Split:
+        """Returns the rows of this one and then those of others; the sources of all are known."""
+        if not others:
+            return self
+        images, labels = (torch.cat([getattr(one, key) for one in (self, *others)]) for key in ("images", "labels"))
+        sources = sum((one.sources for one in others), self.sources)
+        return Split(images, labels, sources.names, sources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +103,9 @@ def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
 
     Args:
         cfg: with ``data`` (dataset, datadir, datamean, datastd, pad, downsample, split, fold, val_fold, also, train_on,
-            leave_out, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which must be a
-            number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model`` (quiet).
+            leave_out, train_size, download, mirror) and ``training`` (frac_val, imsize, num_classes, and seed, which
+            must be a number here); for one's own images also ``data`` (table, recipe, pixel_scale) and ``model``
+            (quiet).
         together: whether twins stay together in validation and folds; runs of before did not look for them.
 
     Raises:
@@ -105,19 +114,17 @@ def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
     own, dataset = _rows(cfg, True, together)
     left_out = sources_to_leave_out(cfg)
     train, val, n_left_out = _draw(own, dataset, cfg, together, left_out)
-    mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.split.images)
+    mean, std = (dataset.mean, dataset.std) if dataset.mean is not None else measure_normalization(train.images)
     mean = mean if cfg.data.datamean is None else cfg.data.datamean
     std = std if cfg.data.datastd is None else cfg.data.datastd
     has_test = cfg.data.train_on == "train" and (dataset.has_test or cfg.data.fold is not None)
     tested = _rows(cfg, False, together)[0].sources if cfg.data.also and has_test else Sources()
     kept_from = {"test": tested, "leave_out": left_out, "validation": val.sources, "training": train.sources}
     added = load_further(cfg, dataset.classes, kept_from) if cfg.data.also else []
-    everything = train.join(
-        *(_Part(Split(_fit(one.images, cfg), one.labels, one.sources.names), one.sources) for one in added)
-    )
+    train = train.join(*(Split(_fit(one.images, cfg), one.labels, one.sources.names, one.sources) for one in added))
     return TrainingData(
-        train=everything.split,
-        val=val.split if len(val.split) else None,
+        train=train,
+        val=val if len(val) else None,
         classes=dataset.classes,
         preparation=preparation_of(cfg, (mean, std)),
         dataset=cfg.data.dataset,
@@ -125,40 +132,29 @@ def load_training_data(cfg: Any, together: bool = True) -> TrainingData:
         checksum=dataset.checksum,
         has_test=has_test,
         notes=(*_notes(dataset, cfg, n_left_out), *_twin_notes(own.sources, together, cfg), *_further_notes(added)),
-        sources=everything.sources + val.sources,
+        sources=train.sources + val.sources,
         further={one.name: one.record for one in added},
         n_left_out=n_left_out,
         together=together,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A split, and what tells its sources from others."""
-
-    split: Split
-    sources: Sources
-
-    def take(self, rows: list[int]) -> _Part:
-        return _Part(self.split.take(rows), self.sources.take(rows))
-
-    def join(self, *others: _Part) -> _Part:
-        if not others:
-            return self
-        splits = [one.split for one in (self, *others)]
-        sources = sum((one.sources for one in others), self.sources)
-        images, labels = torch.cat([one.images for one in splits]), torch.cat([one.labels for one in splits])
-        return _Part(Split(images, labels, sources.names), sources)
-
-
-def _draw(own: _Part, dataset: GalaxyImages, cfg: Any, together: bool, left_out: Sources) -> tuple[_Part, _Part, int]:
+def _draw(own: Split, dataset: GalaxyImages, cfg: Any, together: bool, left_out: Sources) -> tuple[Split, Split, int]:
     """Returns the training and the validation part of a data set, and how many sources are in neither."""
-    rows = sorted(set(range(len(own.split))).difference(own.sources.rows_in(left_out, SAME_SKY_ARCSEC)))
+    rows = sorted(set(range(len(own))).difference(own.sources.rows_in(left_out, SAME_SKY_ARCSEC)))
     if not rows:
         raise UserError(f"[data] leave_out = {cfg.data.leave_out} leaves nothing of {cfg.data.dataset} to train on")
     groups = own.sources.take(rows).groups() if together else []
-    train, val = ([rows[i] for i in part] for part in _divide(own.split.labels[rows], rows, groups, dataset, cfg))
-    return own.take(train), own.take(val), len(own.split) - len(rows)
+    train, val = ([rows[i] for i in part] for part in _divide(own.labels[rows], rows, groups, dataset, cfg))
+    if (size := cfg.data.train_size) is not None:
+        n_classes = len(own.labels[train].unique())
+        if not n_classes <= size <= len(train):
+            raise UserError(
+                f"[data] train_size = {size}: {cfg.data.dataset} has {len(train)} sources of {n_classes} classes to "
+                f"train on; write a number from {n_classes} to {len(train)}, or None for all"
+            )
+        train = [train[i] for i in nested_rows(own.labels[train], size, cfg.training.seed)]
+    return own.take(train), own.take(val), len(own) - len(rows)
 
 
 def _divide(
@@ -188,6 +184,8 @@ def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:
             f"validated on part {cfg.data.val_fold} of the training sources, drawn with the seed: frac_val and split "
             "are not used"
         )
+    if cfg.data.train_size is not None:
+        notes.append(f"trained on {cfg.data.train_size} of its training sources only ([data] train_size)")
     if cfg.data.fold is not None:
         return (*notes, f"cross-validation: tested on part {cfg.data.fold} of all sources, drawn anew with the seed")
     if dataset.validation_rows is not None and cfg.data.val_fold is None:
@@ -230,28 +228,27 @@ def load_test_data(cfg: Any, together: bool = True) -> Split:
             f"[data] train_on = 'all': the run was trained on the test sources of {cfg.data.dataset} too, so it cannot "
             "be tested on them; `evaluate --dataset NAME` tests it on another data set"
         )
-    part = _rows(cfg, False, together)[0]
-    return replace(part.split, sources=part.sources)
+    return _rows(cfg, False, together)[0]
 
 
-def _rows(cfg: Any, train: bool, together: bool) -> tuple[_Part, GalaxyImages]:
+def _rows(cfg: Any, train: bool, together: bool) -> tuple[Split, GalaxyImages]:
     """Returns the sources to train on or those to test on, and the data set that they come from."""
     if cfg.data.fold is None and cfg.data.train_on == "train":
         dataset = open_dataset(cfg, train)
-        return _as_part(dataset, cfg), dataset
+        return _as_split(dataset, cfg), dataset
     parts = all_parts(cfg)
-    everything, *others = [_as_part(part, cfg) for part in parts]
+    everything, *others = [_as_split(part, cfg) for part in parts]
     everything = everything.join(*others)
     if cfg.data.fold is None:
         return everything, parts[0]
     k, n_folds = (int(part) for part in cfg.data.fold.split("/"))
     groups = everything.sources.groups() if together else []
-    training_rows, test_rows = fold_indices(everything.split.labels, n_folds, cfg.training.seed, groups)[k - 1]
+    training_rows, test_rows = fold_indices(everything.labels, n_folds, cfg.training.seed, groups)[k - 1]
     return everything.take(training_rows if train else test_rows), parts[0]
 
 
-def _as_part(dataset: GalaxyImages, cfg: Any) -> _Part:
-    return _Part(Split(_fit(dataset.data, cfg), dataset.labels, dataset.names), Sources.of(dataset))
+def _as_split(dataset: GalaxyImages, cfg: Any) -> Split:
+    return Split(_fit(dataset.data, cfg), dataset.labels, dataset.names, Sources.of(dataset))
 
 
 def _fit(images: torch.Tensor, cfg: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The temperature that makes probabilities as sure as they should be, fitted to the validation sources.
+"""The temperature that makes probabilities as sure as they should be, and what else sources not learned from tell.
 
 Legend: N sources, K classes, T temperature.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from radgal.data.splits import Split
+from radgal.evaluation.conformal import class_scores
 from radgal.evaluation.probabilities import log_softmax
 from radgal.evaluation.scorer import check_predictions
 from radgal.runs import checkpoint
@@ -50,11 +51,30 @@ def temperature_of(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 def store_temperature(run: TrainedRun, val: Split | None) -> TrainedRun:
     """Writes the temperature of a run into its checkpoint, for `predict`; returns the run with it.
 
-    Without validation sources there is none.
+    Without validation sources there is none. Those that chose the kept epoch make a network look surer than it is of
+    others, which is said wherever the temperature is used.
     """
     if val is None:
         return run
-    found = temperature_of(run.logits(val.images), val.labels.cpu().numpy())
-    content = run.checkpoint | {"temperature": found["temperature"]}
+    chose = "" if run.config.keeps_last else ", which chose the kept epoch"
+    return store(run, run.logits(val.images), val.labels.cpu().numpy(), f"{len(val)} validation sources{chose}")
+
+
+def store(run: TrainedRun, logits: np.ndarray, labels: np.ndarray, on: str) -> TrainedRun:
+    """Writes the temperature, and the scores of :mod:`radgal.evaluation.conformal`, into a run's checkpoint.
+
+    Args:
+        run: whose checkpoint is written anew.
+        logits: (N, K) of sources that the network that was asked had not learned from.
+        labels: (N,).
+        on: what those sources are, in words.
+
+    Returns:
+        The run with them.
+    """
+    found = temperature_of(logits, labels)
+    about = {"on": on, "low": found["low"], "high": found["high"]}
+    about["scores"] = class_scores(np.exp(log_softmax(logits)), labels)
+    content = run.checkpoint | {"temperature": found["temperature"], "calibration": about}
     checkpoint.save(run.path, content)
     return replace(run, checkpoint=content)

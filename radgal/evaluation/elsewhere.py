@@ -13,7 +13,8 @@ from radgal.data.samesource import Sources
 from radgal.data.splits import Split, load_training_data
 from radgal.evaluation.ensemble import Ensemble
 from radgal.evaluation.evaluate import ask_classes, evaluate_test
-from radgal.evaluation.results import describe, load_test, save_answers, save_test
+from radgal.evaluation.questions.listed import ask_all, describe_questions
+from radgal.evaluation.results import about_catalogs, describe, load_test, save_answers, save_test
 from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.earlier import new_results
 from radgal.runs.files import files_of
@@ -26,6 +27,7 @@ def test_elsewhere(
     folder: Path | None,
     *,
     dataset: str | None = None,
+    priors: Sequence[float] | None = None,
     say: Callable[..., None] = print,
     **choices: Any,
 ) -> dict:
@@ -38,6 +40,7 @@ def test_elsewhere(
         runs: at least one.
         folder: where to write what :func:`radgal.evaluation.results.test_run` writes; None: nothing is written.
         dataset: as in :func:`radgal.data.othertest.load_other_test`; None: the runs' own test set.
+        priors: shares of the classes in a survey, as in :func:`radgal.evaluation.results.test_run`.
         say: prints.
         choices: rotations, mc_samples, seed, as in :func:`radgal.evaluation.evaluate.evaluate_test`.
 
@@ -63,7 +66,11 @@ def test_elsewhere(
         if test is None:
             return _test_unscored(classifier, other, about, folder, say, choices)
     metrics, table = evaluate_test(classifier, test, None, **choices)
-    metrics = about | metrics
+    metrics = about | metrics | about_catalogs(first, priors)
+    if len(runs) > 1:  # what is calibrated is each network alone
+        metrics |= {"run_temperature": None}
+        metrics.pop("calibration", None)
+    metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
@@ -124,6 +131,7 @@ def _test_unscored(
     found, table = ask_classes(classifier, other.split, mc_samples=choices["mc_samples"], seed=choices["seed"])
     table["label_name"] = np.asarray(other.classes)[other.split.labels.cpu().numpy()]
     metrics = about | found | {"classes_of_dataset": list(other.classes)}
+    metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         with new_results(folder, files_of("evaluate"), say=say) as new:
             save_answers(metrics, table, new)
@@ -134,10 +142,11 @@ def _test_unscored(
 def describe_unscored(metrics: dict) -> str:
     """Returns what networks say of sources of other classes as a few lines of text."""
     called = ", ".join(f"{n} {name}" for name, n in metrics["called"].items())
-    return (
+    lines = (
         f"{counted(metrics['n_test'], 'source')} of {metrics['dataset']} {metrics['version']}, of the classes "
         f"{', '.join(metrics['classes_of_dataset'])}, which the network does not know: no scores\n"
         f"  called {called}\n"
         f"  mean predictive entropy {metrics['mean_predictive_entropy']:.3f} nats, at most "
         f"{np.log(len(metrics['classes'])):.3f}; mean probability of the class {metrics['mean_confidence']:.3f}"
     )
+    return "\n".join([lines, *describe_questions(metrics)])

@@ -22,6 +22,7 @@ from radgal.evaluation.metrics import SCORES, score_predictions
 from radgal.evaluation.probabilities import log_of_mean, log_softmax, uncertainties
 from radgal.evaluation.scorer import check_predictions, reliability
 from radgal.evaluation.sourcetable import make_table
+from radgal.images.measured import measure
 from utils import UserError, progress
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def evaluate_test(
         },
         "temperature": score_calibrated(val_logits, val_labels, logits, upright, score),
     }
-    table = make_table(test.names, classes, probs, answers.entropies, labels, hits.mean(axis=0))
+    measured = measure(test.images[:, 0].cpu().numpy())
+    table = make_table(test.names, classes, probs, answers.entropies, labels, hits.mean(axis=0), measured)
     return metrics, table
 
 

@@ -17,11 +17,12 @@ from utils import atomic_write
 
 N_MISCLASSIFIED = 24  # more than any published network misses of MiraBest's 104
 N_UNCERTAIN = 12
+N_SAVED = 100  # misclassified: another run may be right on one that its own page has no room for
 MAX_BYTES = 64 * 2**20  # of the file once unpacked: far above 36 images of 1000 px
 
 
 def choose_sources(
-    correct: Sequence[bool], confidence: Sequence[float], entropy: Sequence[float]
+    correct: Sequence[bool], confidence: Sequence[float], entropy: Sequence[float], n_wrong: int = N_MISCLASSIFIED
 ) -> tuple[list[int], list[int]]:
     """Returns the rows of the misclassified sources, surest first, and of the most uncertain, most uncertain first.
 
@@ -29,15 +30,16 @@ def choose_sources(
         correct: (N,) whether the upright image was classified rightly.
         confidence: (N,) probability of the predicted class.
         entropy: (N,) predictive entropy over dropout passes, nats.
+        n_wrong: misclassified sources at most.
     """
     wrong = np.flatnonzero(~np.asarray(correct, dtype=bool))
     surest = wrong[np.argsort(-np.asarray(confidence, dtype=float)[wrong], kind="stable")]
     uncertain = np.argsort(-np.asarray(entropy, dtype=float), kind="stable")
-    return surest[:N_MISCLASSIFIED].tolist(), uncertain[:N_UNCERTAIN].tolist()
+    return surest[:n_wrong].tolist(), uncertain[:N_UNCERTAIN].tolist()
 
 
 def save_gallery(folder: str | Path, table: Mapping[str, Any], confidence: np.ndarray, images: np.ndarray) -> None:
-    """Writes gallery.npz: ``names`` and ``images`` of the sources that :func:`choose_sources` chooses.
+    """Writes gallery.npz: ``names`` and ``images`` of sources that :func:`choose_sources` chooses, of mistakes 100.
 
     Args:
         folder: of the run.
@@ -45,7 +47,7 @@ def save_gallery(folder: str | Path, table: Mapping[str, Any], confidence: np.nd
         confidence: (N,) probability of the predicted class.
         images: uint8 (N, S, S).
     """
-    wrong, uncertain = choose_sources(table["correct"], confidence, table["predictive_entropy"])
+    wrong, uncertain = choose_sources(table["correct"], confidence, table["predictive_entropy"], N_SAVED)
     rows = sorted({*wrong, *uncertain})
     with atomic_write(RunFile.GALLERY.at(folder)) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, names=np.asarray(table["name"], dtype=str)[rows], images=images[rows])

@@ -39,16 +39,20 @@ def measure_mean(formula: Callable, of: Predictions) -> list[dict]:
 
 def measure_area(formula: Callable, of: Predictions) -> list[dict]:
     """The formula gives ``roc_influences`` of Predictions; the score is the mean of its areas."""
-    found = formula(of)
+    return [area_entry(formula(of))]
+
+
+def area_entry(found: list[tuple[float, np.ndarray, int, int]]) -> dict[str, Any]:
+    """Returns the mean ROC area of some ``area_influences``, with DeLong's interval; not defined for none of them."""
     if not found:
-        return [_entry(DELONG, np.nan, None, None)]
+        return _entry(DELONG, np.nan, None, None)
     areas, influences, *sizes = zip(*found, strict=True)
     area, variance = np.mean(areas), (np.mean(influences, axis=0) ** 2).sum()
     if 0 < area < 1 and variance > 0 and min(map(min, sizes)) > 1:
-        return [_entry(DELONG, area, *logit_interval(area, variance))]
+        return _entry(DELONG, area, *logit_interval(area, variance))
     # DeLong's variance vanishes: all are in order, or none is told from another
     ends = np.mean([newcombe(*one) for one in zip(areas, *sizes, strict=True)], axis=0)
-    return [_entry(DELONG, area, *ends)]
+    return _entry(DELONG, area, *ends)
 
 
 def measure_calibrated(formula: Callable, of: Predictions) -> list[dict]:

@@ -16,13 +16,16 @@ from radgal.config.config import Config
 from radgal.data.leakage import describe_leak, forbid_overlap, trained_on
 from radgal.data.samesource import Sources
 from radgal.data.splits import Split, TrainingData, load_test_data, load_training_data
+from radgal.evaluation.conformal import limits_of
 from radgal.evaluation.evaluate import evaluate_test
 from radgal.evaluation.gallery import save_gallery
 from radgal.evaluation.intervals import proportion
 from radgal.evaluation.metrics import ECE, ROC_AREA, SCORES, readings
+from radgal.evaluation.priors import training_shares
+from radgal.evaluation.questions.listed import ask_all, describe_questions, save_questions
 from radgal.evaluation.scorer import roc_curves
 from radgal.figures.plots import save_confusion, save_reliability, save_roc
-from radgal.figures.style import spared
+from radgal.figures.style import spared, title_of, titled
 from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
 from radgal.runs import finished
@@ -40,6 +43,7 @@ def test_run(
     rotations: int = 20,
     mc_samples: int = 100,
     seed: int = 0,
+    priors: Sequence[float] | None = None,
     say: Callable[..., None] = print,
     training: TrainingData | None = None,
 ) -> dict:
@@ -51,6 +55,7 @@ def test_run(
         run: the network.
         folder: where to write; None: nothing is written.
         rotations, mc_samples, seed: as in :func:`radgal.evaluation.evaluate.evaluate_test`.
+        priors: shares of the classes in a survey that purity is to be corrected for; None: it is the test's own.
         say: prints.
         training: the images that the run was trained and validated on, if they are at hand; or else they are read.
 
@@ -62,12 +67,25 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     leak = {"test_sources_trained_on": _trained_on(run, test)}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
+    metrics |= about_catalogs(run, priors)
+    metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
     if warning := describe_leak(metrics["test_sources_trained_on"]):
         print(warning)
     return metrics
+
+
+def about_catalogs(run: TrainedRun, priors: Sequence[float] | None) -> dict[str, Any]:
+    """Returns what the questions have to know of a run beside its test: temperature, calibration, priors."""
+    found: dict[str, Any] = {"run_temperature": run.temperature}
+    if run.calibration is not None:
+        found["calibration"] = limits_of(run.calibration)
+    if priors is not None:
+        shares = {"survey": priors, "training": training_shares(run)}
+        found["priors"] = {key: dict(zip(run.classes, map(float, of), strict=True)) for key, of in shares.items()}
+    return found
 
 
 def _trained_on(run: TrainedRun, test: Split) -> dict[str, Any]:
@@ -87,19 +105,26 @@ def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callabl
 
 
 def save_answers(metrics: dict, table: Any, folder: Path) -> None:
-    """Writes metrics.json, and the table of sources in three formats."""
+    """Writes metrics.json, what it says of the questions, and the table of sources in three formats."""
     write_json(RunFile.METRICS.at(folder), metrics)
+    save_questions(metrics, folder)
     for file in (RunFile.SOURCES_CSV, RunFile.SOURCES_ECSV, RunFile.SOURCES_FITS):
         write_table(table, file.at(folder))
 
 
 def save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     """Writes confusion.png, roc.png and reliability.png of an evaluated test set."""
+    with titled(title_of(metrics)):
+        _save_evaluation_figures(metrics, table, folder)
+
+
+def _save_evaluation_figures(metrics: dict, table: Any, folder: Path) -> None:
     upright, classes = metrics["upright"], metrics["classes"]
     save_confusion(upright["confusion"], classes, RunFile.CONFUSION.at(folder))
     probs = np.stack([np.asarray(table[column_name("prob", name)]) for name in classes], axis=1)
     area = f"{ROC_AREA.name} {ROC_AREA.text(upright['roc_auc'])}"
-    save_roc(RunFile.ROC.at(folder), area, classes, roc_curves(np.asarray(table["label"]), probs))
+    curves = roc_curves(np.asarray(table["label"]), probs)
+    save_roc(RunFile.ROC.at(folder), area, {f"{classes[k]} as positive": curve for k, curve in curves.items()})
     error = f"{ECE.name} {ECE.text(upright['ece'])}"
     bins = upright["reliability"]
     intervals = [proportion(one["accuracy"] * one["n"], one["n"]) for one in bins]
@@ -178,7 +203,7 @@ def describe(metrics: dict) -> str:
         )
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
-    return "\n".join(lines)
+    return "\n".join(lines + describe_questions(metrics))
 
 
 def describe_poses(averaged: Mapping[str, Any]) -> str:

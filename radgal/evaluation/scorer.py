@@ -168,27 +168,36 @@ def positive_classes(n_classes: int) -> Sequence[int]:
 
 
 def roc_influences(of: Predictions) -> list[tuple[float, np.ndarray, int, int]]:
-    """Returns (area, what each source adds (N,), sources of the class, other sources) of each class told from the rest.
+    """Returns :func:`area_influences` of each class told from the rest; empty if the set lacks a class."""
+    found = []
+    for k in positive_classes(of.n_classes):
+        positive = of.is_label[:, k] == 1
+        if positive.all() or not positive.any():
+            return []
+        found.append(area_influences(positive, of.probs[:, k]))
+    return found
 
-    The area is the Mann-Whitney statistic: how often one of the class scores above one of the rest, ties counting one
-    half. What a source adds is its placement less the area, over the number of its kind: the squares sum up to DeLong's
-    variance (DeLong et al. 1988, Biometrics 44, 837). Empty if the set lacks a class.
+
+def area_influences(positive: np.ndarray, score: np.ndarray) -> tuple[float, np.ndarray, int, int]:
+    """Returns (ROC area, what each source adds (N,), positive sources, others).
+
+    The area is the Mann-Whitney statistic: how often a positive source scores above another, ties counting one half.
+    What a source adds is its placement less the area, over the number of its kind: the squares sum up to DeLong's
+    variance (DeLong et al. 1988, Biometrics 44, 837).
+
+    Args:
+        positive: (N,) bool, some of each kind.
+        score: (N,).
     """
     from scipy.stats import rankdata
 
-    found = []
-    for k in positive_classes(of.n_classes):
-        positive, score = of.is_label[:, k] == 1, of.probs[:, k]
-        m, n = int(positive.sum()), int((~positive).sum())
-        if m == 0 or n == 0:
-            return []
-        below = rankdata(score)
-        below[positive] = (below[positive] - rankdata(score[positive])) / n
-        below[~positive] = 1 - (below[~positive] - rankdata(score[~positive])) / m
-        area = below[positive].mean()
-        size = np.where(positive, np.sqrt(m * max(m - 1, 1)), np.sqrt(n * max(n - 1, 1)))
-        found.append((float(area), (below - area) / size, m, n))
-    return found
+    m, n = int(positive.sum()), int((~positive).sum())
+    below = rankdata(score)
+    below[positive] = (below[positive] - rankdata(score[positive])) / n
+    below[~positive] = 1 - (below[~positive] - rankdata(score[~positive])) / m
+    area = below[positive].mean()
+    size = np.where(positive, np.sqrt(m * max(m - 1, 1)), np.sqrt(n * max(n - 1, 1)))
+    return float(area), (below - area) / size, m, n
 
 
 def roc_curves(labels: np.ndarray, probs: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from radgal.data.sourcenames import parse_source_name
 from radgal.files.tables import column_name
+from radgal.images.measured import MEASURED
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -33,6 +34,7 @@ def make_table(
     entropies: dict[str, np.ndarray],
     labels: np.ndarray | None = None,
     rotated_accuracy: np.ndarray | None = None,
+    measured: Mapping[str, np.ndarray] | None = None,
 ) -> Table:
     """Returns a row per source, in the order given.
 
@@ -46,6 +48,7 @@ def make_table(
         entropies: as ``probabilities.uncertainties`` gives them, each (N,), nats.
         labels: (N,) of 0..K-1; None: not known, and nothing is said of what is right.
         rotated_accuracy: (N,), fraction of random rotations under which the source is classified rightly.
+        measured: (N,) each, by the keys of ``images.measured.MEASURED``.
     """
     from astropy.table import Column, MaskedColumn, Table
 
@@ -73,5 +76,8 @@ def make_table(
             table[prefix.replace("prob", "correct")] = preds[prefix] == labels
     if rotated_accuracy is not None:
         table["rotated_accuracy"] = Column(rotated_accuracy, description="fraction right over random rotations")
+    for key, values in (measured or {}).items():
+        unit, description = MEASURED[key]
+        table[key] = MaskedColumn(values, mask=np.isnan(values), unit=unit or None, description=description)
     table.meta["classes"] = ", ".join(classes)
     return table

@@ -18,7 +18,7 @@ def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.
 
     Args:
         path: PNG file.
-        rows: those to show, with ``id``, ``flags`` and ``error``.
+        rows: those to show, with ``id``, ``error``, and ``flags`` or a ``note`` in place of them.
         images: id -> uint8 (side, side).
         n_all: how many there are, for the title.
     """
@@ -29,7 +29,7 @@ def save_contact_sheet(path: str | Path, rows: list[dict], images: dict[str, np.
     for axis in axes:
         axis.set_axis_off()
     for axis, row in zip(axes, rows, strict=False):
-        note = "cannot be read" if row["error"] else row["flags"].replace(" ", ", ")
+        note = "cannot be read" if row["error"] else row.get("note") or row["flags"].replace(" ", ", ")
         axis.set_title(f"{_shortened(row['id'])}\n{note}", fontsize=6, color="firebrick" if note else "black")
         if row["error"]:
             axis.plot([0, 1, 0.5, 0, 1], [0, 1, 0.5, 1, 0], color="firebrick", linewidth=0.8)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.figures.style import GRAY, color_of, legend_below, new_figure, save_figure, style
-from utils import counted
+from radgal.figures.style import GRAY, color_of, legend_below, line_of, new_figure, save_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +39,9 @@ def save_training_curves(
         axes.xaxis.get_major_locator().set_params(integer=True)
         for k, (label, values) in enumerate(curves.items()):
             if np.isfinite(values).any():
-                axes.plot(epochs, values, color=color_of(k), label=label, linewidth=1.2, marker=_dot(epochs))
-        axes.axvline(kept_epoch, color=GRAY, linestyle="--", linewidth=1, label=f"kept: epoch {kept_epoch}")
+                look = {"color": color_of(k), "linestyle": line_of(k), "marker": _dot(epochs)}
+                axes.plot(epochs, values, label=label, linewidth=1.2, **look)
+        axes.axvline(kept_epoch, color=GRAY, linestyle=":", linewidth=1, label=f"kept: epoch {kept_epoch}")
         if curves is loss and _spans_decades(np.concatenate(list(curves.values()))):
             axes.set_yscale("log")
         elif curves is error:
@@ -75,7 +75,9 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     for i, j in np.ndindex(*counts.shape):
         text = f"{counts[i, j]}\n{100 * fractions[i, j]:.0f} %" if n[i, 0] else "-"
         shade = "white" if fractions[i, j] > 0.6 else "black"
-        axes.text(j, i, text, ha="center", va="center", color=shade, fontsize=10 if len(classes) < 5 else 7)
+        axes.text(
+            j, i, text, ha="center", va="center", color=shade, fontsize="medium" if len(classes) < 5 else "x-small"
+        )
     axes.set_xticks(range(len(classes)), classes, rotation=0 if len(classes) < 4 else 60, parse_math=False)
     counted = [f"{name} ({k})" for name, k in zip(classes, n[:, 0], strict=True)]
     axes.set_yticks(range(len(classes)), counted, parse_math=False)
@@ -85,21 +87,19 @@ def save_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], p
     save_figure(figure, path)
 
 
-def save_roc(
-    path: str | Path, title: str, classes: Sequence[str], curves: Mapping[int, tuple[np.ndarray, np.ndarray]]
-) -> None:
+def save_roc(path: str | Path, title: str, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Writes receiver operating characteristics.
 
     Args:
-        curves: (false, true) positive rates by the number of the class that counts as positive.
+        curves: (false, true) positive rates, by what the legend says of them.
     """
     figure = new_figure(4.4, 4.2)
     axes = style(figure.add_subplot(), title, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1, label="chance")
-    for k, (false, true) in curves.items():
-        axes.plot(false, true, color=color_of(k), linewidth=1.6, label=f"{classes[k]} as positive")
+    for k, (label, (false, true)) in enumerate(curves.items()):
+        axes.plot(false, true, color=color_of(k), linestyle=line_of(k), linewidth=1.4, label=label)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower right", fontsize="small")
     save_figure(figure, path)
 
 
@@ -134,9 +134,9 @@ def save_reliability(
     lowest = min(one["low"] for one in bins)
     top.plot([lowest, 1], [lowest, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
     top.set(xlim=(lowest, 1), ylim=(0, 1.02))
-    top.legend(frameon=True, framealpha=0.8, edgecolor="none", loc="lower right")
+    top.legend(frameon=True, framealpha=0.8, edgecolor="none", loc="lower right", fontsize="small")
     counts = bottom.bar(middle, [one["n"] for one in bins], width, color=GRAY, edgecolor="white")
-    bottom.bar_label(counts, fontsize=7)
+    bottom.bar_label(counts, fontsize="x-small")
     bottom.margins(y=0.25)
     save_figure(figure, path)
 
@@ -153,18 +153,19 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
     for k, (name, runs) in enumerate(histories.items()):
-        label = f"{name} ({counted(len(runs), 'seed')})"
-        _draw_mean(left, [_column(run, "test_loss") for run in runs], label, color_of(k))
-        _draw_mean(right, [100 * (1 - _column(run, "test_accuracy")) for run in runs], label, color_of(k))
+        label = f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name
+        _draw_mean(left, [_column(run, "test_loss") for run in runs], label, k)
+        _draw_mean(right, [100 * (1 - _column(run, "test_accuracy")) for run in runs], label, k)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
     right.set_ylim(bottom=0)
-    legend_below(figure, left, "mean and one standard deviation over seeds")
+    several = any(len(runs) > 1 for runs in histories.values())
+    legend_below(figure, left, "mean and one standard deviation over seeds" if several else "")
     save_figure(figure, path)
 
 
-def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, color: str) -> None:
-    """Draws the mean over curves that begin at epoch 1, each as long as it is, and their band."""
+def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, k: int) -> None:
+    """Draws the mean over curves that begin at epoch 1, each as long as it is, and their band, as the k-th of all."""
     n_epochs = max(map(len, curves), default=0)
     values = np.full((len(curves), n_epochs), np.nan)
     for row, curve in zip(values, curves, strict=True):
@@ -172,7 +173,8 @@ def _draw_mean(axes: Axes, curves: Sequence[np.ndarray], label: str, color: str)
     there = np.isfinite(values).any(axis=0)
     epochs, values = np.arange(1, n_epochs + 1)[there], np.ma.masked_invalid(values[:, there])
     mean = values.mean(axis=0).filled(np.nan)
-    axes.plot(epochs, mean, color=color, linewidth=1.3, label=label, marker=_dot(epochs))
+    look = {"color": color_of(k), "linestyle": line_of(k), "marker": _dot(epochs)}
+    axes.plot(epochs, mean, linewidth=1.3, label=label, **look)
     if (values.count(axis=0) > 1).any():
         sd = values.std(axis=0, ddof=1).filled(np.nan)
-        axes.fill_between(epochs, mean - sd, mean + sd, color=color, alpha=0.2, linewidth=0)
+        axes.fill_between(epochs, mean - sd, mean + sd, color=color_of(k), alpha=0.2, linewidth=0)

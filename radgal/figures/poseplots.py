@@ -18,6 +18,7 @@ from radgal.figures.style import (
     MARKERS,
     color_of,
     legend_below,
+    line_of,
     new_figure,
     save_figure,
     style,
@@ -137,7 +138,7 @@ def save_comparison(path: str | Path, shown: Overlaps) -> None:
     limit = max(1e-3, float(max(shown.run.max(), shown.other.max()))) * 1.05
     left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
     left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
-    left.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
+    left.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
     _draw_changes(right, np.sort(shown.run - shown.other), shown.threshold)
     save_figure(figure, path)
 
@@ -155,7 +156,7 @@ def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
     for name, (color, chosen) in kinds.items():
         if chosen.any():  # bars that are none would have another color in the legend
             axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8)
+    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
     axes.axhline(0, color="black", linewidth=0.6)
 
 
@@ -174,7 +175,8 @@ def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.nda
         for k, (name, curve) in enumerate(curves.items()):
             own = np.flatnonzero(curve["is_element"]).tolist()
             marks = {"marker": MARKERS[k % len(MARKERS)], "markersize": 4, "markevery": own, "clip_on": False}
-            axes.plot(curve["angle_deg"], curve[key], color=color_of(k), linewidth=1.3, label=name, **marks)
+            look = {"color": color_of(k), "linestyle": line_of(k), "linewidth": 1.3}
+            axes.plot(curve["angle_deg"], curve[key], label=name, **look, **marks)
         axes.set_xticks(range(0, 361, 45))
         axes.set_ylim(bottom=0)
     legend_below(figure, panels[0], "markers: elements of its group")

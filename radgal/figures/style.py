@@ -1,4 +1,8 @@
-"""How every figure looks: its colors, axes and legends, and how it becomes a PNG file.
+"""How every figure looks: its colors, axes and legends, and how it becomes a PNG file, or a PDF file for a paper.
+
+Whoever draws a figure says its size on a screen only. ``titled`` names the run and the data above all that is drawn
+inside; ``on_paper`` makes it as wide as a column, without that name, which belongs into the caption. Sizes of letters
+are relative ("small"), so that they follow. Lines are told apart by their dashes, too, for who reads in gray.
 
 Figures are made without pyplot, so that those of a notebook stay as they are. Names of classes, sources and runs are
 drawn as they are (``parse_math=False``): to matplotlib, what stands between two $ is mathematics, or an error.
@@ -8,10 +12,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils import UserError, atomic_write, reason_of
 
@@ -22,7 +28,14 @@ if TYPE_CHECKING:
 # Okabe & Ito 2008, Color Universal Design: told apart with any kind of color vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":", "-.", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 GRAY = "#777777"
+COLUMNS = {"mnras_single": 240 / 72.27, "mnras_double": 504 / 72.27, "aa_single": 88 / 25.4, "aa_double": 180 / 25.4}
+"""Width of the columns of journals, inches."""
+SINGLE = 5.0  # inches; what is narrower is one column of two
+PAPER = {"font.size": 8, "pdf.fonttype": 42, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
+_column: ContextVar[str | None] = ContextVar("column", default=None)
+_title: ContextVar[str] = ContextVar("title", default="")
 
 
 def load_matplotlib() -> None:
@@ -41,14 +54,53 @@ def load_matplotlib() -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure, inches, that belongs to no window or notebook."""
+    """Returns an empty figure, inches on a screen, that belongs to no window or notebook.
+
+    On paper it is as wide as the column, and as high as it is to its width, within what reads well.
+    """
     load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if column := _column.get():
+        width, ratio = COLUMNS[column], height / width
+        height = width * (min(max(ratio, 0.6), 1.3) if width < SINGLE else min(max(ratio, 0.35), 0.62))
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
+    if _title.get() and not column:
+        lines = textwrap.wrap(_title.get(), max(20, int(14 * width)), max_lines=2, placeholder=" ...")
+        figure.suptitle("\n".join(lines), fontsize="small", color=GRAY, parse_math=False)
     return figure
+
+
+@contextmanager
+def titled(title: str) -> Iterator[None]:
+    """Inside, the figures are headed by what they are of: run and data set."""
+    before = _title.set(title)
+    try:
+        yield
+    finally:
+        _title.reset(before)
+
+
+def title_of(metrics: Mapping[str, Any]) -> str:
+    """Returns the run and the data set of a test, as its metrics.json calls them."""
+    data = " ".join(str(metrics[key]) for key in ("dataset", "version") if metrics.get(key))
+    return ", ".join(str(part) for part in (metrics.get("run"), data) if part)
+
+
+@contextmanager
+def on_paper(column: str) -> Iterator[None]:
+    """Inside, figures are as wide as a column of ``COLUMNS``, and become PDF files whose letters are text (Type 42)."""
+    load_matplotlib()
+    from matplotlib import rc_context
+
+    before = _column.set(column)
+    try:
+        with rc_context(PAPER):
+            yield
+    finally:
+        _column.reset(before)
 
 
 @contextmanager
@@ -63,10 +115,14 @@ def spared(say: Callable[..., None]) -> Iterator[None]:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG, atomically."""
+    """Writes a figure, atomically: as PNG, or on paper as PDF of the same stem."""
     take_names_as_they_are(figure)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+    if _column.get() is None:
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png")
+        return
+    with atomic_write(Path(path).with_suffix(".pdf")) as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
 
 
 def take_names_as_they_are(figure: Figure) -> None:
@@ -81,10 +137,12 @@ def take_names_as_they_are(figure: Figure) -> None:
 
 
 def style(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
-    """Returns the axes with its labels, a light grid and no box."""
+    """Returns the axes with its labels, a light grid and no box; a title that is too long for the figure is broken."""
+    width = max(20, int(13 * axes.get_figure().get_figwidth()))
+    title = "\n".join(part for line in title.split("\n") for part in textwrap.wrap(line, width) or [""])
     axes.set_xlabel(xlabel, parse_math=False)
     axes.set_ylabel(ylabel, parse_math=False)
-    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.set_title(title, fontsize="medium", parse_math=False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -95,11 +153,17 @@ def color_of(k: int) -> str:
     return COLORS[k % len(COLORS)]
 
 
+def line_of(k: int) -> Any:
+    """Returns how the line of the k-th class or run is dashed."""
+    return LINES[k % len(LINES)]
+
+
 def legend_below(figure: Figure, axes: Axes, title: str) -> None:
     """Puts the legend of ``axes`` under the whole figure, where no curve is."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = 1 if max(map(len, labels), default=0) > 40 else 3
-    look = {"frameon": False, "fontsize": 8, "title_fontsize": 8}
+    letters = 11 * figure.get_figwidth()
+    columns = max(1, min(3, int(letters / (max(map(len, labels), default=0) + 6))))
+    look = {"frameon": False, "fontsize": "small", "title_fontsize": "small"}
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(columns, len(labels) or 1), title=title, **look
     )

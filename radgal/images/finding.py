@@ -91,3 +91,11 @@ def _files(folder: Path, closed: list[str]) -> Iterator[Path]:
 def _kind(path: Path) -> str:
     suffixes = path.suffixes[-2:] if path.suffix.lower() in PACKINGS else path.suffixes[-1:]
     return "".join(suffixes).lower() or "without a suffix"
+
+
+def seen_from(path: Path, folder: Path) -> str:
+    """Returns the path as seen from ``folder``; as it is on the whole machine where there is no way between them."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()

@@ -19,7 +19,7 @@ import numpy as np
 from radgal.files.packing import is_gzip
 from radgal.images.fitsheaders import is_compressed_image, read_headers
 from radgal.images.hdus import choose_image, damaged
-from radgal.images.sky import Sky, celestial, sky_at
+from radgal.images.sky import Sky, beam_of, celestial, sky_at
 from radgal.images.unpacking import unpack_images
 from utils import UserError, without_warnings
 
@@ -38,6 +38,7 @@ class FitsImage:
     flags: tuple[str, ...] = ()  # keys of ``reading.FLAGS``: what there is to say of the choice of the image
     label: str = ""  # which image of the file it is
     rivals: tuple[str, ...] = ()  # labels of those that might as well be meant
+    beam: tuple[float, float, float] | None = None  # see ``sky.beam_of``
 
     @cached_property
     def sky(self) -> Sky:
@@ -64,7 +65,7 @@ def read_fits(path: str | Path, max_pixels: int = MAX_PIXELS, hdu: str | None = 
         try:
             choice = choose_image(hdus, path, max_pixels, hdu)
             data = np.array(choice.hdu.data, dtype=np.float64)
-            sky = celestial(choice.hdu.header)
+            sky, beam = celestial(choice.hdu.header), beam_of(choice.hdu.header)
         except UserError:
             raise
         except Exception as error:  # what astropy raises depends on where a file is cut, or a header damaged
@@ -72,7 +73,7 @@ def read_fits(path: str | Path, max_pixels: int = MAX_PIXELS, hdu: str | None = 
         data = data.reshape([side for side in data.shape if side > 1])
         if sky is not None and sky.swapped:
             data = np.ascontiguousarray(data.T)
-        return FitsImage(data, sky and sky.wcs, choice.flags, choice.label, choice.rivals)
+        return FitsImage(data, sky and sky.wcs, choice.flags, choice.label, choice.rivals, beam)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from radgal.images.fits import MAX_PIXELS, without_compression
 from radgal.images.hdus import choose_image
 from radgal.images.reading import Field, Image, as_image, factors_to
 from radgal.images.recipes import CUTOUT_SIDES
-from radgal.images.sky import Sky, celestial, pixels_at, sky_at
+from radgal.images.sky import Sky, beam_of, celestial, pixels_at, sky_at
 from utils import UserError, reason_of, without_warnings
 
 
@@ -53,7 +53,7 @@ class Mosaic:
                 file, size = self._open(check_packing(self.path))
                 self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
                 self.choice = choose_image(self._hdus, self.path, max_pixels=2**40, name=hdu)
-                sky = celestial(self.choice.hdu.header)
+                sky, self.beam = celestial(self.choice.hdu.header), beam_of(self.choice.hdu.header)
         except UserError:
             raise
         except Exception as error:  # what astropy raises for a damaged file depends on where it is damaged
@@ -178,7 +178,7 @@ def read_cutout(
         scales = " x ".join(f"{scale:g}" for scale in sky.scales_arcsec)
         raise UserError(f"{mosaic.path} has pixels of {scales} arcsec, too small to be resampled")
     image = as_image(
-        Field(mosaic.cut(*place, sides), replace(sky, position=(ra, dec)), mosaic.choice.flags),
+        Field(mosaic.cut(*place, sides), replace(sky, position=(ra, dec)), mosaic.choice.flags, mosaic.beam),
         recipe=recipe,
         native_size=native_size,
         rescale_to_arcsec=rescale_to_arcsec,

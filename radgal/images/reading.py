@@ -55,6 +55,7 @@ class Field:
     array: np.ndarray  # (H, W), fluxes or, if uint8, pixels
     sky: Sky = Sky()  # at its middle
     flags: tuple[str, ...] = ()  # keys of FLAGS, of the reading
+    beam: tuple[float, float, float] | None = None  # see ``sky.beam_of``
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,7 @@ class Image:
     flags: tuple[str, ...]  # keys of FLAGS
     shape: tuple[int, int]  # of the file, after any resampling
     nan_fraction: float  # of pixels that have no value
+    beam: tuple[float, float, float] | None = None  # see ``sky.beam_of``
 
     @property
     def pixel_scale_arcsec(self) -> float | None:
@@ -109,18 +111,27 @@ def read_image(
     Raises:
         UserError: if the file is no such image, is damaged or too large, or is to be rescaled and tells no scale.
     """
+    field, is_fits = read_field(path, hdu), FITS_NAME.search(Path(path).name)
+    if is_fits and rescale_to_arcsec is not None and field.sky.scales_arcsec is None:
+        raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
+    rescale_to_arcsec = rescale_to_arcsec if is_fits else None
+    how = dict(rescale_to_arcsec=rescale_to_arcsec, expected_arcsec=expected_arcsec)
+    return as_image(field, recipe=recipe, native_size=native_size, **how)
+
+
+def read_field(path: str | Path, hdu: str | None = None) -> Field:
+    """Returns what is in a FITS, PNG, JPEG or NPY file, whichever the suffix says, before any recipe.
+
+    Raises:
+        UserError: if the file is no such image, is damaged or too large.
+    """
     path = Path(path)
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
-    if FITS_NAME.search(path.name):
-        image = read_fits(path, hdu=hdu)
-        field = Field(image.data, image.sky, image.flags)
-        if rescale_to_arcsec is not None and field.sky.scales_arcsec is None:
-            raise UserError(f"{path} cannot be resampled: its header gives no pixel scale (WCS)")
-    else:
-        field, rescale_to_arcsec = Field(*_read_plain(path)), None
-    how = dict(rescale_to_arcsec=rescale_to_arcsec, expected_arcsec=expected_arcsec)
-    return as_image(field, recipe=recipe, native_size=native_size, **how)
+    if not FITS_NAME.search(path.name):
+        return Field(*_read_plain(path))
+    image = read_fits(path, hdu=hdu)
+    return Field(image.data, image.sky, image.flags, image.beam)
 
 
 def as_image(
@@ -153,7 +164,7 @@ def as_image(
         "padded": min(array.shape) < native_size,
     }
     flags |= {flag for flag, is_so in unusual.items() if is_so}
-    return Image(pixels, field.sky.position, scales, in_order(flags), array.shape, nan_fraction)
+    return Image(pixels, field.sky.position, scales, in_order(flags), array.shape, nan_fraction, field.beam)
 
 
 def factors_to(scales: tuple[float, float], arcsec: float) -> tuple[float, float]:

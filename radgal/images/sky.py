@@ -80,6 +80,17 @@ def _projection(wcs: WCS) -> str:
     return wcs.wcs.ctype[wcs.wcs.lng][5:8]
 
 
+def beam_of(header: Any) -> tuple[float, float, float] | None:
+    """Returns the beam that a header gives: major and minor axis (full width at half maximum, arcsec), angle (degrees).
+
+    The angle is from north through east. None where the header says none, or nothing that can be one.
+    """
+    found = [header.get(key, 0.0 if key == "BPA" else None) for key in ("BMAJ", "BMIN", "BPA")]
+    if not all(isinstance(value, (int, float)) and np.isfinite(value) for value in found) or min(found[:2]) <= 0:
+        return None
+    return 3600.0 * found[0], 3600.0 * found[1], float(found[2])
+
+
 def sky_at(wcs: WCS, x: float, y: float) -> Sky:
     """Returns what is known of a place in an image, measured there: the reference position may be far away."""
     with without_warnings(), np.errstate(all="ignore"):

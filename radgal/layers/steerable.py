@@ -19,13 +19,17 @@ from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, inside
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.layers.cpu.maps import Maps, is_watched
 from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
-from radgal.layers.cpu.tiles import Layout, Tiles, Windows
+from radgal.layers.cpu.tiles import TILE, Layout, Tiles, Windows
 from radgal.layers.plain import GroupMax, gaussian_blur, plain_conv, plain_relu_max_blur
 
 HARMONIC_FROM_ORDER = 16
 """|G| from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""
 FIRST_TILE = 6
 """Side of a tile of the first layer, pooled pixels; 4 and 8 are as fast."""
+FULLEST = 0.55
+"""Share of busy tiles above which maps of a later layer are computed as a whole: so for D_4, and D_16 at 150 pixels."""
+FULLEST_OF_16 = 0.35
+"""The same for |G| = 16, whose harmonic form takes longest on what tiles share with their neighbors."""
 
 
 class Way(Enum):
@@ -109,6 +113,8 @@ class SteerableConv(nn.Module):
         pooled_sky = sky and sky.after(-2, 3, stride=2)
         if way is Way.IN_TURN:
             return Maps(pool(self(maps.joined())), pooled_sky)
+        if way is not Way.FIRST and sky and not self._tiles_pay(sky, maps):
+            maps, sky, pooled_sky = Maps(maps.of_batch()), None, None
         maps = maps.each(lambda x: x.to(self.weights.dtype))
         with full_precision(maps.values.device):
             if way is Way.FIRST:
@@ -142,6 +148,11 @@ class SteerableConv(nn.Module):
     def _convolved(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the height and width of the convolved fields."""
         return tuple(n + 2 * self.padding - self.kernel_size + 1 for n in size)
+
+    def _tiles_pay(self, sky: Sky, maps: Maps) -> bool:
+        """Returns whether few enough tiles of a later layer are busy; ``sky`` is seen from the convolved fields."""
+        fullest = FULLEST_OF_16 if self.symmetry.order == 16 else FULLEST
+        return sky.tiles_that_pay(TILE, self._convolved(maps.size), fullest) is not None
 
     def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool) -> Maps:
         """Returns the pooled fields of few channels, as tiles where that pays; ``sky`` is seen from those fields."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SMALL = 64 << 20  # bytes in memory that any file may take
 Part = dict[str, np.ndarray]
+PLACES, DIGITS = ("ra_deg", "dec_deg"), 6  # networks compute with 7 digits
 PYARROW_MISSING = "parquet needs pyarrow: pip install pyarrow (or give --out another suffix, such as .csv)"
 
 
@@ -46,7 +47,7 @@ class Column:
 def check_suffix(path: Path) -> None:
     """Raises a UserError if a catalog cannot be written under this name here."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {path}: a catalog can be written as {', '.join(FORMATS)}; end its name in one of these")
+        raise UserError(f"--out {path}: a catalog is written as {', '.join(FORMATS)}; end its name in one of these")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
@@ -111,7 +112,19 @@ def write_catalog(path: Path, columns: Sequence[Column], parts: Callable[[], Ite
         n_rows: of all parts together.
     """
     with atomic_write(path) as temporary:
-        WRITERS[FORMATS[path.suffix.lower()]](temporary, columns, parts, n_rows)
+        WRITERS[FORMATS[path.suffix.lower()]](temporary, columns, lambda: map(rounded, parts()), n_rows)
+
+
+def rounded(part: Part) -> Part:
+    """Returns a part with the digits that its numbers mean: positions to 7 decimals of a degree, others to 6 digits."""
+    return {
+        name: values if values.dtype.kind != "f" else np.round(values, 7) if name in PLACES else _to_digits(values)
+        for name, values in part.items()
+    }
+
+
+def _to_digits(values: np.ndarray) -> np.ndarray:
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values.tolist()], dtype=np.float64)
 
 
 def _write_csv(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:

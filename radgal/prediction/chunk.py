@@ -31,6 +31,7 @@ from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
 from radgal.prediction.intraining import IN_TRAINING, are_learned
+from radgal.prediction.thumbnails import Maker, path_beside
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
@@ -73,6 +74,7 @@ class Settings:
     batch_size: int = 64
     threads: int = 2  # that read images
     device: str = "auto"
+    page: bool = False  # whether pictures are kept for the page beside the catalog
 
     @property
     def where(self) -> Where:
@@ -148,6 +150,15 @@ def _load(path: str, sha256: str, device: str) -> TrainedRun:
     return checkpoint.load_run(path, pick_device(device))
 
 
+def open_runs(settings: Settings) -> list[TrainedRun]:
+    """Returns the networks of the settings, each read once per process.
+
+    Raises:
+        UserError: if a checkpoint is not what it was when the settings were opened.
+    """
+    return [_load(member.path, member.sha256, settings.device) for member in settings.members]
+
+
 def columns_of(settings: Settings) -> list[Column]:
     """Returns the columns of the catalog that these settings make."""
     several = len(settings.members) * max(settings.mc_samples, 1) > 1
@@ -201,8 +212,7 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
     if path.exists():
         advance(len(chunk.sources))
         return chunk.part
-    runs = [_load(member.path, member.sha256, settings.device) for member in settings.members]
-    columns = columns_of(settings)
+    runs, columns = open_runs(settings), columns_of(settings)
     batches = read_ahead(
         chunk.sources,
         [member.preparation for member in settings.members],
@@ -211,11 +221,16 @@ def predict_chunk(settings: Settings, chunk: Chunk, advance: Callable[[int], obj
         threads=settings.threads,
     )
     done: list[Part] = []
+    pictures = Maker(settings.members[0].preparation.pixel_scale_arcsec if settings.rescale else None)
     with warnings.catch_warnings():  # what reading threads do to the filters ends here
         for readings in batches:
             done.append(predict_batch(settings, runs, columns, readings))
+            if settings.page:
+                pictures.add(readings)
             advance(len(readings))
     part = {column.name: np.concatenate([rows[column.name] for rows in done]) for column in columns}
+    if settings.page:  # first, so that a part that is there has its pictures
+        pictures.write(path_beside(path))
     write_part(path, columns, part)
     return chunk.part
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from typing import Any
 from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
+from radgal.prediction.catalogpage import files_of, is_page, put, write_page
 from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
 from radgal.prediction.inputs import Source, explain, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.prediction.summary import Summary
+from radgal.prediction.thumbnails import Sheets, path_beside, read_sheets
 from radgal.tasks import run_tasks
 from utils import UserError, counted, free_name, write_json
 
@@ -47,6 +50,11 @@ class Job:
     def record(self) -> Path:
         """The file beside the catalog that tells how it was made."""
         return self.out.with_name(f"{self.out.name}.json")
+
+    @property
+    def page(self) -> Path:
+        """The page beside the catalog."""
+        return self.out.with_suffix(".html")
 
     @property
     def columns(self) -> list[Column]:
@@ -98,6 +106,11 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         raise UserError(f"--out {out} is a folder; give the name of a file")
     if not sources:
         raise UserError("there are no images to predict")
+    if settings.page and Path(out).with_suffix(".html").exists() and not is_page(Path(out).with_suffix(".html")):
+        raise UserError(
+            f"{Path(out).with_suffix('.html')} is there and is no page of a catalog: move it, give another --out, or "
+            "--no-page"
+        )
     if part_rows < 1:
         raise UserError(f"--part-rows {part_rows}: a part needs at least one row")
     if settings.mosaic is not None:
@@ -198,7 +211,9 @@ def _remove_misfits(job: Job, say: Callable[..., None]) -> None:
     for chunk in job.chunks():
         if Path(chunk.part).exists():
             try:
-                read_rows(job, chunk)
+                part = read_rows(job, chunk)
+                if job.settings.page:
+                    read_sheets(path_beside(chunk.part), len(part["id"]))
             except UserError as error:
                 say(f"made again: {error}")
                 Path(chunk.part).unlink()
@@ -306,6 +321,7 @@ def assemble(job: Job, say: Callable[..., None] = print) -> None:
         UserError: if a part is missing, damaged, or does not hold the rows that it is to hold.
     """
     whole, ready = job.folder / f"whole{job.out.suffix}", job.folder / READY
+    page, pictures = job.folder / "page.html", job.folder / "page_files"
     if not ready.exists():
         chunks = list(job.chunks())
         if missing := [Path(chunk.part).name for chunk in chunks if not Path(chunk.part).exists()]:
@@ -313,17 +329,39 @@ def assemble(job: Job, say: Callable[..., None] = print) -> None:
                 f"{job.folder} lacks {len(missing)} of {counted(len(chunks), 'part')}, {missing[0]} first: use --resume"
             )
         write_catalog(whole, job.columns, lambda: (read_rows(job, chunk) for chunk in chunks), len(job.sources))
+        if job.settings.page:
+            shutil.rmtree(pictures, ignore_errors=True)  # of an earlier call that was killed here
+            _write_page(job, page, pictures)
         write_json(ready, {"kept_as": free_name(job.out).name if job.out.exists() else None})
     if whole.exists():
         if kept := json.loads(ready.read_text(encoding="utf-8"))["kept_as"]:
             _keep(job, job.out.with_name(Path(kept).name))
             say(f"the catalog that was there is now {job.out.with_name(kept)}")
         os.replace(whole, job.out)
+    put(pictures, files_of(job.page))
+    put(page, job.page)
     write_json(job.record, job.request)
     remove_parts(job.folder)
 
 
 def _keep(job: Job, kept: Path) -> None:
-    for path, name in ((job.record, kept.with_name(f"{kept.name}.json")), (job.out, kept)):
+    moved = [(job.record, kept.with_name(f"{kept.name}.json")), (job.out, kept)]
+    if is_page(job.page):
+        moved = [(files_of(job.page), files_of(kept)), (job.page, kept.with_suffix(".html")), *moved]
+    for path, name in moved:
         if path.exists():
             os.replace(path, name)
+
+
+def _write_page(job: Job, page: Path, pictures: Path) -> None:
+    """Makes the page among the parts."""
+
+    def parts() -> Iterator[tuple[Part, Sheets]]:
+        for chunk in job.chunks():
+            part = read_rows(job, chunk)
+            yield part, read_sheets(path_beside(chunk.part), len(part["id"]))
+
+    names = [Path(member.path).parent.name or member.path for member in job.settings.members]
+    about = f"{counted(len(job.sources), 'source')} classified by {', '.join(names)}"
+    shape = dict(classes=job.settings.classes, n_rows=len(job.sources), part_rows=job.part_rows)
+    write_page(page, pictures, name=job.out.name, about=about, parts=parts, **shape)

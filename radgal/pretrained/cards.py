@@ -153,18 +153,19 @@ def score_lines(entry: Mapping[str, Any], temperature: float | None = None) -> I
 def set_lines(card: Mapping[str, Any]) -> Iterator[str]:
     """Yields what it says of sets of other sources: a table, and below it the scores where there are any."""
     crossed = card["cross_validation"]
-    yield (
-        "Sources that it was trained on are left out. Unsure: of a predictive entropy above "
-        + ("that of" if crossed is None else f"{unsure_text(crossed)} nats, as")
-        + " 5 % of the cross-validated sources."
+    unsure = [] if crossed is None else ["unsure"]
+    yield "Sources that it was trained on are left out." + (
+        f" Unsure: of a predictive entropy above {unsure_text(crossed)} nats, as 5 % of the cross-validated sources."
+        if unsure
+        else ""
     )
     yield ""
     classes = card["training"]["classes"]
-    heads = ["set", "sources", "error", "rotated", *(f"called {name}" for name in classes), "mean entropy", "unsure"]
+    heads = ["set", "sources", "error", "rotated", *(f"called {name}" for name in classes), "mean entropy", *unsure]
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
     for words, found in card["sets"].items():
-        yield f"| {' | '.join(set_cells(words, found, classes))} |"
+        yield f"| {' | '.join(set_cells(words, found, classes)[: len(heads)])} |"
     scored = {words: found for words, found in card["sets"].items() if "error" in found}
     for words, found in scored.items():
         recalls = ", ".join(f"{name} {per_cent(recall)} found" for name, recall in found["recall"].items())

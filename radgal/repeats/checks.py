@@ -21,6 +21,9 @@ def check_tasks(tasks: Sequence[Task], configs: Sequence[Config]) -> None:
         configs: of the tasks, read and checked.
     """
     _check_finished(tasks, configs)
+    sized = [config for config in configs if config.data.train_size is not None]
+    if sized:  # the largest number is refused here if there are not so many
+        load_training_data(max(sized, key=lambda config: config.data.train_size))
     different: dict[tuple, tuple[Task, Config]] = {}
     for task, config in zip(tasks, configs, strict=True):
         if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold):  # what is so for one is so for all

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
 from utils import UserError
 
+TRAIN_SIZE = "data.train_size"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -26,14 +29,18 @@ class Recipe:
     name: str  # in tables, and of its folder
     config: str
     changes: tuple[str, ...] = ()  # SECTION.KEY=VALUE
+    fewer_of: str | None = None  # name of the recipe that this is with fewer training sources
 
 
-def list_recipes(configs: Sequence[str], variants: Sequence[Sequence[str]] = ()) -> list[Recipe]:
-    """Returns each config followed by its variants.
+def list_recipes(
+    configs: Sequence[str], variants: Sequence[Sequence[str]] = (), train_sizes: Sequence[int] = ()
+) -> list[Recipe]:
+    """Returns each config followed by its variants, and each of these followed by itself with fewer training sources.
 
     Args:
         configs: files, of different names.
         variants: of every config: a name, then the changes as SECTION.KEY=VALUE.
+        train_sizes: numbers of training sources.
 
     Raises:
         UserError: if names are no names, or two recipes would share a folder.
@@ -48,10 +55,18 @@ def list_recipes(configs: Sequence[str], variants: Sequence[Sequence[str]] = ())
         stem = Path(path).stem
         recipes.append(Recipe(stem, path))
         recipes += [Recipe(f"{stem}_{name}", path, tuple(changes)) for name, *changes in variants]
+    recipes = [sized for recipe in recipes for sized in (recipe, *_with_fewer(recipe, train_sizes))]
     names = [recipe.name for recipe in recipes]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"two recipes would share the folder {twice[0]}; rename a config or a variant")
     return recipes
+
+
+def _with_fewer(recipe: Recipe, train_sizes: Sequence[int]) -> list[Recipe]:
+    return [
+        Recipe(f"{recipe.name}_n{n}", recipe.config, (*recipe.changes, f"{TRAIN_SIZE}={n}"), recipe.name)
+        for n in sorted(set(train_sizes))
+    ]
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,7 @@ def collect(task: Task, config: Config) -> dict:
         config: of the task, read and checked.
     """
     metrics, table = task.result(config)
+    counts = json.loads(RunFile.ENVIRONMENT.at(task.folder).read_text(encoding="utf-8"))["class_counts"]
     network = models.build_from_config(config, tuple(metrics["classes"]), preparation_of(config, (0.0, 1.0)))
     return collect_run(
         task.recipe.name,
@@ -160,4 +176,4 @@ def collect(task: Task, config: Config) -> dict:
         multiply_adds=models.count_multiply_adds(network, network.imsize),
         fold=int(task.fold.split("/")[0]) - 1 if task.fold else None,
         chose_epoch=not (task.is_tested or config.keeps_last),
-    )
+    ) | {"n_train": sum(counts["train"].values())}

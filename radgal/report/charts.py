@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MARK_ROOM = 0.15  # above the lines, for the label of the mark; a share of their height
+N_DASHES = 4  # ways to draw a line, in report.css
 MAX_TICKS = 50  # of a step that is asked for: more have no room, and a file can ask for an axis as long as it likes
 MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough for a small file
 
@@ -19,7 +20,15 @@ MAX_POINTS = 1200  # of one line: more than a page has pixels, and few enough fo
 def make_series(
     label: str, x: Sequence[float], y: Sequence[float | None], color: int = 0, kind: str = "line"
 ) -> dict[str, Any]:
-    """Returns one line (or "dots", or "bars" [(low, high), ...] as x) of a chart; points that are None are left out."""
+    """Returns one line of a chart, or what is of another kind; points that are None are left out.
+
+    Args:
+        label: in the legend; "": none.
+        x, y: of the points. Of "bars" x is [(low, high), ...]; a "band" is an area by its outline; "whiskers" are pairs
+            of points, the ends of an interval each.
+        color: its number.
+        kind: "line", "dots", "bars", "band" or "whiskers".
+    """
     points = [(where, value) for where, value in zip(x, y, strict=True) if value is not None and math.isfinite(value)]
     return {"label": label, "points": points, "color": color, "kind": kind}
 
@@ -90,12 +99,18 @@ def make_chart(
         "shape": shape,
         "log": log,
         "view": " ".join(map(_digits, (x0, -y1, x1 - x0, y1 - y0))),
-        "series": [one | {"path": _path(one, scale)} for one in drawn],
+        "series": [one | {"path": _path(one, scale), "dash": _dash(one, drawn)} for one in drawn],
         "diagonal": f"M{_digits(x0)} {_digits(-x0)}L{_digits(x1)} {_digits(-x1)}" if diagonal else None,
         "mark": _mark(*mark, (x0, x1), (y0, y1)) if mark else None,
         "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x.step)],
         "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
     }
+
+
+def _dash(series: dict[str, Any], drawn: Sequence[dict[str, Any]]) -> int:
+    """Returns how a line is dashed, so that lines are told apart without colors: the first of a chart is not."""
+    lines = [one for one in drawn if one["kind"] == "line"]
+    return next((i for i, one in enumerate(lines) if one is series), 0) % N_DASHES
 
 
 def _mark(at: float, label: str, x: tuple[float, float], y: tuple[float, float]) -> dict[str, str]:
@@ -136,12 +151,15 @@ def _widen(low: float, high: float, share: float) -> tuple[float, float]:
 
 
 def _path(series: dict[str, Any], scale) -> str:
-    points = [(x, _digits(-scale(y))) for x, y in thin(series["points"])]
+    kept = series["points"] if series["kind"] in ("band", "whiskers") else thin(series["points"])
+    points = [(x, _digits(-scale(y))) for x, y in kept]
+    if series["kind"] == "whiskers":
+        return "".join(f"M{_digits(x)} {y}V{end}" for (x, y), (_, end) in zip(points[::2], points[1::2], strict=True))
     if series["kind"] == "bars":
         return "".join(f"M{_digits(low)} 0H{_digits(high)}V{y}H{_digits(low)}Z" for (low, high), y in points)
     if series["kind"] == "dots" or len(points) == 1:
         return "".join(f"M{_digits(x)} {y}h0" for x, y in points)
-    return "M" + "L".join(f"{_digits(x)} {y}" for x, y in points)
+    return "M" + "L".join(f"{_digits(x)} {y}" for x, y in points) + "Z" * (series["kind"] == "band")
 
 
 def thin(points: list[tuple]) -> list[tuple]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from radgal.evaluation import metrics
+from radgal.evaluation.intervals import proportion
 from radgal.evaluation.results import describe_poses
 from radgal.evaluation.scorer import roc_curves
 from radgal.files.tables import column_name
@@ -53,7 +54,18 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "temperature": number(temperature["temperature"], 3) if temperature else None,
         "one_source": f"{100 / upright['n_sources']:.2f} %",
         "error": score(metrics.ERROR, upright["error"]),
+        "calibration": _calibration(upright, temperature) if temperature else None,
     }
+
+
+def _calibration(upright: Mapping[str, Any], temperature: Mapping[str, Any]) -> str:
+    """Returns what calibrating the probabilities does, in a sentence."""
+    before, after = (of["ece"] for of in (upright, temperature["scaled"]))
+    return (
+        f"Calibrated probabilities are those of the logits over {temperature['temperature']:.3f}, a temperature fitted "
+        f"to {temperature.get('n_validation', 'the')} validation sources: the expected calibration error is "
+        f"{metrics.ECE.number(before['value'])} without it and {metrics.ECE.number(after['value'])} with it."
+    )
 
 
 def _class_rows(run: SavedRun, per_class: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -132,26 +144,39 @@ def reliability(run: SavedRun) -> dict[str, Any] | None:
     if not bins:
         return None
     edges = [(one["low"], one["high"]) for one in bins]
-    ece, accuracy = upright_scores(run)["ece"]["value"], [one["accuracy"] for one in bins]
+    lowest, ece = edges[0][0], upright_scores(run)["ece"]["value"]
+    accuracy, confidence = ([one[key] for one in bins] for key in ("accuracy", "confidence"))
+    intervals = [proportion(one["accuracy"] * one["n"], one["n"]) for one in bins]
+    ends = [(x, one[end]) for x, one in zip(confidence, intervals, strict=True) for end in ("low", "high")]
     series = [
         make_series("accuracy in the bin", edges, accuracy, 0, "bars"),
-        make_series("mean confidence", [one["confidence"] for one in bins], accuracy, 1, "dots"),
+        make_series("", *zip(*ends, strict=True), 1, "whiskers"),
+        make_series("at the mean confidence, 95 % interval", confidence, accuracy, 1, "dots"),
     ]
+    of_confidence = Axis("confidence of the predicted class", range=(lowest, 1.01))
     chart = make_chart(
         "Reliability",
         f"Accuracy against confidence in {len(bins)} bins; expected calibration error {ece:.4f}.",
         series,
-        Axis("confidence of the predicted class", range=(0, 1.02)),
+        of_confidence,
         Axis("accuracy", range=(0, 1.03)),
         diagonal=True,
         shape="square",
     )
+    counts = make_chart(
+        "Sources in each bin",
+        "Number of sources by confidence: " + ", ".join(f"{one['n']}" for one in bins) + ".",
+        [make_series("", edges, [one["n"] for one in bins], 0, "bars")],
+        of_confidence,
+        Axis("sources", from_zero=True),
+        shape="low",
+    )
     rows = [
-        [f"{one['low']:.2f} to {one['high']:.2f}", number(one["n"], 0)]
-        + [number(one[key], 3) for key in ("confidence", "accuracy")]
-        for one in bins
+        [f"{one['low']:.2f} to {one['high']:.2f}", number(one["n"], 0), number(one["confidence"], 3)]
+        + [number(interval[key], 3) for key in ("value", "low", "high")]
+        for one, interval in zip(bins, intervals, strict=True)
     ]
-    return {"chart": chart, "rows": rows}
+    return {"charts": [one for one in (chart, counts) if one], "rows": rows}
 
 
 def comparison_columns() -> list[str]:

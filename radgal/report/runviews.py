@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from radgal.config.keys import SECTIONS
+from radgal.data.datasets import DATASETS
 from radgal.data.leakage import describe_leak
 from radgal.evaluation.metrics import ACCURACY
 from radgal.evaluation.results import describe_poses
@@ -50,6 +51,14 @@ def dataset(run: SavedRun) -> str:
     return clean(name or "unknown data set") + (f" {clean(version)}" if version else "")
 
 
+def pixel_scale(run: SavedRun) -> float | None:
+    """Returns what a pixel of the test images measures, arcsec; None if no file says it."""
+    name = run.metrics.get("dataset") or run.environment.get("dataset") or run.option("data", "dataset")
+    kind = DATASETS.get(str(name).partition(":")[0])
+    known = None if kind is None else kind.pixel_scale_arcsec
+    return known or to_float(run.option("data", "pixel_scale"))
+
+
 def training_seconds(run: SavedRun) -> float | None:
     """Returns how long the epochs took, in all."""
     seconds = [to_float(row.get("seconds")) for row in run.history]
@@ -67,11 +76,43 @@ def summary(run: SavedRun) -> dict[str, Any]:
     finished = clean(run.environment.get("finished", "")).replace("T", " ").replace("+00:00", " UTC")
     return {
         "sentence": ", ".join(word for word in words if word) + ".",
+        "learned": [clean(line, 1000) for line in learned_from(run)],
         "cards": [*_test_cards(run), *_training_cards(run)],
         "finished": finished,
         "has_test_set": run.environment.get("has_test_set", True),
         "leak": _leak(run),
     }
+
+
+def learned_from(run: SavedRun) -> list[str]:
+    """Returns what the network was trained and tested on, as sentences, as far as the files say it."""
+    lines = []
+    for part, words in (("train", "Trained on"), ("validation", "validated on")):
+        if counts := run.environment.get("class_counts", {}).get(part):
+            lines.append(f"{words} {counted(sum(counts.values()), 'source')} ({_by_class(counts)})")
+    lines = ["; ".join(lines) + "."] if lines else []
+    for name, one in (run.environment.get("also") or {}).items():
+        lines.append(f"Of these, {one['trained_on']} are of {name} {one['version']}, which has {one['sources']}.")
+    if left_out := run.environment.get("sources_left_out"):
+        lines.append(
+            f"{counted(left_out, 'source')} of the data set itself are not trained on, as [data] leave_out says."
+        )
+    if start := run.environment.get("started_from"):
+        lines.append(
+            "Its first weights are those of " + ", ".join(f"{key} {value}" for key, value in start.items()) + "."
+        )
+    if of := run.metrics.get("trained_on"):
+        lines.append(f"The network learned from {of['dataset']} {of['version']}.")
+    if members := run.metrics.get("members"):
+        lines.append(f"The mean probability of {len(members)} networks: {', '.join(map(str, members))}.")
+    if "left_out" in run.metrics:
+        n = len(run.metrics["left_out"])
+        lines.append(f"{counted(n, 'source')} of the tested data that it learned from are left out.")
+    return lines
+
+
+def _by_class(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
 
 
 def _leak(run: SavedRun) -> str | None:
@@ -90,8 +131,9 @@ def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
         cards.append(_card("Test accuracy, upright", accuracy["value"], note) | {"interval": accuracy})
     if rotated := run.metrics.get("rotated"):
         accuracy = score(ACCURACY, rotated["accuracy"])
-        note = f"mean and spread over {rotated['n_rotations']} random rotations"
-        cards.append(_card("Test accuracy, rotated", accuracy["value"], note) | {"spread": accuracy["sd"]})
+        note = f"95 % interval; mean over {rotated['n_rotations']} random rotations"
+        more = {"interval": accuracy, "spread": accuracy["sd"]}
+        cards.append(_card("Test accuracy, rotated", accuracy["value"], note) | more)
     if averaged := run.metrics.get("averaged"):
         accuracy = score(ACCURACY, averaged["accuracy"])
         note = f"of the mean probability over {describe_poses(averaged)}; 95 % interval"

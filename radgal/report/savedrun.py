@@ -36,9 +36,11 @@ class SavedRun:
     history: Rows = field(default_factory=list)
     sources: Rows = field(default_factory=list)
     images: dict[str, Any] = field(default_factory=dict)  # uint8 (S, S) by source name
+    against: dict[str, Any] = field(default_factory=dict)
     rotation_sources: Rows = field(default_factory=list)
     rotation_poses: Rows = field(default_factory=list)
     rotation_compare: dict[str, Any] = field(default_factory=dict)
+    rotation_changes: Rows = field(default_factory=list)
     equivariance: Rows = field(default_factory=list)
     equivariance_summary: Rows = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -136,10 +138,12 @@ READERS: dict[RunFile, tuple[str, Callable[[Path], Any]]] = {  # attribute of Sa
     RunFile.ENVIRONMENT: ("environment", _read_json),
     RunFile.METRICS: ("metrics", _read_json),
     RunFile.SOURCES_CSV: ("sources", read_csv),
+    RunFile.AGAINST: ("against", _read_json),
     RunFile.GALLERY: ("images", read_gallery),
     RunFile.ROTATION_SOURCES: ("rotation_sources", read_csv),
     RunFile.ROTATION_POSES: ("rotation_poses", read_csv),
     RunFile.ROTATION_COMPARE_JSON: ("rotation_compare", _read_json),
+    RunFile.ROTATION_COMPARE_CSV: ("rotation_changes", read_csv),
     RunFile.EQUIVARIANCE: ("equivariance", read_csv),
     RunFile.EQUIVARIANCE_SUMMARY: ("equivariance_summary", read_csv),
 }

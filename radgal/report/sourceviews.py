@@ -7,7 +7,9 @@ from typing import Any
 
 from radgal.evaluation.gallery import choose_sources
 from radgal.files.tables import column_name
+from radgal.report.runviews import pixel_scale
 from radgal.report.savedrun import SavedRun, to_float
+from radgal.report.thumbnails import field_of
 from radgal.report.values import clean, number
 
 
@@ -22,11 +24,18 @@ def gallery(run: SavedRun) -> dict[str, Any] | None:
     wrong, uncertain = choose_sources(correct, [max(p) for p in probs], entropy)
     cards = {i: _source(run, run.sources[i], classes) for i in sorted({*wrong, *uncertain})}
     groups = [{"title": "Misclassified", "rows": wrong}, {"title": "Most uncertain", "rows": uncertain}]
-    return {"n_wrong": correct.count(False), "n": len(correct), "cards": cards, "groups": groups}
+    return {
+        "n_wrong": correct.count(False),
+        "n": len(correct),
+        "cards": cards,
+        "groups": groups,
+        "classes": [clean(name) for name in classes],
+    }
 
 
 def _source(run: SavedRun, row: Mapping[str, str], classes: Sequence[str]) -> dict[str, Any]:
     ra, dec = to_float(row.get("ra_deg")), to_float(row.get("dec_deg"))
+    image = run.images.get(row["name"])
     facts = [
         ("position (J2000)", "not in the name" if ra is None or dec is None else sexagesimal(ra, dec)),
         ("RA, Dec", None if ra is None or dec is None else f"{ra:.4f}°, {dec:+.4f}°"),
@@ -57,7 +66,8 @@ def _source(run: SavedRun, row: Mapping[str, str], classes: Sequence[str]) -> di
         "facts": [(label, value) for label, value in facts if value not in (None, "")],
         "probabilities": probabilities,
         "has_averaged": any(one["averaged"] for one in probabilities),
-        "has_image": row["name"] in run.images,
+        "has_image": image is not None,
+        "field": None if image is None else field_of(image, pixel_scale(run)),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from radgal.evaluation.metrics import DELONG, POSTERIOR, STUDENTIZED, WILSON, Score, value_of
@@ -26,12 +26,23 @@ def clean(text: Any, limit: int = MAX_TEXT) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
-def number(value: Any, decimals: int = 2, factor: float = 1, unit: str = "") -> dict | None:
-    """Returns a number as shown and as saved; None if there is none."""
+def attempt(view: Callable[..., Any], *args: Any) -> tuple[Any, str | None]:
+    """Returns (what a view shows, None), or (None, what is wrong) if the saved files are not what it expects."""
+    try:
+        return view(*args), None
+    except ValueError as error:
+        return None, clean(error, 400)
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        return None, clean(f"{type(error).__name__} {error}", 400)
+
+
+def number(value: Any, decimals: int = 2, factor: float = 1, unit: str = "", *, sign: bool = False) -> dict | None:
+    """Returns a number as shown, with a plus sign if asked, and as saved; None if there is none."""
     value = to_float(value)
     if value is None:
         return None
-    shown = f"{factor * value:,.{decimals}f}"
+    shown = f"{round(factor * value, decimals) + 0.0:{'+' if sign else ''},.{decimals}f}"  # + 0: no "-0.00"
+    shown = shown.replace("-", "\u2212") if sign else shown
     return {"text": f"{shown}{unit}", "value": repr(int(value) if value.is_integer() and decimals == 0 else value)}
 
 
@@ -53,3 +64,11 @@ def scientific(value: Any) -> dict | None:
     """Returns a number of two digits, however small it is; None if there is none."""
     value = to_float(value)
     return None if value is None else {"text": f"{value:.2g}", "value": repr(value)}
+
+
+def p_value(value: Any) -> dict | None:
+    """Returns the probability that chance alone makes such a difference; None if there is none."""
+    value = to_float(value)
+    if value is None:
+        return None
+    return {"text": f"{value:.2g}" if value >= 0.001 else "< 0.001", "value": repr(value)}

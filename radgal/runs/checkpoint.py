@@ -51,6 +51,11 @@ class TrainedRun(Classifier):
         return self.checkpoint.get("temperature")
 
     @property
+    def calibration(self) -> dict[str, Any] | None:
+        """What its temperature is from ("on"), its interval, and the scores of conformal sets; None: an older run."""
+        return self.checkpoint.get("calibration")
+
+    @property
     def keeps_together(self) -> bool:
         """Whether twins were kept together where its sources were divided; older runs did not."""
         return bool(self.checkpoint.get("together", False))
@@ -158,6 +163,8 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     temperature = content.get("temperature", 1.0)
     if type(temperature) is not float or not 1 / LARGEST_TEMPERATURE <= temperature <= LARGEST_TEMPERATURE:
         return "its temperature is no number from 0.01 to 100"
+    if "calibration" in content and not _is_calibration(content["calibration"], len(classes)):
+        return "its calibration is no list of scores for each class"
     try:
         for key in ("sources", "inherited"):
             Sources.unpack(content.get(key, Sources().pack()))
@@ -167,6 +174,15 @@ def _find_mistake(content: dict[str, Any]) -> str | None:
     if not isinstance(unknown, list) or not all(isinstance(text, str) for text in unknown):
         return "what it does not know of its sources is no list of texts"
     return None
+
+
+def _is_calibration(found: Any, n_classes: int) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("on"), str) or not found["on"].isprintable():
+        return False
+    ends, scores = [found.get("low"), found.get("high")], found.get("scores")
+    if not isinstance(scores, list) or len(scores) != n_classes or not all(isinstance(one, list) for one in scores):
+        return False
+    return all(type(x) is float and isfinite(x) for one in (ends, *scores) for x in one)
 
 
 def holds_weights(path: Path, weights: dict[str, torch.Tensor]) -> bool:

@@ -38,6 +38,7 @@ class RunFile(Enum):
     CONFUSION = "confusion.png", "evaluate", "confusion matrix"
     ROC = "roc.png", "evaluate", "receiver operating characteristic"
     RELIABILITY = "reliability.png", "evaluate", "reliability diagram"
+    QUESTIONS = "questions", "evaluate", "folder: figure and table of what a survey asks"
     REPORT = "report.html", "report", "all of this on one page"
     # What chooses among recipes, without the test.
     VALIDATION = "validation.json", "repeat --no-test", "what the validation sources say of the kept epoch"
@@ -56,6 +57,9 @@ class RunFile(Enum):
     EQUIVARIANCE_PNG = "equivariance.png", "equivariance", "errors against angle"
     EXPORTED_TORCH = "exported.pt", "export", "the network as TorchScript"
     EXPORTED_ONNX = "exported.onnx", "export", "the network as ONNX"
+    AGAINST = "against.json", "evaluate --against", "how well odd sources are told from the usual ones"
+    AGAINST_CSV = "against.csv", "evaluate --against", "a row per source, with its scores of oddness"
+    AGAINST_PNG = "against.png", "evaluate --against", "the same as ROC curves"
     OTHER = "other", "evaluate --dataset", "folder: tests on other data sets, each in a folder of its name"
     ENSEMBLE = "ensemble", "evaluate --ensemble", "folder: the test of this run averaged with others"
     OF_LAST = "last", "evaluate last.pt", "folder: what the commands find for last.pt"

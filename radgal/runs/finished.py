@@ -55,6 +55,12 @@ def find(folder: Path) -> Finished | None:
     return Finished(*numbers, content.get("tested") is True) if content.get("best_sha256") == _sha256(best) else None
 
 
+def mark_again(folder: Path, before: Finished | None) -> None:
+    """Says so again of a run whose best.pt was given more to say, if it was finished before that."""
+    if before is not None:
+        mark(folder, before.last_epoch, before.kept_epoch, before.tested)
+
+
 def _find_by_files(folder: Path) -> Finished | None:
     try:
         last, best = (checkpoint.read(one.at(folder)) for one in (RunFile.LAST, RunFile.BEST))

@@ -100,8 +100,7 @@ def begin(
 def differences(state: dict[str, Any], config: Config, data: TrainingData, precision: Precision) -> list[str]:
     """Returns what differs between a stored run and now, of what may not, a line each."""
     before, now = Config.from_dict(state["config"]).to_dict(), config.to_dict()
-    # Both end with the last epoch, so with another number of epochs every one would be another.
-    fixed = {"training.epochs"} if config.training.scheduler in ("cosine", "onecycle") else set()
+    fixed = {"training.epochs"} if config.training.ends_a_cycle else set()
     changed = [
         f"[{section}] {key}: was {before[section][key]!r}, is {now[section][key]!r}"
         for section in before

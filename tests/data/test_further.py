@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import main
 from radgal.config.config import load_config
 from radgal.data.samesource import Sources, prints_of
 from radgal.data.splits import describe, load_test_data, load_training_data
+from tests.conftest import ROOT
 from tests.data.test_imagetable import CONFIG, make_table, some_pixels
 from utils import UserError, counted
 
@@ -224,6 +227,21 @@ def test_check_data_lists_twins_and_counts_what_is_in_both(overlap, tmp_path, ca
     assert "own0 (train) and own1 (train): 7.2 arcsec apart" in capsys.readouterr().out
     with pytest.raises(UserError, match="is no data set; did you mean 'FRDEEP"):
         main.main(["check-data", "FRDEEP"])
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_the_tables_of_the_page_are_those_of_the_command(real_data, tmp_path, capsys) -> None:
+    """``RADGAL_WRITE_DOCS=1`` makes them anew."""
+    main.main(["check-data", "--datadir", tmp_path.as_posix(), "--mirror", str(real_data)])
+    made = iter(re.findall(r"(?:^\|.*\n)+", capsys.readouterr().out, flags=re.MULTILINE))
+    page = ROOT / "docs" / "data_sets.md"
+    before = page.read_text(encoding="utf-8")
+    anew = re.sub(r"(?:^\| (?:test )?sources of.*\n(?:\|.*\n)+)", lambda _: next(made), before, flags=re.MULTILINE)
+    assert next(made, None) is None
+    if os.environ.get("RADGAL_WRITE_DOCS"):
+        page.write_text(anew, encoding="utf-8")
+    assert page.read_text(encoding="utf-8") == anew, f"RADGAL_WRITE_DOCS=1 python -m pytest -m slow {__file__} does it"
 
 
 def test_sources_survive_a_checkpoint_and_a_hostile_list_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -379,11 +380,13 @@ def test_the_guide_s_config_and_python_run(tmp_path, monkeypatch) -> None:
     guide = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     (text,) = re.findall(r"```ini\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "mine.txt").write_text(text)
-    rows = labeled(30, split="train", id="", ra="", dec="")
+    rows = labeled(30, split="", id="", ra="", dec="")
     make_table(tmp_path / "prepared", rows, "table.csv")
     (tmp_path / "my_cutouts").mkdir()
     write(tmp_path / "my_cutouts" / "a.fits", a_field((300, 300)))
     monkeypatch.chdir(tmp_path)
+    (division,) = re.findall(r"main.py (prepare .* --split .*)", guide)
+    main.main(shlex.split(division))
     found = {}
     for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL):
         exec(code, found)

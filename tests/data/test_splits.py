@@ -11,12 +11,23 @@ import torch
 from torchvision.transforms.functional import center_crop
 
 from radgal.data.datasets import PUBLISHED
-from radgal.data.draws import fold_indices, split_indices
+from radgal.data.draws import fold_indices, nested_rows, split_indices
 from radgal.data.splits import Split, describe, load_test_data, load_training_data
 from radgal.images.preparation import crop_and_pad
 from utils import UserError
 
-DATA_KEYS = {"dataset", "datadir", "datamean", "datastd", "pad", "split", "val_fold", "download", "mirror"}
+DATA_KEYS = {
+    "dataset",
+    "datadir",
+    "datamean",
+    "datastd",
+    "pad",
+    "split",
+    "val_fold",
+    "train_size",
+    "download",
+    "mirror",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +42,7 @@ def config(real_data, datadir):
     def make(**changes):
         data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0, downsample=1)
         data |= dict(split="stratified", fold=None, val_fold=None, download=False, mirror=str(real_data))
-        data |= dict(also=[], train_on="train", leave_out=[])
+        data |= dict(also=[], train_on="train", leave_out=[], train_size=None)
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
         for key, value in changes.items():
             (data if key in DATA_KEYS else training)[key] = value
@@ -69,6 +80,29 @@ def test_the_global_random_state_is_left_alone():
 def test_the_split_of_a_seed_stays_what_it_is():
     # random.Random(42).random() gives .64 .03 .28 .22 .74 .68 .89: rows 1 and 3 have the smallest keys
     assert split_indices(torch.zeros(7, dtype=torch.int64), 0.3, "stratified", 42)[1] == [1, 3]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fewer_training_sources_are_among_more_of_them_and_classes_keep_their_share(seed):
+    labels = LABELS[torch.randperm(100, generator=torch.Generator().manual_seed(seed))]
+    before: set[int] = set()
+    for n in range(2, 101):
+        rows = nested_rows(labels, n, seed)
+        assert rows == sorted(set(rows)) and len(rows) == n and before <= set(rows)
+        assert abs(int((labels[rows] == 1).sum()) - 0.7 * n) <= 1 and len(labels[rows].unique()) == 2
+        before = set(rows)
+    assert nested_rows(labels, 20, seed) != nested_rows(labels, 20, seed + 1)
+
+
+@pytest.mark.real_data
+def test_a_run_on_fewer_sources_is_validated_on_the_same_ones(config):
+    whole, few = (load_training_data(config(train_size=size)) for size in (None, 40))
+    assert (len(whole.train), len(few.train)) == (583, 40)
+    assert few.val.names == whole.val.names and set(few.train.names) < set(whole.train.names)
+    assert len(few.sources) == 40 + len(few.val)
+    assert "trained on 40 of its training sources only" in describe(few)
+    with pytest.raises(UserError, match="train_size = 584: MBFRConfident has 583 sources of 2 classes"):
+        load_training_data(config(train_size=584))
 
 
 def test_first_takes_the_first_rows():

@@ -16,7 +16,7 @@ from PIL import Image
 import models
 from radgal.commands import demo as command
 from radgal.data.datasets import preparation_of
-from radgal.demo import fieldnetworks, turning
+from radgal.demo import fieldnetworks, formats, turning
 from radgal.demo import frames as demofigure
 from radgal.layers.basis import Symmetry
 from radgal.runs.checkpoint import FORMAT
@@ -176,9 +176,13 @@ def small(monkeypatch, tmp_path: Path):
     pixels[60:75, 50:90] = 255
     pixels[75:95, 80:88] = 128
     Image.fromarray(pixels).save(tmp_path / "galaxy.png")
-    return lambda *words: command.run(
-        arguments("--image", "galaxy.png", "--group", "C4", "--size", "300", *words),
-    )
+
+    def run(*words: str) -> None:
+        args = arguments("--image", "galaxy.png", "--group", "C4", "--size", "300", *words)
+        command.check(args)
+        command.run(args)
+
+    return run
 
 
 def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, capsys, tmp_path: Path) -> None:
@@ -231,10 +235,10 @@ def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
 
 
 def test_video_needs_an_encoder_and_gif_does_not(small, monkeypatch, tmp_path: Path) -> None:
-    if demofigure.find_encoder() is not None:
+    if formats.find_encoder() is not None:
         small("--frames", "4", "--out", "a.mp4")
         assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
-    monkeypatch.setattr(demofigure, "find_encoder", lambda: None)
+    monkeypatch.setattr(formats, "find_encoder", lambda: None)
     with pytest.raises(UserError, match="no ffmpeg is found.*gif"):
         small("--out", "b.mp4")
     assert not (tmp_path / "b.mp4").exists()
@@ -269,7 +273,7 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--angles", "0", "45"], r"--angles is for a .png, .* demo.gif; an animation has --frames"),
         (["--out", "galaxy.png/a.gif"], r"--out galaxy.png/a.gif: .*galaxy.png is not a folder that can be written"),
         (["--image", "folder.gif"], "folder.gif is not a file"),
-        (["--out", "folder.gif"], "--out folder.gif is a folder; name a file in it, such as folder.gif/demo.gif"),
+        (["--out", "folder.gif"], "--out folder.gif is a folder; name a file in it, such as folder.gif/mine.gif"),
         (["--image", "black.png"], "black.png is empty inside the circle"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",

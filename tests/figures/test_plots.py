@@ -170,7 +170,7 @@ def test_the_labels_of_a_confusion_matrix_are_whole(tmp_path, drawn, classes):
 def test_names_of_others_are_drawn_as_they_are(tmp_path, drawn):
     odd = ("a$\\frac$", "b$_")  # mathematics to matplotlib, and not even that
     plots.save_confusion([[3, 1], [0, 2]], odd, tmp_path / "c.png")
-    plots.save_roc(tmp_path / "roc.png", "", odd, {1: (np.array([0.0, 1.0]), np.array([0.0, 1.0]))})
+    plots.save_roc(tmp_path / "roc.png", "", {odd[1]: (np.array([0.0, 1.0]), np.array([0.0, 1.0]))})
     samples, images = np.full((1, 2, 2), 0.5), np.zeros((1, 4, 4), np.uint8)
     shown = poseplots.PoseSamples("a$^$", np.zeros(1), np.zeros(1, bool), samples, odd, images)
     poseplots.save_rotation(tmp_path / "r.png", shown)

@@ -12,7 +12,7 @@ import models
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.layers.basis import Symmetry
 from radgal.layers.conventional import PooledConv2d
-from radgal.layers.cpu import maps, sky, tiles
+from radgal.layers.cpu import maps, tiles
 from radgal.layers.cpu.maps import watch
 from radgal.layers.cpu.sky import Sky
 from radgal.layers.steerable import GroupPool, ReluMaxPool, SteerableConv
@@ -35,6 +35,12 @@ def galaxies(side: int) -> torch.Tensor:
     return x + BACKGROUND
 
 
+def have_tiles_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many of them are busy: small images have little sky."""
+    for name in ("cpu.sky.FULLEST_MAPS", "steerable.FULLEST", "steerable.FULLEST_OF_16"):
+        monkeypatch.setattr(f"radgal.layers.{name}", 1)
+
+
 def numbers(model: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     """Returns the logits, and the gradients of all parameters."""
     logits = model(x)
@@ -54,8 +60,8 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
     options = dict(nrot=nrot, dropout=0.0, background=BACKGROUND, mask=mask)
     model = models.build_model(base, n_classes=2, side=side, **options).double()
     x = galaxies(side)
-    if side < 150:  # small images have little sky: have tiles computed all the same
-        monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
+    if side < 150:
+        have_tiles_computed(monkeypatch)
     watched = []
     real = tiles.Windows.forward
     monkeypatch.setattr(tiles.Windows, "forward", lambda *args: watched.append(1) or real(*args))
@@ -70,7 +76,7 @@ def test_logits_and_gradients_are_those_of_the_whole_images(
 
 def test_kernels_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
+    have_tiles_computed(monkeypatch)
     model = models.VanillaLeNet(1, 2, 150, 11, background=BACKGROUND, dropout=0.0).double()
     x = galaxies(150)
     with_sky = numbers(model, x)
@@ -83,11 +89,33 @@ def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(m
     torch.manual_seed(0)
     model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=8, dropout=0.0, background=BACKGROUND)
     x = galaxies(50).float()
+    have_tiles_computed(monkeypatch)
     on_tiles = numbers(model, x)
     monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
     monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ORDER", 1000)
     for got, right in zip(on_tiles, numbers(model, x), strict=True):
         assert (got - right).abs().max() < 1e-4 * right.abs().max()
+
+
+@pytest.mark.parametrize(("fullest", "n_images"), [(1, 8), (0, 7)])
+def test_where_many_tiles_are_busy_later_layers_see_whole_images(
+    fullest: float, n_images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the empty one, and with the numbers of the layers in turn."""
+    torch.manual_seed(0)
+    group = Symmetry("C", 4)
+    conv, pool = SteerableConv(group, 1, 2, 5, 1, regular_input=False), ReluMaxPool(group, 2)
+    later, last = SteerableConv(group, 2, 3, 5, 1), ReluMaxPool(group, 3)
+    network = torch.nn.ModuleList([conv, pool, later, last]).double()
+    monkeypatch.setattr("radgal.layers.steerable.FULLEST", fullest)
+    x = galaxies(50)
+    got = watch(x, network).through(conv, pool).through(later, last)
+    assert len(got.values) == n_images
+    expected = last(later(pool(conv(x))))
+    torch.testing.assert_close(got.of_batch(), expected)
+    theirs = torch.autograd.grad(expected.square().sum(), (conv.weights, later.weights))
+    ours = torch.autograd.grad(got.of_batch().square().sum(), (conv.weights, later.weights))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_busy_tiles_are_those_that_depend_on_a_pixel() -> None:
@@ -125,7 +153,7 @@ def test_where_the_sky_cannot_help_the_batch_stays_as_it_is(case: str) -> None:
 @pytest.mark.parametrize("second", ["pooled", "trivial", "regular", "torch"])
 def test_tiles_of_the_first_layer_go_through_any_second_layer(second: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    monkeypatch.setattr(sky, "FULLEST_MAPS", 1)
+    have_tiles_computed(monkeypatch)
     group = Symmetry("C", 4)
     conv, pool, gpool = (
         SteerableConv(group, 1, 3, 5, 1, regular_input=False),

@@ -107,8 +107,8 @@ def test_numbers_do_not_depend_on_batches_parts_or_neighbors(run_folder, tmp_pat
     )
     some = go(run_folder, *sorted(images.glob("*7.npy")), *options, out=tmp_path / "some.csv")
     assert [row["id"] for row in whole] == [row["id"] for row in parts] == [f"s{i:04d}" for i in range(23)]
-    np.testing.assert_allclose(numbers(parts), numbers(whole), atol=1e-6)
-    np.testing.assert_allclose(numbers(some), numbers(whole)[[7, 17]], atol=1e-6)
+    np.testing.assert_allclose(numbers(parts), numbers(whole), atol=2e-6)
+    np.testing.assert_allclose(numbers(some), numbers(whole)[[7, 17]], atol=2e-6)
     other = go(run_folder, images, *options, "--seed", 1, out=tmp_path / "other.csv")
     np.testing.assert_array_equal(numbers(other, "prob_FRI"), numbers(whole, "prob_FRI"))
     assert (numbers(other, "prob_sd_FRI") != numbers(whole, "prob_sd_FRI")).all()
@@ -125,7 +125,7 @@ def test_dropout_passes_are_those_of_the_evaluation(run_folder, tmp_path) -> Non
     assert (np.abs(found[:, 0] - passes[..., 0].mean(0)) < 5 * standard_error).all()
     np.testing.assert_allclose(found[:, 1], passes[..., 0].std(0), rtol=0.1)
     entropies = numbers(rows, "predictive_entropy", "expected_entropy", "mutual_information")
-    np.testing.assert_allclose(entropies[:, 0], entropies[:, 1] + entropies[:, 2], atol=1e-12)
+    np.testing.assert_allclose(entropies[:, 0], entropies[:, 1] + entropies[:, 2], atol=2e-6)
     assert (entropies[:, 2] > 0).all()
 
 
@@ -135,9 +135,9 @@ def test_runs_and_rotations_are_averaged(run_folder, tmp_path) -> None:
     a, b = (go(one, images, *none, out=tmp_path / f"{one.name}.csv") for one in (run_folder, second))
     both = go(run_folder, images, *none, "--ensemble", second, out=tmp_path / "both.csv")
     mean = (numbers(a, "prob_FRI") + numbers(b, "prob_FRI")) / 2
-    np.testing.assert_allclose(numbers(both, "prob_FRI"), mean, atol=1e-12)
+    np.testing.assert_allclose(numbers(both, "prob_FRI"), mean, atol=2e-6)
     spread = np.abs(numbers(a, "prob_FRI") - numbers(b, "prob_FRI")) / np.sqrt(2)  # of two runs: M - 1 is 1
-    np.testing.assert_allclose(numbers(both, "prob_sd_FRI"), spread, atol=1e-12)
+    np.testing.assert_allclose(numbers(both, "prob_sd_FRI"), spread, atol=2e-6)
     assert "prob_sd_FRI" not in a[0] and "mutual_information" not in a[0]
     turned = go(run_folder, images, *none, "--rotations", 4, out=tmp_path / "turned.csv")
     by_hand = []
@@ -169,7 +169,7 @@ def test_catalogs_of_a_run_with_a_temperature_have_calibrated_probabilities(run_
     rows = go(hot, images, "--mc-samples", 0, out=tmp_path / "c.csv")
     margin = np.log(numbers(rows, "prob_FRI") / numbers(rows, "prob_FRII"))
     calibrated = numbers(rows, "prob_calibrated_FRI", "prob_calibrated_FRII")
-    np.testing.assert_allclose(np.log(calibrated[:, :1] / calibrated[:, 1:]), margin / 2.5, rtol=1e-6)
+    np.testing.assert_allclose(np.log(calibrated[:, :1] / calibrated[:, 1:]), margin / 2.5, rtol=1e-4)
     assert json.loads((tmp_path / "c.csv.json").read_text())["temperatures"] == [2.5]
     both = go(hot, images, "--mc-samples", 0, "--ensemble", run_folder, out=tmp_path / "both.csv")
     assert "prob_calibrated_FRI" not in both[0]  # one of the two has none

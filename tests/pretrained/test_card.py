@@ -19,21 +19,6 @@ from tests.pretrained.tools import CARD
 from utils import UserError, pick_device
 
 
-@pytest.fixture
-def folds(finished_run: Path, tmp_path: Path) -> Path:
-    """Two folds of a cross-validation, of every other source."""
-    content = checkpoint.read(finished_run / "best.pt")
-    table = Table.read(finished_run / "sources.ecsv", format="ascii.ecsv")
-    for k in (1, 2):
-        folder = tmp_path / "folds" / f"fold_{k}"
-        folder.mkdir(parents=True)
-        data = content["config"]["data"] | {"fold": f"{k}/2"}
-        checkpoint.save(folder / "best.pt", content | {"config": content["config"] | {"data": data}})
-        table[k - 1 :: 2].write(folder / "sources.ecsv", format="ascii.ecsv")
-        RunFile.METRICS.at(folder).write_text("{}")
-    return tmp_path / "folds"
-
-
 def test_scores_of_the_folds_are_those_of_all_their_sources(folds: Path, finished_run: Path) -> None:
     config = Config.from_dict(checkpoint.read(finished_run / "best.pt")["config"])
     found = cards.cross_validation(folds, config)
@@ -104,5 +89,7 @@ def test_a_run_becomes_a_network_that_comes_along(
     assert sets["MiraBest, uncertain"].keys() == CARD["sets"]["MiraBest, uncertain"].keys()
     assert sets["FR-DEEP, NVSS"]["n_trained_on"] is None and sets["FR-DEEP, NVSS"]["n_looked_at"] == 600
     assert sets["FIRSTGalaxyData, compact"]["n_looked_at"] > 380
+    again = make("fr-small-notest", "fr-small-notest", str(folds), mirror=str(real_data), datadir=str(tmp_path))
+    assert again == found  # of what comes along: nothing is lost, the weights stay
     with pytest.raises(UserError, match="--name d4: use fr-"):
         make(str(finished_run), "d4", None)

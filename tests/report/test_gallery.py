@@ -22,13 +22,14 @@ def test_the_gallery_shows_the_sources_that_the_table_says(run: Path) -> None:
     assert f"{wrong} of {len(rows)} test sources are misclassified" in page.text
     lists = [attrs["data-list"] for attrs in page.all("button") if "data-list" in attrs]
     assert lists.count("r0-Misclassified") == min(wrong, N_MISCLASSIFIED) and lists.count("r0-Most uncertain") == 12
-    shown = set(read_gallery(run / "gallery.npz"))
+    saved = set(read_gallery(run / "gallery.npz"))
     dialogs = page.all("dialog")
-    assert len(dialogs) == len(shown) == len([a for a in page.all("img") if a.get("class") == "large"])
+    assert len(dialogs) == len([a for a in page.all("img") if a.get("class") == "large"])
+    assert min(wrong, 24) <= len(dialogs) <= 36
     surest = max(
         (row for row in rows if row["correct"] == "False"), key=lambda row: float(row[f"prob_{row['pred_name']}"])
     )
-    assert surest["name"] in shown and surest["name"] in page.text
+    assert surest["name"] in saved and surest["name"] in page.text
     assert sexagesimal(float(surest["ra_deg"]), float(surest["dec_deg"])) in page.text
 
 
@@ -51,14 +52,14 @@ def test_a_gallery_from_elsewhere_runs_nothing_and_fills_no_memory(tmp_path: Pat
 
 def test_images_that_have_no_room_are_left_out_and_it_is_said(copy: Path, monkeypatch) -> None:
     monkeypatch.setattr("radgal.report.page.MAX_IMAGE_BYTES", 300_000)
-    noise = np.random.default_rng(0).integers(0, 256, (36, 100, 100), dtype=np.uint8)
     names = list(read_gallery(copy / "gallery.npz"))
+    noise = np.random.default_rng(0).integers(0, 256, (len(names), 100, 100), dtype=np.uint8)
     with (copy / "gallery.npz").open("wb") as stream:
-        np.savez(stream, names=np.array(names), images=noise[: len(names)])
+        np.savez(stream, names=np.array(names), images=noise)
     page = check_page(report(copy))
     assert "to keep the page under 5 MB" in page.text
     large = sum(attrs.get("class") == "large" for attrs in page.all("img"))
-    assert 10 < large < len(names)
+    assert 10 < large < min(len(names), 36)
     assert sum(len(attrs["src"]) for attrs in page.all("img")) <= 300_000
 
 

@@ -57,10 +57,13 @@ class Sky:
         busy[-1] = True
         return busy
 
-    def tiles_that_pay(self, tile: int, size: tuple[int, ...]) -> Tensor | None:
-        """Returns the same; or None where so many are busy that maps are computed as a whole."""
+    def tiles_that_pay(self, tile: int, size: tuple[int, ...], fullest: float | None = None) -> Tensor | None:
+        """Returns the same; or None where more than ``fullest`` of the images' tiles are busy: then maps are whole.
+
+        ``fullest`` is ``FULLEST_MAPS`` unless given.
+        """
         busy = self.busy(tile, size)
-        return None if busy.float().mean() > FULLEST_MAPS else busy
+        return None if busy[:-1].float().mean() > (FULLEST_MAPS if fullest is None else fullest) else busy
 
     def kinds(self, tile: int, n_tiles: int) -> Tensor:
         """Returns a number for each row of tiles, the same for rows that are equal in the empty image.

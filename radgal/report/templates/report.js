@@ -9,7 +9,7 @@
     copy.removeAttribute("class");
     slot.append(copy);
   };
-  document.querySelectorAll(".picture[data-copy]").forEach((slot) => {
+  document.querySelectorAll(".shot[data-copy]").forEach((slot) => {
     fill(slot);
     if (slot.firstChild) slot.firstChild.alt = "";
   });
@@ -87,7 +87,7 @@
     const svg = plot.querySelector("svg.area"), log = plot.dataset.log === "1", square = plot.classList.contains("square");
     const whole = svg.getAttribute("viewBox").split(" ").map(Number);
     let view = whole;
-    const series = [...plot.querySelectorAll(".series:not(.bars)")].map((path) => ({
+    const series = [...plot.querySelectorAll(".series:not(.bars, .band, .whiskers)")].map((path) => ({
       path,
       label: path.dataset.label,
       points: [...path.getAttribute("d").matchAll(/[ML]([-\d.e+]+) ([-\d.e+]+)/g)].map((m) => [Number(m[1]), Number(m[2])]),
