@@ -114,8 +114,8 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
-    check_suffix(Path(args.out))
     check_runs(args)
+    check_suffix(Path(args.out))
     for place in args.images:
         find_images(place)
     for what in ("mosaic", "catalog"):

@@ -167,6 +167,12 @@ def arguments(*words: str):
     return parser.parse_args(list(words))
 
 
+def demo(*words: str) -> None:
+    args = arguments(*words)
+    command.check(args)
+    command.run(args)
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path: Path):
     """Returns a function that runs the command on a small file image, with small networks, in a scratch folder."""
@@ -176,13 +182,7 @@ def small(monkeypatch, tmp_path: Path):
     pixels[60:75, 50:90] = 255
     pixels[75:95, 80:88] = 128
     Image.fromarray(pixels).save(tmp_path / "galaxy.png")
-
-    def run(*words: str) -> None:
-        args = arguments("--image", "galaxy.png", "--group", "C4", "--size", "300", *words)
-        command.check(args)
-        command.run(args)
-
-    return run
+    return lambda *words: demo("--image", "galaxy.png", "--group", "C4", "--size", "300", *words)
 
 
 def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, capsys, tmp_path: Path) -> None:
@@ -293,9 +293,9 @@ def test_mistakes_are_said_before_anything_is_written(
 def test_an_unknown_source_names_the_nearest(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"FIRSTGalaxyData has no such source; nearest: 202.155_63.488_1_MiraBest"):
-        command.run(arguments("--source", "202.155_63.489_1_MiraBest"))
+        demo("--source", "202.155_63.489_1_MiraBest")
     with pytest.raises(UserError, match="--source : FIRSTGalaxyData has no such source"):
-        command.run(arguments("--source", ""))
+        demo("--source", "")
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
 def test_trained_runs_are_shown_and_mixed_up_ones_refused(small, runs, capsys, tmp_path: Path) -> None:
     both = [str(path) for path in (runs["conventional"], runs["steerable"])]
     image = ["--image", str(tmp_path / "galaxy.png"), "--size", "300"]
-    command.run(arguments(*both, "--both", *image, "--step", "90", "--out", "both.png"))
+    demo(*both, "--both", *image, "--step", "90", "--out", "both.png")
     numbers = re.findall(r"\((\S+)\): (\S+)( %)? at 90°", capsys.readouterr().out)
     assert [kind for kind, *_ in numbers] == ["C4-steerable", "conventional"]
     assert float(numbers[0][1]) < 1e-5 < float(numbers[1][1])
@@ -334,7 +334,7 @@ def test_trained_runs_are_shown_and_mixed_up_ones_refused(small, runs, capsys, t
         ([str(tmp_path / "nowhere")], "there is no run folder"),
     ):
         with pytest.raises(UserError, match=message):
-            command.run(arguments(*words, *image))
+            demo(*words, *image)
 
 
 def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, capsys) -> None:
@@ -343,7 +343,7 @@ def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, 
     folder = tmp_path / "my runs"
     folder.mkdir()
     torch.save(content, folder / "best.pt")
-    command.run(arguments(str(folder), "--image", "galaxy.png", "--size", "300", "--out", "a.png"))
+    demo(str(folder), "--image", "galaxy.png", "--size", "300", "--out", "a.png")
     said = capsys.readouterr().out
     assert re.search(r"a\$\^\$\S{,25} \(C4-steerable\)", said)
     assert shlex.split(said)[-4:] == ["python", "main.py", "rotate", str(folder)]
