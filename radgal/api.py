@@ -284,8 +284,8 @@ def predict(
         out: file to write the catalog to, whose suffix says the format, with a page to look at beside it; None: none
             is written.
         mosaic: FITS image to cut the positions out of.
-        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``batch_size``,
-            ``threads``, ``page`` (False: no page), as the options of the command.
+        choices: ``rotations``, ``mc_samples``, ``overlap``, ``seed``, ``rescale``, ``hdu``, ``sets``, ``batch_size``,
+            ``threads``, ``page`` (False: no page), as the options of the command; ``priors``, shares by class.
 
     Raises:
         UserError: if there are no images, a network cannot be used, or the catalog cannot be written.

@@ -170,6 +170,7 @@ def test_the_word_that_torch_distributed_launch_adds_is_taken() -> None:
         (["predict", "radgal", "docs", "--out", "README.md/c.csv"], "README.md is not a folder that can be written"),
         (["predict", "radgal", "docs", "--out", "docs"], "--out docs is a folder; name a file in it"),
         (["demo", "--out", "x.xyz"], "--out x.xyz: the demo is written as .gif"),
+        (["demo", "--hdu", "1"], "--hdu is of the file given by --image"),
         (["demo", "--image", "README.mf"], "did you mean README.md?"),
         (["export", "radgal", "--format", "onnx", "--out", "x.pt"], "as --format onnx is written as .onnx"),
         (["export", "radgal", "--format", "torch", "--out", "x.onnx"], "as --format torch is written as .pt"),

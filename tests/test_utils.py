@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from utils import counted, reason_of, without_warnings
 
 
@@ -49,19 +47,3 @@ def test_one_is_counted_as_one() -> None:
     assert said[:3] == ["0 rows", "0 rows are", "0 rows have"]
     assert said[3:6] == ["1 row", "1 row is", "1 row has"] and said[6] == "2,000 rows"
     assert [counted(n, "class", several="classes") for n in (1, 2)] == ["1 class", "2 classes"]
-
-
-COUNT = re.compile(
-    r"\{[^{}]+\} (rows|sources|images|files|epochs|folds|seeds|runs|networks|positions|parts|problems|pairs|cutouts)\b"
-)
-MANY = ("n_rows:,", "MAX_", "n_folds", "N_RETRIES")  # which are never 1
-
-
-def test_every_message_with_a_count_is_made_by_the_one_helper() -> None:
-    """So that no message says "1 rows"."""
-    found = []
-    for path in [*ROOT.glob("radgal/**/*.py"), ROOT / "main.py"]:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            counts = [match[0] for match in COUNT.finditer(line) if re.search(r"len\(|n_|count|sum\(", match[0])]
-            found += [f"{path.name}: {one}" for one in counts if not any(word in one for word in MANY)]
-    assert found == []

@@ -69,8 +69,8 @@ def add_datadir(parser: ArgumentParser) -> None:
 def check_runs(args) -> None:
     """Raises a UserError if a run or config that is named is nowhere, or the folder ``--out`` cannot be written.
 
-    Whatever can be known is said before torch is loaded, which takes seconds. A command whose ``--out`` is a file has
-    the default ``out_kind`` in its parser: (suffixes, what it is).
+    Whatever can be known is said before torch is loaded, which takes seconds. A command whose ``--out`` is a file sets
+    ``args.out_kind``: (suffixes, what it is).
     """
     from radgal.config.ini import read_ini
     from radgal.files.outputs import check_new_file, check_new_folder

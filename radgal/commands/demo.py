@@ -101,10 +101,11 @@ def check(args) -> None:
     load_matplotlib()
     from matplotlib import colormaps
 
-    from radgal.demo.formats import check_output
+    from radgal.demo.formats import SUFFIXES, check_encoder
 
+    args.out_kind = (SUFFIXES, "the demo")
     common.check_runs(args)
-    check_output(Path(args.out))
+    check_encoder(Path(args.out))
     if args.image and not Path(args.image).exists():
         raise UserError(f"{args.image} cannot be read: No such file or directory{nearest_path(args.image)}")
     if args.cmap not in colormaps:

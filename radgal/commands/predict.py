@@ -6,7 +6,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import RUN, add_device, add_hdu, add_workers, check_runs
-from radgal.files.tables import FORMATS
 from utils import UserError, counted, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
@@ -44,6 +43,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--rotations", type=int, default=1, help="average over so many rotations, for D_N also mirrored (default: 1)"
     )
     what.add_argument("--overlap", action="store_true", help="also the overlap index over nine rotations (slow)")
+    what.add_argument(
+        "--priors",
+        nargs="+",
+        metavar="CLASS=SHARE",
+        help="shares of the classes in the survey: FRI=0.7 FRII=0.3",
+    )
+    what.add_argument("--sets", type=float, metavar="COVERAGE", help="also conformal sets of classes, such as 0.9")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
     add_hdu(what)
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
@@ -56,7 +62,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     how.add_argument("--quiet", action="store_true", help="print the last lines only")
     add_workers(how)
     add_device(how)
-    parser.set_defaults(out_kind=(FORMATS, "a catalog"))
 
 
 def run(args) -> None:
@@ -65,6 +70,7 @@ def run(args) -> None:
     from radgal.prediction.chunk import open_settings
     from radgal.prediction.positions import COLUMNS
     from radgal.prediction.summary import describe
+    from radgal.prediction.survey import describe_sets
 
     settings = open_settings(
         [args.run, *args.ensemble],
@@ -74,6 +80,8 @@ def run(args) -> None:
         seed=args.seed,
         rescale=args.rescale,
         mosaic=args.mosaic,
+        priors=args.priors,
+        sets=args.sets,
         hdu=args.hdu,
         batch_size=args.batch_size,
         threads=args.threads,
@@ -82,6 +90,8 @@ def run(args) -> None:
     )
     out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
     sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
+    if args.sets and (warning := describe_sets(settings.classes, settings.limits, args.sets)):
+        print(warning)
     job = predictjob.plan(settings, sources, out, args.part_rows)
     sayer(args.quiet)(
         f"{counted(len(job.sources), 'image')}, {counted(len(settings.members), 'network')}, parts in {job.folder}"
@@ -101,6 +111,7 @@ def run(args) -> None:
 
 def check(args) -> None:
     """Raises a UserError for arguments that do not go together, and for files that cannot be written or read."""
+    from radgal.files.tables import FORMATS
     from radgal.images.finding import find_images
     from radgal.prediction.catalog import check_suffix
 
@@ -114,6 +125,7 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
+    args.out_kind = (FORMATS, "a catalog")
     check_runs(args)
     check_suffix(Path(args.out))
     for place in args.images:

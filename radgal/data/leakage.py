@@ -37,6 +37,6 @@ def describe_leak(leak: Mapping[str, Any]) -> str | None:
     if not leak["count"]:
         return None
     return (
-        f"WARNING: the network was trained on {leak['count']} of {counted(leak['of'], 'test source')} "
+        f"WARNING: the network was trained on {leak['count']} of the {counted(leak['of'], 'test source')} "
         f"({some(leak['names'])}): results on this test set will be too good"
     )

@@ -37,7 +37,7 @@ class OtherTest:
         return replace(self.split, labels=place[self.split.labels])
 
 
-def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
+def load_other_test(cfg: Any, name: str, learned: Sources, option: str = "--dataset") -> OtherTest:
     """Returns what networks can be tested on of another data set.
 
     Args:
@@ -45,17 +45,19 @@ def load_other_test(cfg: Any, name: str, learned: Sources) -> OtherTest:
         name: a data set (all its parts), with ``:test`` its test part, or the file of a table of images.
         learned: what any of them was trained or validated on. It is left out, by position within 180 arcsec, by
             pixels, or by name where there is no position.
+        option: which it was named with, for messages.
 
     Raises:
         UserError: if the data cannot be had, or nothing is left.
     """
-    other = config_of(cfg, name.removesuffix(TEST_ONLY), "--dataset")
+    other = config_of(cfg, name.removesuffix(TEST_ONLY), option)
     parts = [open_dataset(other, train=False)] if name.endswith(TEST_ONLY) else all_parts(other)
     sources = sum(map(Sources.of, parts), Sources())
     known = set(sources.rows_in(learned, SAME_SKY_ARCSEC))
     rows = [row for row in range(len(sources)) if row not in known]
     if not rows:
-        raise UserError(f"--dataset {name}: all of its sources ({len(sources)}) were trained or validated on")
+        usual = "" if option == "--dataset" else ", or are among the usual sources"
+        raise UserError(f"{option} {name}: all of its {len(sources)} sources were trained or validated on{usual}")
     images = torch.cat([part.data for part in parts])[rows]
     labels = torch.cat([part.labels for part in parts])[rows]
     names = tuple(sources.names[row] for row in rows)

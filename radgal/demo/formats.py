@@ -5,20 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from radgal.files.outputs import check_new_file
 from utils import UserError
 
 VIDEO = {".mp4": ("libx264", "mp4"), ".webm": ("libvpx-vp9", "webm")}  # encoder and container
 SUFFIXES = (".gif", ".png", *VIDEO)
 
 
-def check_output(path: Path) -> None:
-    """Does nothing if a file of this name can be written.
-
-    Raises:
-        UserError: for another suffix, a folder, one that cannot be written, or a video where there is no encoder.
-    """
-    check_new_file(path, SUFFIXES, "the demo")
+def check_encoder(path: Path) -> None:
+    """Raises a UserError for the name of a video where there is no encoder."""
     suffix = path.suffix.lower()
     if suffix in VIDEO and find_encoder() is None:
         raise UserError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.quiver import Quiver
+    from matplotlib.text import Text
     from PIL.Image import Image
 
 MAX_GIF_BYTES = 2_000_000
@@ -82,10 +83,29 @@ class Panel:
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of an animation, drawn one at a time: ``draw(i)`` gives the i-th as RGB, (H, W, 3) uint8."""
+    """The frames of an animation, drawn one at a time.
+
+    Args:
+        draw: gives the i-th as RGB, (H, W, 3) uint8.
+        angles_deg: of the frames.
+        once: texts that are the same in all frames, which a strip of them writes into the first only.
+        head: share of the height that these take at the top, and nothing else.
+    """
 
     draw: Callable[[int], np.ndarray]
     angles_deg: np.ndarray
+    once: Sequence[Text] = ()
+    head: float = 0.0
+
+    def strip(self, chosen: Sequence[int]) -> np.ndarray:
+        """Returns frames one below the other, RGB."""
+        first = self.draw(chosen[0])
+        for text in self.once:
+            text.set_visible(False)
+        others = [self.draw(i)[round(self.head * len(first)) :] for i in chosen[1:]]
+        for text in self.once:
+            text.set_visible(True)
+        return np.concatenate([first, *others])
 
 
 def make_frames(demos: Sequence[Demo], *, width_px: int, cmap: str) -> Frames:
@@ -143,9 +163,9 @@ def _one_network(demo: Demo, width_px: int, cmap: str) -> Frames:
     source = Panel(axes[0], "input", demo.inputs.shape[-1], cmap, demo.inputs[0].max())
     fields = field_panels(demo, axes[1], axes[2], cmap)
     angle_text = figure.text(0.168, 0.1, "", color=TEXT, fontsize=12, ha="center", va="center")
-    figure.text(0.5, 0.1, demo.label, color=FAINT, fontsize=9.5, ha="center", va="center", parse_math=False)
+    label = figure.text(0.5, 0.1, demo.label, color=FAINT, fontsize=9.5, ha="center", va="center", parse_math=False)
     now = figure.text(0.832, 0.1, "", color=TEXT, fontsize=9.5, ha="center", va="center")
-    figure.text(0.832, 0.04, exact_text(demo), color=FAINT, fontsize=9, ha="center", va="center")
+    exact = figure.text(0.832, 0.04, exact_text(demo), color=FAINT, fontsize=9, ha="center", va="center")
 
     def draw(i: int) -> np.ndarray:
         angle = float(demo.angles_deg[i])
@@ -156,7 +176,7 @@ def _one_network(demo: Demo, width_px: int, cmap: str) -> Frames:
         now.set_text(f"relative change {percent(demo.change[i])}")
         return _rgb(figure)
 
-    return Frames(draw, demo.angles_deg)
+    return Frames(draw, demo.angles_deg, once=[*(one.title for one in axes), label, exact], head=0.075)
 
 
 def _two_networks(demos: Sequence[Demo], width_px: int, cmap: str) -> Frames:
@@ -164,11 +184,13 @@ def _two_networks(demos: Sequence[Demo], width_px: int, cmap: str) -> Frames:
     panel, rows, columns = (0.318, 0.318 / 0.98), (0.612, 0.262), (0.345, 0.675)
     middle = (0.008, (rows[0] + rows[1]) / 2, *panel)
     source = Panel(figure.add_axes(middle), "input", demos[0].inputs.shape[-1], cmap, demos[0].inputs[0].max())
-    panels = []
+    panels, once = [], [source.axes.title]
     for demo, left in zip(demos, columns, strict=True):
         panels.append(field_panels(demo, *(figure.add_axes((left, low, *panel)) for low in rows), cmap))
         center = left + panel[0] / 2
-        figure.text(center, 0.988, demo.label, color=FAINT, fontsize=9.5, ha="center", va="top", parse_math=False)
+        look = {"color": FAINT, "fontsize": 9.5, "ha": "center", "va": "top", "parse_math": False}
+        once.append(figure.text(center, 0.988, demo.label, **look))
+        once += [one.axes.title for one in panels[-1]]
     angle_text = figure.text(0.167, middle[1] - 0.02, "", color=TEXT, fontsize=12, ha="center", va="center")
     curve = figure.add_axes((0.085, 0.062, 0.895, 0.125))
     dots = _draw_curves(curve, demos)
@@ -183,7 +205,7 @@ def _two_networks(demos: Sequence[Demo], width_px: int, cmap: str) -> Frames:
         angle_text.set_text(f"{angle:.0f}°")
         return _rgb(figure)
 
-    return Frames(draw, demos[0].angles_deg)
+    return Frames(draw, demos[0].angles_deg, once=once)
 
 
 FLOOR = 1e-8  # where a change of exactly 0 is drawn on the logarithmic axis
@@ -228,7 +250,7 @@ def write_demo(
 
     if path.suffix.lower() == ".png":
         chosen = [int(np.abs(frames.angles_deg - angle).argmin()) for angle in shown_deg]
-        strip = Image.fromarray(np.concatenate([frames.draw(i) for i in chosen]))
+        strip = Image.fromarray(frames.strip(chosen))
         with atomic_write(path) as temporary:
             strip.save(temporary, format="PNG", optimize=True)
         return

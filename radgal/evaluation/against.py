@@ -76,7 +76,7 @@ def test_against(
             fields = blank_fields(run.preparation, N_BLANK, seed)
             splits[one] = Split(fields, torch.zeros(N_BLANK), tuple(f"blank {i + 1}" for i in range(N_BLANK)))
             continue
-        other = load_other_test(run.config, one, learned + usual.sources)
+        other = load_other_test(run.config, one, learned + usual.sources, "--against")
         splits[one], left_out[one] = other.split, list(other.left_out)
         n_all = len(other.left_out) + len(other.split)
         say(f"{len(other.left_out)} of {n_all} sources of {one} are left out: learned from, or in {name}")

@@ -67,6 +67,8 @@ def test_run(
     origin = {key: run.checkpoint.get(key) for key in ("dataset", "version", "checksum")}
     leak = {"test_sources_trained_on": _trained_on(run, test)}
     metrics = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, **origin, **leak, **metrics}
+    if metrics["temperature"]:
+        metrics["temperature"]["chose_epoch"] = not run.config.keeps_last
     metrics |= about_catalogs(run, priors)
     metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
@@ -198,9 +200,9 @@ def describe(metrics: dict) -> str:
     if averaged := metrics.get("averaged"):
         lines.append(f"  averaged over poses: the class of the mean probability over {describe_poses(averaged)}")
     if temperature:
-        lines.append(
-            f"  with temperature {temperature['temperature']:.3f}, of {temperature['n_validation']} validation sources"
-        )
+        on = f"{temperature['n_validation']} validation sources"
+        on += ", which chose the kept epoch" if temperature.get("chose_epoch") else ""
+        lines.append(f"  with temperature {temperature['temperature']:.3f}, of {on}")
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
     return "\n".join(lines + describe_questions(metrics))

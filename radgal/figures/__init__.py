@@ -1,1 +1,1 @@
-"""PNG figures, drawn from numbers."""
+"""Figures, drawn from numbers: PNG, or PDF for a paper."""

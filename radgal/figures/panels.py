@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radgal.figures.style import GRAY, color_of, line_of, new_figure, save_figure, style
+from radgal.figures.style import GRAY, color_of, line_of, new_panels, save_figure, style
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,9 @@ def save_panels(path: str | Path, panels: Sequence[Panel]) -> None:
     """Writes a figure with its panels side by side, at most three in a row."""
     n_columns = min(len(panels), 3)
     n_rows = -(-len(panels) // n_columns)
-    figure = new_figure(4.6 * n_columns, 3.8 * n_rows)
-    places = np.ravel(figure.subplots(n_rows, n_columns))
+    figure, places = new_panels(4.6 * n_columns, 3.8 * n_rows, n_rows, n_columns)
     for axes in places[len(panels) :]:
-        axes.set_axis_off()
+        axes.remove()
     for axes, panel in zip(places, panels, strict=False):
         _draw(style(axes, panel.title, panel.xlabel, panel.ylabel), panel)
     save_figure(figure, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.figures.style import GRAY, color_of, legend_below, line_of, new_figure, save_figure, style
+from radgal.figures.style import GRAY, color_of, legend_below, line_of, new_figure, new_panels, save_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,8 +148,7 @@ def save_learning_curves(path: str | Path, histories: Mapping[str, Sequence[Sequ
         histories: by config name, one history per seed. At each epoch the seeds that got that far count;
             epochs that only one seed reached have no band.
     """
-    figure = new_figure(9.6, 3.8)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_panels(9.6, 3.8, 1, 2)
     style(left, "", "epoch", "validation loss (nats)")
     style(right, "", "epoch", "validation error (%)")
     for k, (name, runs) in enumerate(histories.items()):

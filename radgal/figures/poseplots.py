@@ -20,6 +20,7 @@ from radgal.figures.style import (
     legend_below,
     line_of,
     new_figure,
+    new_panels,
     save_figure,
     style,
     take_names_as_they_are,
@@ -128,8 +129,7 @@ class Overlaps:
 
 def save_comparison(path: str | Path, shown: Overlaps) -> None:
     """Writes the mean overlap index of each source in one run against another, and the changes in order."""
-    figure = new_figure(8.4, 4.1)
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_panels(8.4, 4.1, 1, 2)
     style(left, "mean overlap index per source", shown.names[1], shown.names[0])
     for k in np.unique(shown.labels):
         rows, look = shown.labels == k, {"marker": MARKERS[k % len(MARKERS)], "markersize": 4.5, "alpha": 0.7}
@@ -138,9 +138,15 @@ def save_comparison(path: str | Path, shown: Overlaps) -> None:
     limit = max(1e-3, float(max(shown.run.max(), shown.other.max()))) * 1.05
     left.plot([0, limit], [0, limit], color=GRAY, linewidth=1, linestyle="--")
     left.set(xlim=(-0.02 * limit, limit), ylim=(-0.02 * limit, limit), aspect="equal")
-    left.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
+    _legend_under(left, 2)
     _draw_changes(right, np.sort(shown.run - shown.other), shown.threshold)
     save_figure(figure, path)
+
+
+def _legend_under(axes: Axes, columns: int) -> None:
+    """Puts the legend under the label of the x axis, which is as far away as letters are high."""
+    where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.4}
+    axes.legend(frameon=False, ncols=columns, fontsize="small", columnspacing=1, handletextpad=0.4, **where)
 
 
 def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
@@ -156,7 +162,7 @@ def _draw_changes(axes: Axes, change: np.ndarray, threshold: float) -> None:
     for name, (color, chosen) in kinds.items():
         if chosen.any():  # bars that are none would have another color in the legend
             axes.bar(place[chosen], change[chosen], width=1.0, color=color, label=name)
-    axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
+    _legend_under(axes, 3)
     axes.axhline(0, color="black", linewidth=0.6)
 
 
@@ -167,8 +173,7 @@ def save_equivariance(path: str | Path, curves: Mapping[str, Mapping[str, np.nda
         curves: by model name: ``angle_deg``, ``equivariance_error`` and ``invariance_error`` (R,), NaN where
             not defined, and ``is_element``, whether the angle is one of the model's own group.
     """
-    figure = new_figure(9.6, 4.0)
-    panels = figure.subplots(1, 2, sharex=True)
+    figure, panels = new_panels(9.6, 4.0, 1, 2)
     titles = {"equivariance_error": "trunk: equivariance error", "invariance_error": "logits: invariance error"}
     for axes, (key, title) in zip(panels, titles.items(), strict=True):
         style(axes, title, "rotation (degrees)", "relative error")

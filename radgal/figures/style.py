@@ -33,6 +33,7 @@ GRAY = "#777777"
 COLUMNS = {"mnras_single": 240 / 72.27, "mnras_double": 504 / 72.27, "aa_single": 88 / 25.4, "aa_double": 180 / 25.4}
 """Width of the columns of journals, inches."""
 SINGLE = 5.0  # inches; what is narrower is one column of two
+PAGE = 9.2  # inches, the height of a page less a caption
 PAPER = {"font.size": 8, "pdf.fonttype": 42, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
 _column: ContextVar[str | None] = ContextVar("column", default=None)
 _title: ContextVar[str] = ContextVar("title", default="")
@@ -71,6 +72,24 @@ def new_figure(width: float, height: float) -> Figure:
         lines = textwrap.wrap(_title.get(), max(20, int(14 * width)), max_lines=2, placeholder=" ...")
         figure.suptitle("\n".join(lines), fontsize="small", color=GRAY, parse_math=False)
     return figure
+
+
+def new_panels(width: float, height: float, rows: int, columns: int, **choices: Any) -> tuple[Figure, list[Axes]]:
+    """Returns an empty figure and its panels, row by row; in a narrow column they stand one below the other.
+
+    Args:
+        width, height: of all, inches on a screen.
+        rows, columns: of the panels on a screen.
+        choices: of matplotlib's ``subplots``.
+    """
+    n, column = rows * columns, _column.get()
+    if column and COLUMNS[column] < SINGLE:
+        figure = new_figure(width / columns, height / rows)
+        rows, columns = n, 1
+        figure.set_figheight(min(0.75 * n * figure.get_figwidth(), PAGE))
+    else:
+        figure = new_figure(width, height)
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **choices).ravel())
 
 
 @contextmanager

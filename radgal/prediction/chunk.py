@@ -31,6 +31,8 @@ from radgal.images.reading import FLAGS
 from radgal.prediction.catalog import Column, Part, write_part
 from radgal.prediction.inputs import Reading, Source, Where, describe_reading, read_ahead
 from radgal.prediction.intraining import IN_TRAINING, are_learned
+from radgal.prediction.survey import columns as survey_columns
+from radgal.prediction.survey import fill, open_survey
 from radgal.prediction.thumbnails import Maker, path_beside
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
@@ -63,6 +65,10 @@ class Settings:
     rescale: bool = False
     mosaic: str | None = None
     hdu: str | None = None  # of FITS files; None: whichever seems to be the image
+    priors: tuple[float, ...] | None = None  # shares of the classes in the survey
+    shares: tuple[float, ...] | None = None  # and among the training sources, with ``priors``
+    sets: float | None = None  # coverage of the conformal sets
+    limits: tuple[float | None, ...] | None = None  # and their thresholds by class
 
     @property
     def temperatures(self) -> list[float] | None:
@@ -112,7 +118,7 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
             raise UserError(f"--{name.replace('_', '-')} {choices[name]}: at least {lowest} is needed")
     if choices.get("overlap") and choices.get("mc_samples") == 0:
         raise UserError("--overlap compares dropout passes: leave --mc-samples at 1 or more")
-    members, classes = [], None
+    members, classes, opened = [], None, []
     for run in runs:
         found = checkpoint.find(run)
         path = registry.name_of(found) or str(found)
@@ -133,7 +139,8 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
         reflections = has_reflections(trained.model, choices.get("rotations", Settings.rotations))
         known = trained.temperature, "sources" in trained.checkpoint
         members.append(Member(path, sha256, preparation, reflections, *known))
-    return Settings(tuple(members), classes, **choices)
+        opened.append(trained)
+    return Settings(tuple(members), classes, **choices | open_survey(opened, choices))
 
 
 def _sha256(path: str) -> str:
@@ -159,6 +166,11 @@ def open_runs(settings: Settings) -> list[TrainedRun]:
     return [_load(member.path, member.sha256, settings.device) for member in settings.members]
 
 
+def load(member: Member, device: str) -> TrainedRun:
+    """Returns a run of the ensemble; it is read once per process."""
+    return _load(member.path, member.sha256, device)
+
+
 def columns_of(settings: Settings) -> list[Column]:
     """Returns the columns of the catalog that these settings make."""
     several = len(settings.members) * max(settings.mc_samples, 1) > 1
@@ -182,6 +194,7 @@ def columns_of(settings: Settings) -> list[Column]:
     if several:
         names = ("predictive_entropy", "expected_entropy", "mutual_information")
         columns += [Column(name, "number", None, f"{name.replace('_', ' ')} over {samples}, nats") for name in names]
+    columns += survey_columns(settings.classes, settings.priors, settings.sets)
     if settings.overlap:
         angles = f"{len(PUBLISHED_ANGLES)} angles"
         columns += [
@@ -246,7 +259,7 @@ def predict_batch(
     if rows:
         found = _classify(settings, runs, [readings[i] for i in rows])
         for name, values in found.items():
-            if name == "pred_name":
+            if values.dtype.kind == "U":
                 part[name] = part[name].astype(values.dtype)
             part[name][rows] = values
     if rows and IN_TRAINING in part:
@@ -284,6 +297,8 @@ def _classify(settings: Settings, runs: Sequence[TrainedRun], readings: Sequence
         found |= uncertainties(passes)
     for prefix, values in by_class.items():
         found |= {column_name(prefix, name): values[:, k] for k, name in enumerate(settings.classes)}
+    best, survey = by_class.get("prob_calibrated", mean), settings.priors and (settings.priors, settings.shares)
+    found |= fill(settings.classes, mean, best, survey, settings.limits)
     if settings.overlap:
         names = ("overlap_index", "overlap_index_sd", "overlap_index_reflected")
         found |= dict(zip(names, np.mean(overlaps, axis=0).T, strict=True))

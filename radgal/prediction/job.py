@@ -16,10 +16,11 @@ from radgal.images.finding import find_images
 from radgal.images.mosaic import Position
 from radgal.prediction.catalog import Column, Part, check_suffix, part_suffix, read_part, remove_parts, write_catalog
 from radgal.prediction.catalogpage import files_of, is_page, put, write_page
-from radgal.prediction.chunk import Chunk, Settings, columns_of, predict_chunk
+from radgal.prediction.chunk import Chunk, Settings, columns_of, load, predict_chunk
 from radgal.prediction.inputs import Source, explain, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.prediction.summary import Summary
+from radgal.prediction.survey import confusion_of, describe_counts, expected_counts
 from radgal.prediction.thumbnails import Sheets, path_beside, read_sheets
 from radgal.tasks import run_tasks
 from utils import UserError, counted, free_name, write_json
@@ -133,6 +134,13 @@ def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: in
         request["reflections"] = True
     if settings.temperatures is not None:
         request["temperatures"] = settings.temperatures
+    if settings.priors is not None:
+        shares = {"survey": settings.priors, "training": settings.shares}
+        request["priors"] = {key: dict(zip(settings.classes, of, strict=True)) for key, of in shares.items()}
+        request["prob_survey_from"] = "prob" if settings.temperatures is None else "prob_calibrated"
+    if settings.sets is not None:
+        limits = dict(zip(settings.classes, settings.limits, strict=True))
+        request["sets"] = {"coverage": settings.sets, "thresholds": limits}
     if len(settings.members) > 1 and not settings.mc_samples:
         request["spread"] = "standard deviation over runs (M - 1)"
     if settings.hdu is not None:  # and none of these
@@ -332,16 +340,31 @@ def assemble(job: Job, say: Callable[..., None] = print) -> None:
         if job.settings.page:
             shutil.rmtree(pictures, ignore_errors=True)  # of an earlier call that was killed here
             _write_page(job, page, pictures)
-        write_json(ready, {"kept_as": free_name(job.out).name if job.out.exists() else None})
+        kept_as = free_name(job.out).name if job.out.exists() else None
+        write_json(ready, {"kept_as": kept_as, "found": _find(job, chunks, say)})
+    found = json.loads(ready.read_text(encoding="utf-8"))
     if whole.exists():
-        if kept := json.loads(ready.read_text(encoding="utf-8"))["kept_as"]:
+        if kept := found["kept_as"]:
             _keep(job, job.out.with_name(Path(kept).name))
             say(f"the catalog that was there is now {job.out.with_name(kept)}")
         os.replace(whole, job.out)
     put(pictures, files_of(job.page))
     put(page, job.page)
-    write_json(job.record, job.request)
+    write_json(job.record, job.request | found.get("found", {}))
     remove_parts(job.folder)
+
+
+def _find(job: Job, chunks: Sequence[Chunk], say: Callable[..., None]) -> dict[str, Any]:
+    """Returns what the record says of the rows of a catalog for a survey, and says it."""
+    settings = job.settings
+    if settings.priors is None:
+        return {}
+    (first, *others), confusion = settings.members, None
+    if not others:
+        confusion = confusion_of(load(first, settings.device), settings.rotations)
+    counts = expected_counts((read_rows(job, chunk) for chunk in chunks), settings.classes, confusion)
+    say(describe_counts(counts))
+    return {"expected_counts": counts}
 
 
 def _keep(job: Job, kept: Path) -> None:

@@ -1,1 +1,1 @@
-"""The page of a run, made from its saved files only."""
+"""The page of a run, of several, and what a paper takes from them, made from saved files only."""

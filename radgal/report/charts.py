@@ -103,7 +103,7 @@ def make_chart(
         "diagonal": f"M{_digits(x0)} {_digits(-x0)}L{_digits(x1)} {_digits(-x1)}" if diagonal else None,
         "mark": _mark(*mark, (x0, x1), (y0, y1)) if mark else None,
         "x_ticks": [(_percent(at, x0, x1), text) for at, text in ticks(x0, x1, step=x.step)],
-        "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log)],
+        "y_ticks": [(_percent(at, y0, y1), text) for at, text in ticks(y0, y1, log, y.step)],
     }
 
 

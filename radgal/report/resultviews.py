@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "averaged_over": describe_poses(averaged) if averaged else None,
         "entropies": [(label, number(mc[f"mean_{key}"], 4, 1, " nats")) for key, label in ENTROPIES.items() if mc],
         "temperature": number(temperature["temperature"], 3) if temperature else None,
+        "chose_epoch": bool(temperature.get("chose_epoch")),
         "one_source": f"{100 / upright['n_sources']:.2f} %",
         "error": score(metrics.ERROR, upright["error"]),
         "calibration": _calibration(upright, temperature) if temperature else None,
@@ -168,7 +170,7 @@ def reliability(run: SavedRun) -> dict[str, Any] | None:
         "Number of sources by confidence: " + ", ".join(f"{one['n']}" for one in bins) + ".",
         [make_series("", edges, [one["n"] for one in bins], 0, "bars")],
         of_confidence,
-        Axis("sources", from_zero=True),
+        Axis("sources", from_zero=True, step=_few(max(one["n"] for one in bins))),
         shape="low",
     )
     rows = [
@@ -177,6 +179,12 @@ def reliability(run: SavedRun) -> dict[str, Any] | None:
         for one, interval in zip(bins, intervals, strict=True)
     ]
     return {"charts": [one for one in (chart, counts) if one], "rows": rows}
+
+
+def _few(most: float) -> float:
+    """Returns a round step that an axis from 0 needs at most three of."""
+    power = 10.0 ** math.floor(math.log10(max(most, 1)))
+    return next((m * power for m in (0.5, 1, 2, 5) if most <= 3 * m * power and m * power >= 1), power)
 
 
 def comparison_columns() -> list[str]:

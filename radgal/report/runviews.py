@@ -148,7 +148,7 @@ def _training_cards(run: SavedRun) -> list[dict[str, Any]]:
     if accuracy is not None:
         n_val = sum(run.environment.get("class_counts", {}).get("validation", {}).values())
         of = f"{counted(n_val, 'source')}, " if n_val else ""
-        note = f"{of}at the kept epoch, which it chose: optimistic"
+        note = f"{of}at the kept epoch" + (", which it chose: optimistic" if chose_epoch(run) else "")
         cards.append(_card("Validation error", number(1 - accuracy, 2, 100, " %"), note))
     if run.history:
         note = f"kept: epoch {kept}" if kept else "the kept epoch was not recorded"
@@ -160,6 +160,12 @@ def _training_cards(run: SavedRun) -> list[dict[str, Any]]:
     ):
         cards += [_card(label, value, note)] if value is not None else []
     return cards
+
+
+def chose_epoch(run: SavedRun) -> bool:
+    """Returns whether validation chose the kept epoch, as it does if no file says otherwise."""
+    keep = run.option("training", "keep")
+    return keep != "last" and (keep == "best" or run.option("model", "early_stopping") is not False)
 
 
 def _card(label: str, value: dict | None, note: str) -> dict[str, Any]:

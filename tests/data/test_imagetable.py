@@ -200,7 +200,7 @@ def test_everything_that_spoils_training_is_said_at_once(tmp_path) -> None:
         ),
         ({"ra": "361", "dec": "4"}, "row 1 (361, 4)"),
         ({"label": "lonely"}, "only one training row has the label lonely"),
-        ({"path": "1.png"}, "1 pairs of equal images have different labels: s0 (bent) and s1 (compact)"),
+        ({"path": "1.png"}, "1 pair of equal images with different labels: s0 (bent) and s1 (compact)"),
     ],
 )
 def test_each_problem_has_its_words(tmp_path, change, said) -> None:

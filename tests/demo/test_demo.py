@@ -227,6 +227,10 @@ def test_png_strip_of_both_networks(small, tmp_path: Path, capsys) -> None:
 def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
     result = turning.run_demo(fieldnetworks.steerable_network(D4), lopsided, [0.0, 90.0])
     frames = demofigure.make_frames([result], width_px=300, cmap="magma")
+    strip, alone = frames.strip([0, 1]), [frames.draw(i) for i in (0, 1)]
+    height, head = len(alone[0]), round(0.075 * len(alone[0]))
+    np.testing.assert_array_equal(strip[:height], alone[0])
+    assert len(strip) == 2 * height - head and np.ptp(alone[1][:head].astype(int)) > 50  # the titles, said once
     upright, turned = (frames.draw(i)[:100].astype(int) for i in (0, 1))  # without the text below
     third = upright.shape[1] // 3
     changed = [int(np.abs(upright - turned)[:, k * third : (k + 1) * third].max()) for k in range(3)]
@@ -261,7 +265,6 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--group", "D64"], "at most 64 for C or 32 for D"),
         (["--group", "SO2"], "--group SO2: not a group"),
         (["--image", "nowhere.fits"], "nowhere.fits"),
-        (["--hdu", "1"], "--hdu is of the file given by --image"),
         (["--out", "demo.tiff"], r"--out demo.tiff: the demo is written as .gif"),
         (["--cmap", "magmaa"], "nearest: magma"),
         (["--frames", "1"], "--frames 1 is not from 2"),

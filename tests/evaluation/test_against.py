@@ -40,10 +40,15 @@ def test_blank_fields_are_told_from_test_sources(finished_run, tmp_path, capsys)
 
 def test_no_source_of_a_set_is_a_usual_one_or_was_learned_from(finished_run):
     run = checkpoint.load_run(finished_run, torch.device("cpu"))
-    with pytest.raises(UserError, match="all of its 100 sources"):  # they are the usual ones
+    with pytest.raises(
+        UserError, match="--against FIRSTGalaxyData:test: all of its 100 sources .* or are among"
+    ):  # they are the usual ones
         against.test_against(run, None, ["FIRSTGalaxyData:test"], mc_samples=1)
-    with pytest.raises(UserError, match="'FIRSTGalaxyDat' is no data set"):
+    with pytest.raises(UserError, match="--against: 'FIRSTGalaxyDat' is no data set"):
         against.test_against(run, None, ["FIRSTGalaxyDat"], mc_samples=1)
+    found = against.test_against(run, None, ["blank"], dataset="FIRSTGalaxyData:test", mc_samples=1)
+    # one of the 100 is a training source within 180 arcsec
+    assert found["questions"]["odd_sources"]["usual"] == {"name": "FIRSTGalaxyData:test", "n": 99}
     with pytest.raises(UserError, match="leave --ensemble out"):
         main.main(["evaluate", str(finished_run), "--against", "blank", "--ensemble", str(finished_run)])
 

@@ -101,6 +101,7 @@ def test_of_several_seeds_the_first_is_taken(run: Path, folds: Path) -> None:
 def test_a_calibration_that_this_program_did_not_write_is_refused(finished_run: Path, tmp_path: Path, found) -> None:
     content = checkpoint.read(finished_run / "best.pt")
     assert content["calibration"]["on"].endswith("validation sources, which chose the kept epoch")
+    assert json.loads((finished_run / "metrics.json").read_text())["temperature"]["chose_epoch"]
     checkpoint.save(tmp_path / "best.pt", content | {"calibration": found})
     with pytest.raises(UserError, match="its calibration is no list of scores for each class"):
         checkpoint.read(tmp_path / "best.pt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,20 @@ def test_no_class_has_the_color_of_a_change(tmp_path, drawn):
     bars = {c.get_label(): (len(c.patches), c.patches[0].get_facecolor()) for c in right.containers}
     assert {name: n for name, (n, _) in bars.items()} == {"improved": 1, "worsened": 1, "neither": 1}
     assert not {color for _, color in bars.values()} & {to_rgba(line.get_color()) for line in left.get_lines()[:2]}
+
+
+@pytest.mark.parametrize("column", [None, "mnras_single"])
+def test_the_legends_of_a_comparison_lie_on_no_bar_and_no_label(tmp_path, drawn, column):
+    overlap, labels = np.linspace(0, 0.5, 40), np.arange(40) % 2
+    shown = poseplots.Overlaps(overlap, overlap[::-1], ("run", "other"), labels, CLASSES, 0.01)
+    with style.on_paper(column) if column else nullcontext():
+        poseplots.save_comparison(tmp_path / "c.png", shown)
+    drawn[0].draw_without_rendering()  # at its own resolution, which is not that of a PDF
+    for axes in drawn[0].axes:
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y1 <= axes.xaxis.label.get_window_extent().y0 + 1
+        assert drawn[0].bbox.x0 <= legend.x0 and legend.x1 <= drawn[0].bbox.x1 and legend.y0 >= -1
+        assert axes.get_window_extent().width > 0.28 * drawn[0].bbox.width  # in a narrow column panels are stacked
 
 
 def test_a_kind_of_change_that_no_source_has_is_not_in_the_legend(tmp_path, drawn):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from radgal.report.charts import Axis, make_chart, make_series, thin, ticks
-from radgal.report.runviews import epoch_charts
+from radgal.report.runviews import epoch_charts, summary
 from radgal.report.savedrun import read_run
 
 
@@ -44,3 +44,11 @@ def test_long_lines_are_thinned_but_keep_their_extremes() -> None:
     chart = make_chart("t", "a", [make_series("s", [1, 2, 3], [1.0, None, math.nan])], Axis("x"), Axis("y", log=True))
     assert chart["series"][0]["points"] == [(1, 1.0)]
     assert make_chart("t", "a", [make_series("s", [1], [None])], Axis("x"), Axis("y")) is None
+
+
+@pytest.mark.parametrize("keep, early, chosen", [("last", True, False), (None, True, True), (None, False, False)])
+def test_validation_is_called_optimistic_where_it_chose_the_epoch(run: Path, keep, early, chosen) -> None:
+    saved = read_run(run)
+    saved.config["training"]["keep"], saved.config["model"]["early_stopping"] = keep, early
+    note = next(card["note"] for card in summary(saved)["cards"] if card["label"] == "Validation error")
+    assert ("optimistic" in note) == chosen

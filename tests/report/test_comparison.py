@@ -15,6 +15,13 @@ from radgal.report.savedrun import SavedRun, read_run
 from tests.report.tools import HOSTILE, check_page, report, rewrite
 
 
+@pytest.fixture(autouse=True)
+def quick_images(monkeypatch) -> None:
+    """Images are not encoded, which takes most of the time; the tests of the gallery look at them."""
+    for name in ("page.encode_source", "page.encode_figure", "comparison.encode_source"):
+        monkeypatch.setattr(f"radgal.report.{name}", lambda _: "data:image/png;base64,iVBORw0KGgo=")
+
+
 def turn_some(folder: Path, n: int = 3) -> list[str]:
     """Makes a run call its first sources by the other class; returns their names."""
     names = []

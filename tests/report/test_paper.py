@@ -92,6 +92,20 @@ def test_what_is_missing_is_said_and_the_rest_is_there(copy: Path, tmp_path: Pat
     assert not (path / "scores.tex").exists() and (path / "references.bib").read_text().count("@") > 5
 
 
+def test_an_ensemble_names_its_members_and_a_test_elsewhere_what_was_left_out(copy: Path) -> None:
+    def change(metrics):
+        del metrics["test_sources_trained_on"]
+        return metrics | {"members": ["runs/a/best.pt", "runs/b_1/best.pt"], "left_out": ["x", "y"]}
+
+    rewrite(copy / "metrics.json", change)
+    for name in ("config.txt", "environment.json", "history.csv"):
+        (copy / name).unlink()
+    text = describe_methods(read_run(copy), Citations())
+    assert "2 networks \\citep{Lakshminarayanan2017}: runs/a/best.pt, runs/b\\_1/best.pt" in text
+    assert "2 sources are left out, since it learned from them" in text and "trained on FIRSTGalaxyData" in text
+    assert "% - the recipe (config.txt)" in text and "Adam" not in text
+
+
 def test_tables_can_be_read_again_and_have_units_and_descriptions(run: Path, tmp_path: Path) -> None:
     from astropy.table import Table
 

@@ -36,7 +36,7 @@ def says(answer: dict) -> str:
 
 
 def rows(answer: dict) -> list[dict]:
-    """Returns a row for each bin of each quantity; the trend stands in the first."""
+    """Returns a row for each bin of each quantity; the trend, for twice as much of it, stands in the first."""
     found = []
     for one in answer.values():
         for k, part in enumerate(one["bins"]):
@@ -50,9 +50,9 @@ def rows(answer: dict) -> list[dict]:
                     "accuracy": accuracy["value"],
                     "low": accuracy["low"],
                     "high": accuracy["high"],
-                    "odds ratio if doubled": ratio.get("value"),
-                    "ratio from": ratio.get("low"),
-                    "ratio to": ratio.get("high"),
+                    "odds ratio": ratio.get("value"),
+                    "ratio low": ratio.get("low"),
+                    "ratio high": ratio.get("high"),
                     "p (Holm)": one["p_holm"] if k == 0 else None,
                 }
             )
@@ -72,9 +72,12 @@ def panels(answer: dict) -> list[Panel]:
             [(part["accuracy"]["low"], part["accuracy"]["high"]) for part in bins],
             dots=True,
         )
-        lowest = min(part["accuracy"]["low"] for part in bins)
+        lowest, (first, *_, last) = min(part["accuracy"]["low"] for part in bins), dots.x
+        x_range = (first - 0.06 * (last - first), last + 0.06 * (last - first))
         p = "" if one["p_holm"] is None else f", p = {one['p_holm']:.2g}"
-        found.append(Panel(f"{one['name']}{p}", one["name"], "accuracy", [dots], None, (max(0, lowest - 0.05), 1.01)))
+        found.append(
+            Panel(f"{one['name']}{p}", one["name"], "accuracy", [dots], x_range, (max(0, lowest - 0.05), 1.02))
+        )
     return found
 
 

@@ -97,9 +97,10 @@ def missing_from(run: SavedRun) -> list[str]:
 
 def _data(run: SavedRun, cite: Citations) -> list[str]:
     env, lines = run.environment, []
-    name = env.get("dataset") or (run.metrics.get("trained_on") or {}).get("dataset") or run.option("data", "dataset")
+    own = run.metrics.get("trained_on") or run.metrics  # a test on other data says what the network learned from
+    name = env.get("dataset") or own.get("dataset") or run.option("data", "dataset")
     if name:
-        version = env.get("dataset_version") or (run.metrics.get("trained_on") or {}).get("version")
+        version = env.get("dataset_version") or own.get("version")
         checksum = env.get("dataset_checksum")
         of = f" {latex(version)}" if version else ""
         sum_of = f" (checksum {latex(checksum)})" if checksum else ""
@@ -149,18 +150,8 @@ def _test(run: SavedRun, cite: Citations) -> list[str]:
     by_class = ", ".join(f"{one['n_sources']} {latex(name)}" for name, one in m["upright"]["per_class"].items())
     name = m.get("dataset")
     of = f" of {latex(name)} {latex(m.get('version', ''))}".rstrip() if name else ""
-    lines = [
-        f"The network was tested once, on {counted(m['n_test'], 'source')}{of} ({by_class}) that took no part in "
-        "training or in any choice; intervals are of 95 per cent."
-    ]
-    if leak := (m.get("test_sources_trained_on") or {}).get("count"):
-        lines[0] = (
-            f"{leak} of the {m['n_test']} test sources{of} ({by_class}) were trained on, so the scores are too good."
-        )
-    if "left_out" in m:
-        lines.append(
-            f"{counted(len(m['left_out']), 'source')} of the tested data that the network learned from left out."
-        )
+    lines = [f"The network was tested on {counted(m['n_test'], 'source')}{of} ({by_class}); {_apart(m)}."]
+    lines.append("Intervals are of 95 per cent.")
     found = [_score_text(m, condition, key, cite) for condition, key in SHOWN if _has(m, condition, key)]
     lines.append(f"The scores are: {'; '.join(found)}.")
     if rotated := m.get("rotated"):
@@ -193,6 +184,20 @@ def _test(run: SavedRun, cite: Citations) -> list[str]:
             f"{counted(len(run.rotation_sources), 'source')} is {mean:.4f}."
         )
     return lines
+
+
+def _apart(metrics: Mapping[str, Any]) -> str:
+    """Returns whether the tested sources were learned from."""
+    leak, left_out = metrics.get("test_sources_trained_on"), metrics.get("left_out")
+    if leak and leak["count"]:
+        return (
+            f"{counted(leak['count'], 'source', 'are')} among those that it was trained on, so the scores are too good"
+        )
+    if left_out:
+        return f"{counted(len(left_out), 'source', 'are')} left out, since it learned from them"
+    if leak or left_out is not None:
+        return "it learned from none of them"
+    return "whether it learned from any of them is not in the files"
 
 
 def _has(metrics: Mapping[str, Any], condition: str, key: str) -> bool:
