@@ -5,11 +5,14 @@ The folder has the configs with one epoch and small images, and cutouts under th
 
 from __future__ import annotations
 
+import _thread
 import csv
 import gzip
 import re
 import shlex
 import shutil
+import threading
+import webbrowser
 from itertools import cycle
 from pathlib import Path
 
@@ -106,3 +109,34 @@ def test_what_the_page_says_runs(page: str, folder: Path, real_data: Path, capsy
                 if "prepare" in line and page == "docs/own_data.md":
                     fill_in_labels()
     assert ran >= 2
+
+
+def label_by_name(address: str) -> None:
+    """Labels as an astronomer would who knows the codes in MiraBest's file names, and ends the program."""
+    from tests.labeling.tools import Window
+
+    window = Window(address)
+    view = window.ask("start")[1]["view"]
+    while view:
+        view = window.answer(view, {"1": "FRI", "2": "FRII"}.get(view["name"][0], ""))
+    _thread.interrupt_main()
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_the_way_from_cutouts_to_the_catalog_runs(real_data: Path, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(webbrowser, "open", lambda url: threading.Thread(target=label_by_name, args=(url,)).start())
+    lay_out_cutouts(real_data)
+    for kind, block in blocks_of("docs/from_cutouts_to_catalog.md"):
+        if kind == "ini":
+            Path("mine.txt").write_text(re.sub(r"^epochs: \d+", "epochs: 1", block, flags=re.MULTILINE))
+        for line in block.splitlines() if kind == "" else ():
+            if "main.py" in line:
+                run_line(line)
+    said = capsys.readouterr().out
+    assert "22 of 22 answered, in labels.csv" in said and "Cohen's kappa: 1.000" in said
+    for made in ("first_look.html", "runs/own/report.html", "catalog.csv", "catalog.html"):
+        assert Path(made).is_file(), made
+    with open("catalog.csv", newline="") as file:
+        assert sum(row["in_training"] == "1.0" for row in csv.DictReader(file)) >= 10

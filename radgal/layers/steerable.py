@@ -19,15 +19,16 @@ from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, inside
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
 from radgal.layers.cpu.maps import Maps, is_watched
 from radgal.layers.cpu.sky import Sky, runs_eagerly_on_cpu
+from radgal.layers.cpu.spectral import SpectralLayer
 from radgal.layers.cpu.tiles import TILE, Layout, Tiles, Windows
 from radgal.layers.plain import GroupMax, gaussian_blur, plain_conv, plain_relu_max_blur
 
-HARMONIC_FROM_ORDER = 16
-"""|G| from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""
+HARMONIC_FROM_ROTATIONS = 12
+"""N of C_N and D_N from which the harmonic form is the faster one; the times are in ``SteerableConv._way``."""
 FIRST_TILE = 6
 """Side of a tile of the first layer, pooled pixels; 4 and 8 are as fast."""
 FULLEST = 0.55
-"""Share of busy tiles above which maps of a later layer are computed as a whole: so for D_4, and D_16 at 150 pixels."""
+"""Share of busy tiles above which maps of a later layer are computed as a whole: so for D_16 at 150 pixels."""
 FULLEST_OF_16 = 0.35
 """The same for |G| = 16, whose harmonic form takes longest on what tiles share with their neighbors."""
 
@@ -37,8 +38,9 @@ class Way(Enum):
 
     IN_TURN = "by torch's operators, one after the other"
     FIRST = "few channels, convolved and pooled window by window"
-    DENSE = "many channels, convolved and pooled image by image"
-    HARMONIC = "the same, between the frequencies of the fields"
+    DENSE = "many channels in float64, convolved and pooled image by image"
+    HARMONIC = "many channels, the same between the frequencies of the fields"
+    SPECTRAL = "many channels, convolved as plane waves and pooled, a batch at a time"
 
 
 class SteerableConv(nn.Module):
@@ -113,21 +115,25 @@ class SteerableConv(nn.Module):
         pooled_sky = sky and sky.after(-2, 3, stride=2)
         if way is Way.IN_TURN:
             return Maps(pool(self(maps.joined())), pooled_sky)
-        if way is not Way.FIRST and sky and not self._tiles_pay(sky, maps):
+        if way is Way.SPECTRAL or way is not Way.FIRST and sky and not self._tiles_pay(sky, maps):
             maps, sky, pooled_sky = Maps(maps.of_batch()), None, None
         maps = maps.each(lambda x: x.to(self.weights.dtype))
         with full_precision(maps.values.device):
             if way is Way.FIRST:
                 return self._first(maps.joined(), pooled_sky, pool)
+            if way is Way.SPECTRAL:
+                dense, keep = self._reuse("dense", self._dense)[0], torch.is_grad_enabled()
+                return Maps(SpectralLayer.apply(maps.joined(), dense, pool.blur, self.padding, keep))
             return Maps(self._later(maps, sky, pool, way), pooled_sky)
 
     def _way(self, x: Tensor, pool: ReluMaxPool) -> Way:
         """Returns how this layer computes its part of a batch of which ``x`` are the maps or tiles.
 
-        The harmonic form is the faster one for large groups. Measured on a CPU core with AVX-512 (6 to 16 fields,
-        forward and backward): C_8 0.7, D_8 1.2, C_16 1.5, D_16 2.5 times as fast as the dense form. In float64 the
-        rounding of the basis to float32 would show. Under autocast it computes in float32 nevertheless, as does the
-        first layer; the dense form computes in the lower precision that was asked for, by torch's operators.
+        Plane waves take less time than torch's convolution, tile by tile or of whole maps; but with many rotations the
+        harmonic form is the faster one. Measured on a CPU core with AVX2 (6 to 16 fields, images of 74 pixels, forward
+        and backward), waves against the harmonic form: D_8 1.4 to 2, C_16 1.1, D_16 0.6. In float64 the rounding of
+        their matrices to float32 would show in both. Under autocast the harmonic form computes in float32 nevertheless,
+        as does the first layer; others compute in the lower precision that was asked for, by torch's operators.
         """
         autocast = torch.is_autocast_enabled("cpu")
         same_precision = x.dtype == self.weights.dtype or autocast
@@ -137,9 +143,11 @@ class SteerableConv(nn.Module):
             return Way.IN_TURN
         if not self.regular_input:
             return Way.FIRST
-        if self.symmetry.order >= HARMONIC_FROM_ORDER and self.kernel_size % 2 and self.weights.dtype == torch.float32:
+        if self.weights.dtype != torch.float32:
+            return Way.IN_TURN if autocast else Way.DENSE
+        if self.symmetry.n >= HARMONIC_FROM_ROTATIONS and self.kernel_size % 2:
             return Way.HARMONIC
-        return Way.IN_TURN if autocast else Way.DENSE
+        return Way.IN_TURN if autocast else Way.SPECTRAL
 
     def to_plain(self) -> nn.Conv2d:
         """Returns torch's convolution with the dense filter."""
@@ -151,7 +159,7 @@ class SteerableConv(nn.Module):
 
     def _tiles_pay(self, sky: Sky, maps: Maps) -> bool:
         """Returns whether few enough tiles of a later layer are busy; ``sky`` is seen from the convolved fields."""
-        fullest = FULLEST_OF_16 if self.symmetry.order == 16 else FULLEST
+        fullest = FULLEST_OF_16 if self.symmetry.order <= 16 else FULLEST
         return sky.tiles_that_pay(TILE, self._convolved(maps.size), fullest) is not None
 
     def _first(self, x: Tensor, sky: Sky | None, pool: ReluMaxPool) -> Maps:

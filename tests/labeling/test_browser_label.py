@@ -23,7 +23,8 @@ def place(tmp_path: Path):
     yield save_images(tmp_path / "images"), tmp_path / "labels.csv", processes
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        process.stdout.close()
 
 
 def opened(browser, place, *words: str, width: int = 1400, scheme: str = "light"):  # noqa: F811
@@ -41,7 +42,7 @@ def opened(browser, place, *words: str, width: int = 1400, scheme: str = "light"
 
 def wait(page, n: int) -> None:
     """Until the page has done n things, of which opening is the first."""
-    page.wait_for_function(f"Number(document.body.dataset.ready) >= {n}")
+    page.wait_for_selector(f'body[data-ready="{n}"]', state="attached")
 
 
 def press(page, *keys: str) -> None:
@@ -95,7 +96,7 @@ def test_a_reload_in_the_middle_and_a_kill_lose_nothing(browser, place) -> None:
     assert name(page) == shown
     press(page, "2")
     place[2][0].send_signal(signal.SIGKILL)
-    place[2][0].communicate()
+    place[2][0].wait()
     press(page, "1")
     assert "Not saved" in page.locator("#state").inner_text()
     assert answers(place) == [(first, "FRI"), (shown, "FRII")]

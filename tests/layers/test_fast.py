@@ -14,9 +14,12 @@ from radgal.data.splits import Split, TrainingData
 from radgal.images.preparation import Preparation
 from radgal.layers import steerable
 from radgal.layers.basis import Symmetry
+from radgal.layers.cpu import spectral
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices, real_fourier
 from radgal.layers.cpu.maps import Maps
+from radgal.layers.cpu.twice import relu_max_blur
 from radgal.layers.e2cnn_compat import quick_einsum
+from radgal.layers.plain import gaussian_blur
 from radgal.layers.steerable import ReluMaxPool, SteerableConv
 from radgal.training.learner import make_learner
 from radgal.training.loop import Progress, Setup, fit
@@ -156,7 +159,7 @@ def test_fourier_transform_keeps_lengths(n_rot: int) -> None:
 @pytest.mark.parametrize("kind", ["C", "D"])
 def test_the_network_that_uses_it_agrees_with_stock_e2cnn(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32, train and eval mode, through loss and gradients."""
-    monkeypatch.setattr(steerable, "HARMONIC_FROM_ORDER", 1)
+    monkeypatch.setattr(steerable, "HARMONIC_FROM_ROTATIONS", 1)
     torch.manual_seed(1)
     stock = PublishedSteerable(kind, 4, 50)
     fast = models.MODELS[f"{kind}NSteerableLeNet"](1, 2, 50, N=4, mask=False, dropout=0.0)
@@ -234,13 +237,14 @@ def test_what_eval_mode_keeps_is_never_stale(order: int, change) -> None:
         torch.testing.assert_close(layer(twin)(x), before)
 
 
-@pytest.mark.parametrize("nrot", [4, 8], ids=["dense", "harmonic"])
-def test_training_with_either_engine_gives_the_same_curves(nrot: int) -> None:
+@pytest.mark.parametrize("harmonic_from", [4, 5], ids=["harmonic", "plane waves"])
+def test_training_with_either_engine_gives_the_same_curves(harmonic_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs with dropout, rotation, validation and the learning-rate schedule."""
+    monkeypatch.setattr(steerable, "HARMONIC_FROM_ROTATIONS", harmonic_from)
     curves = {}
     for engine in models.ENGINES:
         torch.manual_seed(3)
-        model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=nrot, engine=engine)
+        model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=4, engine=engine)
         training, progress = TrainingSection(batch_size=4, epochs=2, lr0=1e-3, seed=1), Progress()
         setup = Setup(training, Preparation(0.02, 0.1, 50), "rotate")
         list(fit(make_learner(model, training), galaxies(), setup, progress=progress))
@@ -276,3 +280,46 @@ def test_pooling_has_the_gradient_of_the_stock_operators(shape: tuple[int, ...])
     torch.testing.assert_close(got, expected)
     grad = torch.randn_like(got)
     torch.testing.assert_close(torch.autograd.grad(got, x, grad), torch.autograd.grad(expected, x, grad))
+
+
+@pytest.mark.parametrize("shape", [(3, 11, 14), (2, 37, 36), (5, 73, 40)])
+@pytest.mark.parametrize(("kernel_size", "padding"), [(5, 1), (3, 0), (4, 2)])
+def test_plane_waves_give_the_convolution_and_its_gradients(
+    shape: tuple[int, ...], kernel_size: int, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32, to 1e-5 of float64, of maps cut into windows and of batches worked on in parts."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(spectral, "WORKSPACE", 100_000)
+    monkeypatch.setattr(spectral, "few_maps_of", lambda size: 7)
+    conv = SteerableConv(Symmetry("C", 4), 2, 3, kernel_size, padding)
+    x = torch.randn(shape[0], conv.in_channels, *shape[1:], requires_grad=True)
+    blur, dense = gaussian_blur(), conv.expand().detach().requires_grad_()
+    got = spectral.SpectralLayer.apply(x, dense, blur, padding, True)
+    grad = torch.randn_like(got)
+    ours = [got, *torch.autograd.grad(got, (x, dense), grad, retain_graph=True)]
+    x64, dense64 = x.detach().double().requires_grad_(), dense.detach().double().requires_grad_()
+    right = relu_max_blur(F.conv2d(x64, dense64, padding=padding), blur.double())
+    for found, expected in zip(ours, [right, *torch.autograd.grad(right, (x64, dense64), grad.double())], strict=True):
+        assert (found - expected).norm() < 1e-5 * expected.norm()
+    # a gradient with a graph of its own is that of the stock operators
+    (again,) = torch.autograd.grad(got, dense, grad, create_graph=True)
+    (second,) = torch.autograd.grad(again.square().sum(), x)
+    assert relative(again, ours[2]) < 1e-5 and second.norm() > 0
+
+
+@pytest.mark.parametrize("symmetry", GROUPS, ids=str)
+def test_plane_waves_agree_with_stock_e2cnn(symmetry: Symmetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    stock = stock_layer(symmetry, True, monkeypatch).double()
+    fast, pool = SteerableConv(symmetry, 2, 3, 5, padding=1), ReluMaxPool(symmetry, 3)
+    monkeypatch.setattr(steerable, "HARMONIC_FROM_ROTATIONS", 1000)
+    monkeypatch.setattr(steerable.LaterLayer, "apply", lambda *_: pytest.fail("not as plane waves"))
+    with torch.no_grad():
+        stock.weights.copy_(fast.weights)
+    x = torch.randn(1, fast.in_channels, 20, 18)
+    ours, theirs = fast.with_sky(Maps(x), pool).joined(), pool.double()(stock(x.double()))
+    assert relative(ours, theirs) < 1e-5
+    grad = fixed_gradient(ours)
+    (ours,) = torch.autograd.grad(ours, fast.weights, grad)
+    (theirs,) = torch.autograd.grad(theirs, stock.weights, grad.double())
+    assert (ours - theirs).norm() < 1e-5 * theirs.norm()

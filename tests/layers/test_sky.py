@@ -85,14 +85,15 @@ def test_kernels_larger_than_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(got, right, rtol=1e-10, atol=1e-12)
 
 
-def test_the_harmonic_form_on_tiles_agrees_with_the_dense_form_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harmonic_form_on_tiles_agrees_with_plane_waves_of_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = models.build_model("DNSteerableLeNet", n_classes=2, side=50, nrot=8, dropout=0.0, background=BACKGROUND)
     x = galaxies(50).float()
     have_tiles_computed(monkeypatch)
+    monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ROTATIONS", 8)
     on_tiles = numbers(model, x)
     monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
-    monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ORDER", 1000)
+    monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ROTATIONS", 1000)
     for got, right in zip(on_tiles, numbers(model, x), strict=True):
         assert (got - right).abs().max() < 1e-4 * right.abs().max()
 

@@ -95,9 +95,9 @@ def write_gradient(
     )
     if inside is not None:
         grad_largest.view(-1, *inside.shape).mul_(inside)
-    grad_largest = _where_positive(grad_largest, largest)
-    _split(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
-    _split(grad_rows, maps[:, 1:] - maps[:, :-1], out, 1)
+    grad_largest = where_positive(grad_largest, largest)
+    split_gradient(grad_largest, rows[..., 1:] - rows[..., :-1], grad_rows, 2)
+    split_gradient(grad_rows, maps[:, 1:] - maps[:, :-1], out, 1)
 
 
 def few_maps_of(size: tuple[int, ...]) -> int:
@@ -111,15 +111,15 @@ def _few_maps(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.flatten(0, 1).split(n_maps) for tensor in tensors), strict=True)
 
 
-def _where_positive(grad: Tensor, x: Tensor) -> Tensor:
+def where_positive(grad: Tensor, x: Tensor) -> Tensor:
     """Returns ``grad`` where x > 0 and 0 elsewhere, in one pass (a product with a bool takes two)."""
     return torch.ops.aten.threshold_backward(grad, x, 0.0)
 
 
-def _split(grad: Tensor, second_minus_first: Tensor, out: Tensor, dim: int) -> None:
+def split_gradient(grad: Tensor, second_minus_first: Tensor, out: Tensor, dim: int) -> None:
     """Writes the gradient of the maximum of neighbors along ``dim`` into ``out``, which is one longer there."""
     size = grad.shape[dim]
-    to_second = _where_positive(grad, second_minus_first)
+    to_second = where_positive(grad, second_minus_first)
     torch.sub(grad, to_second, out=out.narrow(dim, 0, size))
     out.select(dim, size).zero_()
     out.narrow(dim, 1, size).add_(to_second)
