@@ -42,9 +42,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def counted(n: int, noun: str, verb: str = "") -> str:
-    """Returns ``1 row`` or ``2 rows``; with the verb of several (``are``, ``have``) ``1 row is`` or ``2 rows are``."""
-    words = [f"{n:,}", noun if n == 1 else f"{noun}s"]
+def counted(n: int, noun: str, verb: str = "", several: str | None = None) -> str:
+    """Returns ``1 row`` or ``2 rows``; with the verb of several (``are``, ``have``) ``1 row is`` or ``2 rows are``.
+
+    ``several`` is the noun of several where that is not the noun and an s (``classes``).
+    """
+    words = [f"{n:,}", noun if n == 1 else several or f"{noun}s"]
     return " ".join([*words, {"are": "is", "have": "has"}.get(verb, verb) if n == 1 else verb]).rstrip()
 
 

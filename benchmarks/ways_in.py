@@ -31,6 +31,7 @@ FILLS = (0.0, -32768.0, -9.2e18, 1e30)
 PROJECTIONS = ("TAN", "SIN", "ZEA", "CAR", "AIT", "CEA")
 PER_ROW, STEP = 5, 330  # of sources in a mosaic, and pixels from one to the next
 ALLOWED = 2e-3  # what probabilities may differ by
+LOSSY, FINE = 16, 256  # steps to a standard deviation of the noise, in lossy compression: the usual ones, and fine ones
 
 Cutouts = dict[str, np.ndarray]
 Way = tuple[str, str, dict[str, Image]]
@@ -80,8 +81,9 @@ def ways_in(cutouts: Cutouts, folder: Path, how: dict[str, Any]) -> Iterator[Way
     yield "axes Stokes, Dec, RA", "plain", through(lambda data: data.T[..., None], header_of(**SWAPPED))
     yield "resampled to their own scale", "plain", through(lambda data: data, rescale_to_arcsec=1.8)
     yield "gzipped", "plain", packed(cutouts, folder / "a.fits.gz", how)
-    for codec in ("GZIP_2", "RICE_1"):
-        yield f"compressed, {codec}", "plain", packed(cutouts, folder / "a.fits.fz", how, codec)
+    for codec, level in (("GZIP_2", 0), ("RICE_1", FINE), ("RICE_1", LOSSY)):
+        what = f"compressed, {codec}" + (f", in steps of 1/{level} of the noise" if level else "")
+        yield what, "plain", packed(cutouts, folder / "a.fits.fz", how, codec, level)
     yield "RGBA PNG of the prepared image", "plain", as_pictures(plain, folder / "a.png", how)
     for projection in PROJECTIONS:
         yield f"out of a mosaic, {projection}", "plain", out_of_mosaic(cutouts, folder / "m.fits", projection, how)
@@ -108,15 +110,16 @@ def mirrored_twice(cutouts: Cutouts, folder: Path, how: dict[str, Any]) -> dict[
     return images
 
 
-def packed(cutouts: Cutouts, path: Path, how: dict[str, Any], codec: str | None = None) -> dict[str, Image]:
-    """Returns the images of files packed by gzip, or by one of FITS's codecs; RICE_1 rounds to 1/16 of the noise."""
+def packed(
+    cutouts: Cutouts, path: Path, how: dict[str, Any], codec: str | None = None, level: float = 0
+) -> dict[str, Image]:
+    """Returns the images of files packed by gzip, or by a codec of FITS, in so many steps to the noise (0: exactly)."""
     images = {}
     for name, data in cutouts.items():
         if codec is None:
             fits.PrimaryHDU(data, header_of()).writeto(path, overwrite=True)
         else:
-            levels = {"quantize_level": 16 if codec == "RICE_1" else 0}
-            hdu = fits.CompImageHDU(data, header_of(), compression_type=codec, **levels)
+            hdu = fits.CompImageHDU(data, header_of(), compression_type=codec, quantize_level=level)
             fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
         images[name] = read_image(path, **how)
     return images

@@ -46,3 +46,4 @@ def test_one_is_counted_as_one() -> None:
     said = [counted(n, "row", verb) for n in (0, 1, 2000) for verb in ("", "are", "have")]
     assert said[:3] == ["0 rows", "0 rows are", "0 rows have"]
     assert said[3:6] == ["1 row", "1 row is", "1 row has"] and said[6] == "2,000 rows"
+    assert [counted(n, "class", several="classes") for n in (1, 2)] == ["1 class", "2 classes"]

@@ -38,6 +38,11 @@ def add_workers(parser: ArgumentParser) -> None:
     )
 
 
+def add_hdu(parser: ArgumentParser) -> None:
+    """Adds ``--hdu``, for commands that read FITS images."""
+    parser.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
+
+
 RUN = "output folder of a training run, a checkpoint in it, or a network that comes along (see models)"
 
 
@@ -62,7 +67,13 @@ def add_datadir(parser: ArgumentParser) -> None:
 
 
 def check_runs(args) -> None:
-    """Raises a UserError if a run that is named is nowhere; before torch is loaded, which takes seconds."""
+    """Raises a UserError if a run or config that is named is nowhere, or the folder ``--out`` cannot be written.
+
+    Whatever can be known is said before torch is loaded, which takes seconds. A command whose ``--out`` is a file sets
+    ``args.out_kind``: (suffixes, what it is).
+    """
+    from radgal.config.ini import read_ini
+    from radgal.files.outputs import check_new_file, check_new_folder
     from radgal.pretrained.registry import names, no_such_run
 
     for name in ("run", "compare", "ensemble", "runs"):
@@ -70,6 +81,14 @@ def check_runs(args) -> None:
         for run in [value] if isinstance(value, str) else value:
             if not Path(run).exists() and run not in names():
                 raise no_such_run(run)
+    configs = getattr(args, "config", None) or []
+    for config in [configs] if isinstance(configs, str) else configs:
+        read_ini(config)
+    if out := getattr(args, "out", None):
+        if kind := getattr(args, "out_kind", None):
+            check_new_file(out, *kind)
+        else:
+            check_new_folder(out)
 
 
 def read_config(path: str | None, overrides: Sequence[str]):

@@ -7,7 +7,8 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
-from utils import UserError, nearest, progress
+from radgal.commands import common
+from utils import UserError, nearest, nearest_path, progress
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (
@@ -35,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--source", metavar="NAME", help=f"of the run's data set, else of FIRSTGalaxyData (default: {SOURCE})"
     )
     what.add_argument("--image", metavar="FILE", help="an image of your own: FITS, PNG, JPEG or NPY")
+    common.add_hdu(parser)
     parser.add_argument("--group", metavar="G", help="of the untrained network: C8, D4, ... (default: D16)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--conventional", action="store_true", help="a conventional network, whose maps change")
@@ -55,7 +57,6 @@ def run(args) -> None:
     from radgal.demo import fieldnetworks, turning
     from radgal.demo import frames as demofigure
 
-    check_arguments(args)
     shown_deg, out = args.angles or STRIP_DEG, Path(args.out)
     angles = frame_angles(args, shown_deg)
     group, seed = fieldnetworks.parse_group(args.group or "D16"), SEED if args.seed is None else args.seed
@@ -89,19 +90,24 @@ def size_text(path: Path) -> str:
     return f"{n_bytes / 1e6:.2f} MB" + (", less with a smaller --size or fewer --frames" if large else "")
 
 
-def check_arguments(args) -> None:
-    """Does nothing if the options go together.
+def check(args) -> None:
+    """Does nothing if the options go together; before torch is loaded, which takes seconds.
 
     Raises:
         UserError: if they do not, or a number is out of its range, or the file cannot be written.
     """
-    from radgal.demo.frames import check_output
     from radgal.figures.style import load_matplotlib
 
     load_matplotlib()
     from matplotlib import colormaps
 
-    check_output(Path(args.out))
+    from radgal.demo.formats import SUFFIXES, check_encoder
+
+    args.out_kind = (SUFFIXES, "the demo")
+    common.check_runs(args)
+    check_encoder(Path(args.out))
+    if args.image and not Path(args.image).exists():
+        raise UserError(f"{args.image} cannot be read: No such file or directory{nearest_path(args.image)}")
     if args.cmap not in colormaps:
         like = nearest(args.cmap, colormaps)
         raise UserError(
@@ -119,6 +125,8 @@ def check_arguments(args) -> None:
             raise UserError(f"{option} {value:g} is not from {low:g} to {high:g}")
     if args.angles and not is_strip(args):
         raise UserError(f"--angles is for a .png, but --out is {args.out}; an animation has --frames or --step")
+    if args.hdu is not None and args.image is None:
+        raise UserError("--hdu is of the file given by --image, which is not given")
     for option, what in (("group", "group"), ("seed", "weights")):
         if args.runs and getattr(args, option) is not None:
             raise UserError(f"--{option} is for the untrained networks; a RUN has its own {what}")
@@ -185,7 +193,7 @@ def choose_image(args, runs: list):
         from radgal.images.reading import read_image
 
         how = preprocessing(runs[0].config) if runs else {"recipe": FIRSTGalaxyData.recipe}
-        return read_image(args.image, **how).pixels, Path(args.image).name
+        return read_image(args.image, hdu=args.hdu, **how).pixels, Path(args.image).name
     wanted, known, name = SOURCE if args.source is None else args.source, [], FIRSTGalaxyData.__name__
     for train in (True, False):
         if runs and args.source is not None:

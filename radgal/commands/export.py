@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from radgal.commands.common import RUN, add_datadir
+from radgal.commands.common import RUN, add_datadir, check_runs
 
 HELP = "write a trained network as TorchScript or ONNX, checked on real images"
 EXAMPLE = "export runs/config_first_lenet --format onnx"
@@ -16,6 +16,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--format", choices=("torch", "onnx"), required=True, help="TorchScript, or ONNX (opset 17)")
     parser.add_argument("--out", metavar="FILE", help="where to write (default: exported.pt or .onnx in the run)")
     add_datadir(parser)
+
+
+SUFFIXES = {"torch": (".pt", ".pth", ".ts"), "onnx": (".onnx",)}
+
+
+def check(args) -> None:
+    """Raises a UserError for a file that cannot be written, and for a run that is nowhere."""
+    args.out_kind = (SUFFIXES[args.format], f"a network as --format {args.format}")
+    check_runs(args)
 
 
 def run(args) -> None:

@@ -36,10 +36,11 @@ def write_cutouts(folder: str) -> None:
     """Writes cutouts to try a network on, and says how."""
     from radgal.data.examples import write_examples
     from radgal.pretrained import registry
+    from utils import counted
 
     rows = write_examples(folder)
     for file, label in rows:
         print(f"  {file}  {label}")
-    print(f"written to {folder}: {len(rows)} cutouts of FIRST, and whose they are in TERMS.txt")
+    print(f"written to {folder}: {counted(len(rows), 'cutout')} of FIRST, and whose they are in TERMS.txt")
     name = "fr-d4" if "fr-d4" in registry.names() else "RUN"
     print(f"next: python main.py predict {name} {shlex.quote(folder)} --out catalog.csv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from pathlib import Path
 
-from radgal.commands.common import RUN, add_device, add_workers, check_runs
+from radgal.commands.common import RUN, add_device, add_hdu, add_workers, check_runs
 from utils import UserError, counted, nearest_path, sayer, show_bars
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     what.add_argument("--sets", type=float, metavar="COVERAGE", help="also conformal sets of classes, such as 0.9")
     what.add_argument("--rescale", action="store_true", help="resample FITS images to the training pixel scale")
-    what.add_argument("--hdu", metavar="HDU", help="number or EXTNAME of the image in FITS files that hold several")
+    add_hdu(what)
     what.add_argument("--seed", type=int, default=0, help="of the dropout passes (default: 0)")
     how = parser.add_argument_group("how")
     how.add_argument("--resume", action="store_true", help="go on where the same command was interrupted")
@@ -111,6 +111,7 @@ def run(args) -> None:
 
 def check(args) -> None:
     """Raises a UserError for arguments that do not go together, and for files that cannot be written or read."""
+    from radgal.files.tables import FORMATS
     from radgal.images.finding import find_images
     from radgal.prediction.catalog import check_suffix
 
@@ -124,6 +125,7 @@ def check(args) -> None:
     named = [name for name in ("ra", "dec", "id", "las") if getattr(args, f"{name}_column")]
     if named and not args.mosaic:
         raise UserError(f"--{named[0]}-column names a column of --catalog, which is not given")
+    args.out_kind = (FORMATS, "a catalog")
     check_runs(args)
     check_suffix(Path(args.out))
     for place in args.images:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import shlex
 from argparse import ArgumentParser
 
+from radgal.commands.common import add_hdu, check_runs
+from utils import UserError
+
 HELP = "turn FITS images into what a published data set holds, with a table; or divide a table (--split)"
 EXAMPLE = "prepare my_cutouts prepared --like mirabest_v1"
 LIKE = {"mirabest_v1": "MiraBest_full", "mirabest_v2": "MiraBest_full_v2", "frdeep": "FRDEEPF"}
@@ -23,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--side", type=int, default=150, help="pixels along each side (default: 150)")
     parser.add_argument("--rescale", action="store_true", help="resample to the data set's pixel scale")
+    add_hdu(parser)
     parser.add_argument(
         "--split",
         type=float,
@@ -37,7 +41,7 @@ def check(args) -> None:
     """Raises a UserError unless either images are prepared like those of a data set, or a table is divided."""
     from pathlib import Path
 
-    from utils import UserError
+    from radgal.images.finding import find_images
 
     if args.split is None and args.like is None:
         raise UserError(f"--like is needed, one of {', '.join(LIKE)}; or --split FRACTION, to divide a table of images")
@@ -46,6 +50,12 @@ def check(args) -> None:
             "--split divides a table of labeled images, such as prepare and label write: "
             "prepare TABLE OUT.csv --split 0.2"
         )
+    if args.split is not None:
+        return
+    if not 10 <= args.side <= 4096:
+        raise UserError(f"--side {args.side}: 10 to 4096 pixels are possible")
+    check_runs(args)
+    find_images(args.place)
 
 
 def run(args) -> None:
@@ -56,15 +66,13 @@ def run(args) -> None:
     from radgal.data.datasets import DATASETS
     from radgal.figures.contactsheet import save_contact_sheet
     from radgal.images.finding import find_images
-    from utils import UserError, show_bars
+    from utils import show_bars
 
     if args.split is not None:
         from radgal.data.dividing import divide
 
         print(f"{divide(args.place, args.out, args.split, args.seed)}\nwritten to {args.out}")
         return
-    if not 10 <= args.side <= 4096:
-        raise UserError(f"--side {args.side}: 10 to 4096 pixels are possible")
     like = DATASETS[LIKE[args.like]]
     rows = prepare.prepare(
         find_images(args.place, print),
@@ -73,6 +81,7 @@ def run(args) -> None:
         image_format=args.format,
         side=args.side,
         rescale=args.rescale,
+        hdu=args.hdu,
         draw_sheet=save_contact_sheet,
         show_bar=show_bars(quiet=False),
     )

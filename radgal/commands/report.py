@@ -18,6 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="where to write (default: report.html in the run's folder; of several, in runs)"
     )
+    parser.set_defaults(out_kind=((".html", ".htm"), "a report"))
     parser.add_argument(
         "--paper",
         metavar="FOLDER",

@@ -6,7 +6,7 @@ import shlex
 from argparse import ArgumentParser
 
 from radgal.commands.common import add_trained_run, open_run
-from utils import UserError
+from utils import UserError, counted
 
 HELP = "measure how a run's predictions depend on orientation"
 EXAMPLE = "rotate runs/config_first_lenet --limit 10"
@@ -90,14 +90,14 @@ def run(args) -> None:
             counts = rotation.write_comparison(out, found, against, names)
         for index, count in counts.items():
             numbers = "{n_improved} improved, {n_worsened} worsened, {n_unchanged} within {threshold}".format(**count)
-            print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {count['n_sources']} sources")
+            print(f"{index}, {names[0]} against {names[1]}: {numbers}, of {counted(count['n_sources'], 'source')}")
             if "p" in count:
                 print(
                     "  by chance of dropout {n_by_chance:.1f} change; beyond it {n_improved_beyond_noise} improved, "
                     "{n_worsened_beyond_noise} worsened; mean change {mean_change:+.4f} [{mean_change_low:+.4f}, "
                     "{mean_change_high:+.4f}], p = {p:.3g}".format(**count)
                 )
-    drawn = f"({min(args.figures, len(test))} of {len(test)} sources)"
+    drawn = f"({min(args.figures, len(test))} of {counted(len(test), 'source')})"
     print(f"written to {out}: {written_by('rotate')} {drawn}")
     command, what = ("report", run.folder) if out == run.path.parent else ("equivariance", args.run)
     print(f"next: python main.py {command} {shlex.quote(str(what))}")

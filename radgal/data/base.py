@@ -19,7 +19,7 @@ from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import Source, named_position
 from radgal.files.archives import Archive, read_files, without_writing
 from radgal.files.pickles import read_arrays
-from utils import UserError, reason_of
+from utils import UserError, counted, reason_of
 
 NATIVE_SIZE = 150  # pixels along each side, of every published data set
 
@@ -218,7 +218,9 @@ def read_batch(content: bytes, source: str, side: int, n_labels: int) -> tuple[n
         if not (isinstance(arrays, list) and isinstance(labels, list) and isinstance(names, list)):
             raise ValueError("data, labels and filenames are not three lists")
         if not len(arrays) == len(labels) == len(names) > 0:
-            raise ValueError(f"{len(arrays)} images, {len(labels)} labels, {len(names)} file names")
+            raise ValueError(
+                f"{counted(len(arrays), 'image')}, {counted(len(labels), 'label')}, {counted(len(names), 'file name')}"
+            )
         if not all(type(label) is int and 0 <= label < n_labels for label in labels):
             raise ValueError(f"a label is not an integer from 0 to {n_labels - 1}")
         if not all(isinstance(name, str) for name in names):

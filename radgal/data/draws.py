@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from utils import UserError
+from utils import UserError, counted
 
 Groups = Sequence[Sequence[int]]  # rows that must not be parted, of one source or of the same sky
 
@@ -38,7 +38,7 @@ def split_indices(
         return list(range(n_rows)), []
     if not 0 < n_val < n_rows:
         raise UserError(
-            f"[training] frac_val = {frac_val} makes {n_val} of {n_rows} sources validation data; "
+            f"[training] frac_val = {frac_val} makes {n_val} of {counted(n_rows, 'source')} validation data; "
             "choose a fraction that leaves both parts some, or 0 to validate on nothing"
         )
     if how == "first":
@@ -113,7 +113,7 @@ def fold_indices(
     if not 2 <= n_folds <= smallest:
         raise UserError(
             f"{n_folds} folds ([data] fold, val_fold, --folds): there can be 2 to {smallest}, since the smallest class "
-            f"has {smallest} sources"
+            f"has {counted(smallest, 'source')}"
         )
     fold_of = [0] * len(labels)
     for k, (_, tested) in enumerate(StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(labels, labels)):

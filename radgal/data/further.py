@@ -12,7 +12,7 @@ from radgal.data.base import GalaxyImages
 from radgal.data.datasets import DATASETS, open_dataset
 from radgal.data.imagetable import ImageTable
 from radgal.data.samesource import Sources
-from utils import UserError, nearest
+from utils import UserError, counted, nearest
 
 SAME_SKY_ARCSEC = 180.0  # both sources are then in the images of either; catalogs differ by more than a beam
 TEST_ONLY = ":test"
@@ -43,7 +43,7 @@ class Further:
         """Returns in a line what is trained on and what is not."""
         out = ", ".join(f"{n} {REASONS[reason]}" for reason, n in self.record["left_out"].items() if n)
         return (
-            f"also trained on {self.record['trained_on']} of the {self.record['sources']} sources of {self.name}"
+            f"also trained on {self.record['trained_on']} of {counted(self.record['sources'], 'source')} of {self.name}"
             + (f"; left out: {out}" if out else "")
             + f" (within {SAME_SKY_ARCSEC:g} arcsec, or the same pixels)"
         )

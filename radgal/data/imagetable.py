@@ -86,8 +86,9 @@ class ImageTable(GalaxyImages):
         rows, self.classes, findings = read_labels(table)
         if use.num_classes not in (None, len(self.classes)) and not findings.one_class_twice:
             findings.problems.append(
-                f"  - [training] num_classes = {use.num_classes}, but its labels are {len(self.classes)} classes "
-                f"({', '.join(self.classes)}); set num_classes: {len(self.classes)}"
+                f"  - [training] num_classes = {use.num_classes}, but its labels are "
+                f"{counted(len(self.classes), 'class', several='classes')} ({', '.join(self.classes)}); "
+                f"set num_classes: {len(self.classes)}"
             )
         wanted = [(row.split == "test") != train for row in rows]
         seen, pixels = _read_images(rows, wanted, recipe, native_size, quiet, findings)
@@ -168,7 +169,7 @@ def _read_images(
     bar = tqdm(zip(rows, wanted, strict=True), "reading images", len(rows), disable=not show_bars(quiet), leave=False)
     for row, is_wanted in bar:
         try:
-            image = read_image(row.path, recipe=recipe, native_size=native_size)
+            image = read_image(row.path, recipe=recipe, native_size=native_size, hdu=row.hdu)
         except UserError as error:
             failed.append(error)
             seen.append(None)
@@ -179,8 +180,8 @@ def _read_images(
             pixels.append(image.pixels)
     if failed:
         findings.problems.append(
-            f"  - {len(failed)} of {len(rows)} images cannot be read: {some(failed)}: mend the paths (from the folder "
-            "that the table is in) or delete the rows"
+            f"  - {len(failed)} of {counted(len(rows), 'image')} cannot be read: {some(failed)}: mend the paths "
+            "(from the folder that the table is in) or delete the rows"
         )
     return seen, pixels
 
@@ -235,16 +236,16 @@ def _check_duplicates(rows: list[Row], seen: list[_Seen | None], findings: Findi
         if across:
             said = some(f"{rows[a].name} ({rows[a].split}) and {rows[b].name} ({rows[b].split})" for a, b in across)
             findings.problems.append(
-                f"  - {len(across)} pairs of rows in different splits have {what}: {said}: what is learned by heart "
-                "would be tested; keep each source in one split"
+                f"  - {counted(len(across), 'pair')} of rows in different splits with {what}: {said}: what is learned "
+                "by heart would be tested; keep each source in one split"
             )
         if within := [(a, b) for a, b in pairs if rows[a].split == rows[b].split]:
             said = some(f"{rows[a].name} and {rows[b].name} ({rows[a].split})" for a, b in within)
-            findings.notes.append(f"{len(within)} pairs of rows in one split have {what}: {said}")
+            findings.notes.append(f"{counted(len(within), 'pair')} of rows in one split with {what}: {said}")
     other = [(a, b) for a, b in same if rows[a].label != rows[b].label]
     if other:
         said = some(f"{rows[a].name} ({rows[a].label}) and {rows[b].name} ({rows[b].label})" for a, b in other)
-        findings.problems.append(f"  - {len(other)} pairs of equal images have different labels: {said}")
+        findings.problems.append(f"  - {counted(len(other), 'pair')} of equal images with different labels: {said}")
 
 
 def _near_pairs(rows: list[Row]) -> list[tuple[int, int]]:

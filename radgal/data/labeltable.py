@@ -22,7 +22,7 @@ from utils import UserError, counted, nearest
 if TYPE_CHECKING:
     from astropy.table import Column
 
-NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "error", "answer")
+NEEDED, OPTIONAL = ("path", "label"), ("split", "id", "ra", "dec", "hdu", "error", "answer")
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MAX_BYTES = 256 << 20
 MAX_LABEL = 400
@@ -39,6 +39,7 @@ class Row:
     name: str
     position: Position | None  # ICRS, from ra and dec or else from the name
     index: int  # of the row in the table, from 0
+    hdu: str | None = None  # number or EXTNAME of the image in a FITS file
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Findings:
     def raise_problems(self, table: Path) -> None:
         """Raises one UserError with all problems, if there are any."""
         if self.problems:
-            count = f"{len(self.problems)} problems" if len(self.problems) > 1 else "1 problem"
+            count = counted(len(self.problems), "problem")
             raise UserError("\n".join([f"{table}: {count} to mend before training:", *self.problems]))
 
 
@@ -66,9 +67,10 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
     """Returns the rows of a table, the names of its classes (sorted, numbers as numbers) and what is wrong with it.
 
     Columns: ``path`` (relative to the table's folder), ``label``, and if wanted ``split`` (train, val or test; train
-    where there is no such column), ``id``, ``ra`` and ``dec`` (degrees). Others are left alone. Rows with a text in a
-    column ``error`` are left out, as ``prepare`` writes them for files that it could not read. With a column
-    ``answer``, as ``label`` writes it, the last row of an image counts, and is left out where it says no class.
+    where there is no such column), ``id``, ``ra`` and ``dec`` (degrees), and ``hdu`` (of FITS files). Others are left
+    alone. Rows with a text in a column ``error`` are left out, as ``prepare`` writes them for files that it could not
+    read. With a column ``answer``, as ``label`` writes it, the last row of an image counts, and is left out where it
+    says no class.
 
     Args:
         table: see :func:`radgal.files.tables.read_table`.
@@ -91,7 +93,9 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
             f"  - {counted(len(unlabeled), 'row', 'have')} no label: {some(unlabeled)}: fill in or delete them"
         )
     paths = [table.parent / _expanded(path) for path in columns["path"]]
-    rows = [Row(*values) for values in zip(paths, columns["label"], splits, names, positions, kept, strict=True)]
+    hdus = [hdu or None for hdu in columns["hdu"]]
+    values = zip(paths, columns["label"], splits, names, positions, kept, hdus, strict=True)
+    rows = [Row(*one) for one in values]
     return rows, _class_names(columns["label"], findings), findings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from radgal.data.labeltable import some
 from radgal.data.samesource import TWIN_ARCSEC, Sources
 from radgal.data.splits import Split
-from utils import UserError
+from utils import UserError, counted
 
 
 def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
@@ -21,7 +21,7 @@ def forbid_overlap(test: Split, other: Split | None, role: str) -> None:
     shared = set(test.names).intersection(other.names)
     if shared:
         raise UserError(
-            f"{len(shared)} sources are in both the {role} and the test set, such as {min(shared)}; "
+            f"{counted(len(shared), 'source', 'are')} in both the {role} and the test set, such as {min(shared)}; "
             "a test set must have no part in any choice: use a data set whose parts are disjoint"
         )
 
@@ -37,6 +37,6 @@ def describe_leak(leak: Mapping[str, Any]) -> str | None:
     if not leak["count"]:
         return None
     return (
-        f"WARNING: the network was trained on {leak['count']} of the {leak['of']} test sources "
+        f"WARNING: the network was trained on {leak['count']} of the {counted(leak['of'], 'test source')} "
         f"({some(leak['names'])}): results on this test set will be too good"
     )

@@ -23,7 +23,7 @@ from radgal.images.reading import read_image, scales_differ, without_suffix
 from utils import UserError, counted, printable
 
 FORMATS = ("png", "npz", "hdf5")
-COLUMNS = "path label id ra dec pixel_scale_arcsec las_arcsec flags error source".split()
+COLUMNS = "path label id ra dec hdu pixel_scale_arcsec las_arcsec flags error source".split()
 MAX_ON_SHEET = 100
 DrawSheet = Callable[[Path, list[dict], dict[str, np.ndarray], int], None]
 
@@ -36,6 +36,7 @@ def prepare(
     image_format: str = "png",
     side: int = 150,
     rescale: bool = False,
+    hdu: str | None = None,
     draw_sheet: DrawSheet | None = None,
     show_bar: bool = False,
 ) -> list[dict]:
@@ -50,6 +51,7 @@ def prepare(
         image_format: one of ``FORMATS``; for the two arrays all images are kept in memory.
         side: pixels along each side.
         rescale: whether images of another scale are resampled to its.
+        hdu: number or EXTNAME of the image in FITS files that hold several; where the table names those, it says it.
         draw_sheet: draws contact.png: (path, rows to show, pixels by id, how many there are), see
             ``figures.contactsheet``; None: no sheet.
         show_bar: whether to show a progress bar.
@@ -62,7 +64,7 @@ def prepare(
     """
     out = Path(out)
     paths = find_images(place)
-    options = dict(recipe=like.recipe, native_size=side, expected_arcsec=like.pixel_scale_arcsec)
+    options = dict(recipe=like.recipe, native_size=side, expected_arcsec=like.pixel_scale_arcsec, hdu=hdu)
     options["rescale_to_arcsec"] = like.pixel_scale_arcsec if rescale else None
     sheet_step = -(-len(paths) // MAX_ON_SHEET)
     rows, images = [], {}
@@ -71,7 +73,7 @@ def prepare(
         for i, path in enumerate(tqdm(paths, "preparing", disable=not show_bar)):
             row, pixels = _prepare_one(path, names[i], out, options)
             if pixels is not None and image_format == "png":
-                row["path"] = f"images/{names[i]}.png"
+                row |= {"path": f"images/{names[i]}.png", "hdu": ""}
                 (part / "images").mkdir(exist_ok=True)
                 PillowImage.fromarray(pixels).save(part / row["path"])
             if pixels is not None and (image_format != "png" or i % sheet_step == 0):
@@ -162,7 +164,7 @@ def _names(paths: list[Path]) -> list[str]:
 def _prepare_one(path: Path, name: str, out: Path, options: dict) -> tuple[dict, np.ndarray | None]:
     facts = parse_source_name(path.name)
     source = seen_from(path, out)
-    row = dict.fromkeys(COLUMNS, "") | {"id": name, "source": source}
+    row = dict.fromkeys(COLUMNS, "") | {"id": name, "source": source, "hdu": options["hdu"] or ""}
     if facts["class_code"] in MiraBest_full.classes:
         row["label"] = facts["class_code"]
     if np.isfinite(facts["las_arcsec"]):

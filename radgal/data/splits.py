@@ -18,7 +18,7 @@ from radgal.data.further import SAME_SKY_ARCSEC, Further, all_parts, load_furthe
 from radgal.data.labeltable import some
 from radgal.data.samesource import Sources
 from radgal.images.preparation import Preparation, crop_and_pad, measure_normalization
-from utils import UserError
+from utils import UserError, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,8 +176,8 @@ def _notes(dataset: GalaxyImages, cfg: Any, n_left_out: int) -> tuple[str, ...]:
     if n_left_out:
         named = ", ".join(cfg.data.leave_out)
         notes.append(
-            f"{n_left_out} sources are left out of training because they are in {named} (within {SAME_SKY_ARCSEC:g} "
-            "arcsec, or the same pixels)"
+            f"{counted(n_left_out, 'source', 'are')} left out of training because of {named} (within "
+            f"{SAME_SKY_ARCSEC:g} arcsec, or the same pixels)"
         )
     if cfg.data.val_fold is not None:
         notes.append(

@@ -14,7 +14,7 @@ from radgal.data.base import GalaxyImages
 from radgal.data.datasets import DATASETS
 from radgal.data.imagetable import ImageTable
 from radgal.data.samesource import TWIN_ARCSEC, Sources
-from utils import UserError, nearest
+from utils import UserError, counted, nearest
 
 WHOLE = ("MBFRConfident", "MBFRConfident_v2", "MBFRUncertain", "MBHybrid", "FRDEEPF", "FRDEEPN", "FIRSTGalaxyData")
 """Published data sets that hold every published source; the others are made of the same images."""
@@ -37,7 +37,9 @@ class Checked:
         """Returns a line on the data set, and one on each pair of twins in it."""
         pairs = self.sources.pairs()
         counts = ", ".join(f"{self.part_of.count(part)} {part}" for part in ("train", "test"))
-        lines = [f"{self.name}: {len(self.sources)} sources ({counts}), {len(pairs)} pairs of twins"]
+        lines = [
+            f"{self.name}: {counted(len(self.sources), 'source')} ({counts}), {counted(len(pairs), 'pair')} of twins"
+        ]
         return lines + [f"  {self._describe_pair(a, b)}" for a, b in pairs]
 
     def _describe_pair(self, a: int, b: int) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radgal.demo import formats
 from radgal.demo.turning import Demo
 from radgal.figures.style import load_matplotlib
 from utils import UserError, atomic_write
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
     from PIL.Image import Image
 
-VIDEO = {".mp4": ("libx264", "mp4"), ".webm": ("libvpx-vp9", "webm")}  # encoder and container
-SUFFIXES = (".gif", ".png", *VIDEO)
 MAX_GIF_BYTES = 2_000_000
 PALETTES = (128, 96, 64, 48, 32)  # numbers of colors; the largest with which a GIF stays small is taken
 
@@ -240,39 +237,6 @@ def _draw_curves(axes: Axes, demos: Sequence[Demo]) -> list:
     return dots
 
 
-def check_output(path: Path) -> None:
-    """Does nothing if a file of this name can be written.
-
-    Raises:
-        UserError: for another suffix, a folder, one that cannot be written, or a video where there is no encoder.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UserError(f"--out {path}: the demo is written as {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file in it, such as {path / 'demo.gif'}")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UserError(f"--out {path}: {above} is not a folder that can be written; choose another place")
-    if suffix in VIDEO and find_encoder() is None:
-        raise UserError(
-            f"--out {path}: no ffmpeg is found, which {suffix} needs; give a name that ends in .gif, which needs "
-            "nothing, or  pip install imageio-ffmpeg"
-        )
-
-
-def find_encoder() -> str | None:
-    """Returns the ffmpeg of this machine, or the one that the Python package imageio-ffmpeg brings."""
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        import imageio_ffmpeg
-
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):
-        return None
-
-
 def write_demo(
     frames: Frames,
     path: Path,
@@ -320,11 +284,22 @@ def write_gif(images: Sequence[Image], path: Path, duration_s: float) -> None:
 
 def write_video(images: Sequence[Image], path: Path, duration_s: float) -> None:
     """Writes a video with ffmpeg; see :func:`check_output`."""
-    codec, container = VIDEO[path.suffix.lower()]
+    codec, container = formats.VIDEO[path.suffix.lower()]
     size = f"{images[0].width}x{images[0].height}"
     rate = f"{len(images) / duration_s:.4f}"
     with atomic_write(path) as temporary:
-        command = [find_encoder(), "-loglevel", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size]
+        command = [
+            formats.find_encoder(),
+            "-loglevel",
+            "error",
+            "-y",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "rgb24",
+            "-s",
+            size,
+        ]
         command += ["-r", rate, "-i", "-", "-c:v", codec, "-pix_fmt", "yuv420p", "-f", container, str(temporary)]
         done = subprocess.run(command, input=b"".join(image.tobytes() for image in images), capture_output=True)
         if done.returncode:

@@ -19,7 +19,7 @@ from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.earlier import new_results
 from radgal.runs.files import files_of
 from radgal.runs.learned import inherited_by
-from utils import UserError
+from utils import UserError, counted
 
 
 def test_elsewhere(
@@ -59,8 +59,8 @@ def test_elsewhere(
         about |= {"trained_on": _own_data(first), "dataset": other.name, "version": other.version}
         about |= {"checksum": other.checksum, "left_out": list(other.left_out)}
         say(
-            f"{len(other.left_out)} of {len(other.left_out) + len(other.split)} sources of {other.name} are left out: "
-            "trained or validated on"
+            f"{counted(len(other.left_out), 'source', 'are')} left out of "
+            f"{len(other.left_out) + len(other.split)} of {other.name}: trained or validated on"
         )
         test = other.in_classes(tuple(first.classes))
         if test is None:
@@ -143,7 +143,7 @@ def describe_unscored(metrics: dict) -> str:
     """Returns what networks say of sources of other classes as a few lines of text."""
     called = ", ".join(f"{n} {name}" for name, n in metrics["called"].items())
     lines = (
-        f"{metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, of the classes "
+        f"{counted(metrics['n_test'], 'source')} of {metrics['dataset']} {metrics['version']}, of the classes "
         f"{', '.join(metrics['classes_of_dataset'])}, which the network does not know: no scores\n"
         f"  called {called}\n"
         f"  mean predictive entropy {metrics['mean_predictive_entropy']:.3f} nats, at most "

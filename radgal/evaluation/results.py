@@ -33,7 +33,7 @@ from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
 from radgal.runs.learned import learned_from
-from utils import UserError, nearest, write_json
+from utils import UserError, counted, nearest, write_json
 
 
 def test_run(
@@ -192,7 +192,8 @@ def describe(metrics: dict) -> str:
     missed = ", ".join(f"{one['mean']:.2f} of {one['n_sources']} {k}" for k, one in rotated["missed_per_class"].items())
     width = max(len(name) for name, _ in rows)
     lines = [
-        f"test set: {metrics['n_test']} sources of {metrics['dataset']} {metrics['version']}, 95 % intervals",
+        f"test set: {counted(metrics['n_test'], 'source')} of {metrics['dataset']} {metrics['version']}, "
+        "95 % intervals",
         *(f"  {name:{width}}  {text}" for name, text in rows),
         f"  rotated: over {rotated['n_rotations']} random rotations{spread}; missed on average {missed}",
     ]

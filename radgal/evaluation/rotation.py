@@ -23,7 +23,7 @@ from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
-from utils import UserError, atomic_write, write_json
+from utils import UserError, atomic_write, counted, write_json
 
 PUBLISHED_ANGLES = tuple(range(0, 180, 20))  # degrees
 POSES_AT_A_TIME = 128  # whatever the run was trained with: the samples of a seed depend on it
@@ -277,7 +277,8 @@ def describe(test: RotationTest) -> str:
     means = test.overlap.mean(axis=1)
     worst = int(means.argmax())
     lines = [
-        f"rotation test: {len(test.names)} sources, {len(test.angles_deg)} poses, {test.probs.shape[2]} passes each",
+        f"rotation test: {counted(len(test.names), 'source')}, {counted(len(test.angles_deg), 'pose')}, "
+        f"{counted(test.probs.shape[2], 'dropout pass', several='dropout passes')} each",
         f"  mean overlap index as published {means.mean():.4f}, corrected {test.overlap_reflected.mean():.4f}",
         f"  largest {means[worst]:.4f}: {test.names[worst]} ({test.classes[test.labels[worst]]})",
     ]

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from radgal.evaluation.probabilities import log_softmax
-from utils import UserError
+from utils import UserError, counted
 
 N_DRAWS = 2000
 N_CALIBRATED = 1000
@@ -29,15 +29,16 @@ def check_predictions(logits: np.ndarray, labels: np.ndarray, n_classes: int) ->
         raise UserError("there are no test sources to score; check [data] dataset and the sources asked for")
     if logits.shape != (len(labels), n_classes):
         raise UserError(
-            f"the network gives outputs of shape {tuple(logits.shape)} for {len(labels)} sources of "
-            f"{n_classes} classes; use the checkpoint of a network that was trained on these classes"
+            f"the network gives outputs of shape {tuple(logits.shape)} for "
+            f"{counted(len(labels), 'source')} of {n_classes} classes; "
+            "use the checkpoint of a network that was trained on these classes"
         )
     if labels.min() < 0 or labels.max() >= n_classes:
         raise UserError(f"labels must be 0..{n_classes - 1}, but they run from {labels.min()} to {labels.max()}")
     n_bad = int((~np.isfinite(logits)).any(axis=1).sum())
     if n_bad:
         raise UserError(
-            f"the network's outputs are NaN or infinite for {n_bad} of {len(labels)} sources; "
+            f"the network's outputs are NaN or infinite for {n_bad} of {counted(len(labels), 'source')}; "
             "its weights are spoiled: use an earlier checkpoint, or train again with a smaller [training] lr0"
         )
 

@@ -18,7 +18,7 @@ from radgal.files.cells import safe_cell
 from radgal.files.packing import check_packing
 from radgal.files.texttables import Wanted, choose, read_text_table
 from radgal.files.votables import read_votable
-from utils import UserError, atomic_write, reason_of, without_warnings
+from utils import UserError, atomic_write, counted, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -104,7 +104,9 @@ def _read_fits(path: Path, packed: bool, wanted: Wanted, notes: list[str]) -> Ta
             rows, width = (hdu.header.get(key, 0) for key in ("NAXIS2", "NAXIS1"))
             if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)) and not isinstance(hdu, fits.CompImageHDU):
                 if not 0 <= rows <= size or rows * width > size:
-                    raise ValueError(f"its header promises {rows:,} rows of {width:,} bytes, more than there are")
+                    raise ValueError(
+                        f"its header promises {counted(rows, 'row')} of {counted(width, 'byte')}, more than there are"
+                    )
                 found[i] = hdu.columns.names
         if not found:
             raise ValueError("it holds no table")

@@ -18,6 +18,7 @@ import numpy as np
 
 from radgal.files.angles import bare_name, spelled_unit
 from radgal.files.cells import plain_cell
+from utils import counted
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -56,7 +57,8 @@ def read_text_table(content: bytes, wanted: Wanted = (), notes: list[str] | None
     head, rows = _rows(table, parter, notes)
     units, n_above = _units_below(head, rows)
     if n_above:
-        notes.append(f"{n_above} row{'s' * (n_above > 1)} of units and dashes below its head are no sources")
+        what = "is no source" if n_above == 1 else "are no sources"
+        notes.append(f"{counted(n_above, 'row')} of units and dashes below its head {what}")
     return _as_table(head, rows[n_above:], units)
 
 

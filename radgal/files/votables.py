@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from radgal.files.packing import MAX_RATIO
 from radgal.files.texttables import Wanted, choose
-from utils import without_warnings
+from utils import counted, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -98,7 +98,7 @@ class _Look:
         self.rows = self.width = self.stored = 0
         self.promised = int(attributes.get("nrows", 0))
         if self.promised > self.size:
-            raise ValueError(f"it says that it has {self.promised:,} rows, more than it has bytes")
+            raise ValueError(f"it says that it has {counted(self.promised, 'row')}, more than it has bytes")
 
     def field(self, attributes: dict[str, str]) -> None:
         sides = [int(side) for side in re.findall(r"\d+", attributes.get("arraysize", "1"))]

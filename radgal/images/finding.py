@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from radgal.images.reading import SUFFIXES, is_image_name
-from utils import UserError, nearest_path
+from utils import UserError, counted, nearest_path
 
 PACKINGS = (".gz", ".fz", ".bz2", ".xz", ".zst", ".z", ".zip")
 KINDS_SHOWN = 6
@@ -67,7 +67,7 @@ def _in_folder(folder: Path) -> tuple[list[Path], str]:
         what = "files are no images that are read" if n > 1 else "file is no image that is read"
         said.append(f"{n} {what} ({', '.join(kinds)}{more})")
     if closed:
-        said.append(f"{len(closed)} folder{'s' * (len(closed) > 1)} cannot be opened ({closed[0]} first)")
+        said.append(f"{counted(len(closed), 'folder')} cannot be opened ({closed[0]} first)")
     return images, "; ".join(said)
 
 

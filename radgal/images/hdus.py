@@ -9,7 +9,7 @@ from typing import Any
 
 from radgal.images.fitsheaders import MAX_HDUS
 from radgal.images.sky import celestial
-from utils import UserError, reason_of
+from utils import UserError, counted, reason_of
 
 NAME_WORDS = ("EXTNAME", "HDUNAME", "BTYPE", "IMAGETYP", "IMTYPE")
 USUAL_NAMES = {"SCI", "SCIENCE", "IMAGE", "DATA", "FLUX", "INTENSITY", "I", "STOKES I", "MAP", "SIGNAL", "PRIMARY"}
@@ -163,5 +163,7 @@ def _named(images: dict[int, Any], path: Path, name: str) -> Choice:
     if len(found) == 1:
         return Choice(images[found[0]], _label(found[0], images[found[0]]))
     there = ", ".join(_label(i, hdu) for i, hdu in images.items()) or "none"
-    problem = f"has {len(found)} images of the name {name}; give the number" if found else f"has no image {name}"
+    problem = (
+        f"has {counted(len(found), 'image')} of the name {name}; give the number" if found else f"has no image {name}"
+    )
     raise UserError(f"{path} {problem} (--hdu); its images: {there}")

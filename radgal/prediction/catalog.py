@@ -19,7 +19,7 @@ import numpy as np
 from radgal.files.cells import safe_cell
 from radgal.files.packing import MAX_RATIO, check_zip
 from radgal.files.tables import FORMATS, fits_name, to_ascii
-from utils import UserError, atomic_write, reason_of, without_warnings
+from utils import UserError, atomic_write, counted, reason_of, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -47,7 +47,7 @@ class Column:
 def check_suffix(path: Path) -> None:
     """Raises a UserError if a catalog cannot be written under this name here."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--out {path}: a catalog can be written as {', '.join(FORMATS)}; end its name in one of these")
+        raise UserError(f"--out {path}: a catalog is written as {', '.join(FORMATS)}; end its name in one of these")
     if path.suffix.lower() == ".parquet":
         _pyarrow()
 
@@ -245,7 +245,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         n_rows = max(file.metadata.num_rows, sum(group.num_rows for group in groups))
         if n_rows > size:
-            raise ValueError(f"it says that it has {n_rows:,} rows, more than it has bytes")
+            raise ValueError(f"it says that it has {counted(n_rows, 'row')}, more than it has bytes")
         if (n_bytes := sum(group.total_byte_size for group in groups)) > (most := max(SMALL, MAX_RATIO * size)):
             raise ValueError(f"it says that it unpacks to {n_bytes:,} bytes")
         table = file.read([column.name for column in columns])

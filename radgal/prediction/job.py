@@ -237,8 +237,8 @@ def read_rows(job: Job, chunk: Chunk) -> Part:
     # as texts, since a position that is no number (NaN) is not equal to itself
     if any([*map(repr, part[name].tolist())] != [repr(row[name]) for row in rows] for name in rows[0]):
         raise UserError(
-            f"{chunk.part} does not hold the {len(rows)} rows from {rows[0]['id']} to {rows[-1]['id']} that it is to "
-            "hold; --resume makes it again"
+            f"{chunk.part} does not hold the {counted(len(rows), 'row')} from {rows[0]['id']} to {rows[-1]['id']} "
+            "that it is to hold; --resume makes it again"
         )
     return part
 
@@ -334,7 +334,7 @@ def assemble(job: Job, say: Callable[..., None] = print) -> None:
         chunks = list(job.chunks())
         if missing := [Path(chunk.part).name for chunk in chunks if not Path(chunk.part).exists()]:
             raise UserError(
-                f"{job.folder} lacks {len(missing)} of {len(chunks)} parts, {missing[0]} first: use --resume"
+                f"{job.folder} lacks {len(missing)} of {counted(len(chunks), 'part')}, {missing[0]} first: use --resume"
             )
         write_catalog(whole, job.columns, lambda: (read_rows(job, chunk) for chunk in chunks), len(job.sources))
         if job.settings.page:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from radgal.pretrained import registry
+from utils import counted
 
 COLUMNS = ("name", "network", "parameters", "size", "trained on", "cross-validated error")
 
@@ -115,8 +116,9 @@ def crossed_lines(crossed: Mapping[str, Any] | None) -> Iterator[str]:
         yield "not cross-validated: nothing is known of its error on sources like those that it was trained on"
         return
     yield (
-        f"{crossed['n_sources']} sources in {crossed['n_folds']} folds, {crossed['n_seeds']} seeds: networks of this "
-        "recipe, each tested on the sources that it was not trained on"
+        f"{counted(crossed['n_sources'], 'source')} in {counted(crossed['n_folds'], 'fold')}, "
+        f"{counted(crossed['n_seeds'], 'seed')}: networks of this recipe, "
+        "each tested on the sources that it was not trained on"
     )
     for difference in crossed["folder_recipe_differs"]:
         yield f"the recipe differed in {difference}"

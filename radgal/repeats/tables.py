@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from radgal.evaluation.metrics import ACCURACY, IN_WORDS, Reading, readings
+from utils import counted
 
 
 def shown() -> list[Reading]:
@@ -48,7 +49,9 @@ def _over(summary: Mapping[str, Any]) -> str:
     """Returns in words which sources were tested or validated on."""
     n, n_folds, n_different = summary["n_sources"], summary["n_folds"], summary["n_different"]
     if summary["part"] == "test":
-        return f"{n} sources, each tested once in {n_folds}-fold cross-validation" if n_folds else f"{n} test sources"
+        if n_folds:
+            return f"{counted(n, 'source')}, each tested once in {n_folds}-fold cross-validation"
+        return counted(n, "test source")
     if n_folds:
         return f"{n} training sources, each held out once a seed in {n_folds}-fold cross-validation, test untouched"
     drawn = "" if n == n_different else f" a seed, {n_different} in all"

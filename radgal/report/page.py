@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from radgal.data.datasets import DATASETS
+from radgal.files.outputs import check_new_file
 from radgal.files.tables import file_name
 from radgal.report import comparison, poseviews, questionviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
 from radgal.report.thumbnails import encode_figure, encode_source
 from radgal.report.values import attempt, clean
 from radgal.runs.files import RunFile
-from utils import UserError, atomic_write
+from utils import UserError, atomic_write, counted
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "E2CNNRadGal run report"
@@ -93,10 +94,7 @@ def _beside(path: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _forbid_overwriting(path: Path) -> None:
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out {path}: a report is an HTML file; end its name with .html")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file in it, such as {RunFile.REPORT.at(path)}")
+    check_new_file(path, (".html", ".htm"), "a report")
     if path.is_file() and GENERATOR.encode() not in path.open("rb").read(4096):
         raise UserError(f"--out {path} is there and is not a report of this program; choose another name")
 
@@ -169,7 +167,7 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
     for card in sources:
         card["figure"] = by_key.get(card["key"])
     if n_left_out:
-        page["problems"].append(f"{n_left_out} images are left out to keep the page under 5 MB")
+        page["problems"].append(f"{counted(n_left_out, 'image', 'are')} left out to keep the page under 5 MB")
 
 
 def cite(runs: Sequence[SavedRun]) -> list[str]:

@@ -127,7 +127,7 @@ def _test_cards(run: SavedRun) -> list[dict[str, Any]]:
     cards = []
     if upright := upright_scores(run):
         accuracy = score(ACCURACY, upright["accuracy"])
-        note = f"{upright['n_sources']} sources, 95 % interval"
+        note = f"{counted(upright['n_sources'], 'source')}, 95 % interval"
         cards.append(_card("Test accuracy, upright", accuracy["value"], note) | {"interval": accuracy})
     if rotated := run.metrics.get("rotated"):
         accuracy = score(ACCURACY, rotated["accuracy"])
@@ -147,7 +147,7 @@ def _training_cards(run: SavedRun) -> list[dict[str, Any]]:
     accuracy = to_float(row.get("test_accuracy")) if row else None
     if accuracy is not None:
         n_val = sum(run.environment.get("class_counts", {}).get("validation", {}).values())
-        of = f"{n_val} sources, " if n_val else ""
+        of = f"{counted(n_val, 'source')}, " if n_val else ""
         note = f"{of}at the kept epoch" + (", which it chose: optimistic" if chose_epoch(run) else "")
         cards.append(_card("Validation error", number(1 - accuracy, 2, 100, " %"), note))
     if run.history:

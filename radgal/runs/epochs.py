@@ -26,7 +26,7 @@ from radgal.training.loop import Part, Progress, Setup, Stopped, fit
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 from radgal.training.signals import StopSignals
 from radgal.training.team import Team
-from utils import UserError, format_duration, show_bars
+from utils import UserError, counted, format_duration, show_bars
 
 
 def run_epochs(
@@ -220,11 +220,11 @@ def last_line(
         which = "last epoch" if keeps_last else "best epoch"
         parts = [
             f"{which} {kept_epoch} of {progress.epoch}",
-            f"validation error {100 * (1 - row['test_accuracy']):.2f} % ({len(data.val)} sources)",
+            f"validation error {100 * (1 - row['test_accuracy']):.2f} % ({counted(len(data.val), 'source')})",
         ]
     if metrics is not None:
         value, low, high = (100 * metrics["upright"]["error"][key] for key in ("value", "low", "high"))
-        parts.append(f"test error {value:.2f} % [{low:.2f}, {high:.2f}] (95 %, {metrics['n_test']} sources)")
+        parts.append(f"test error {value:.2f} % [{low:.2f}, {high:.2f}] (95 %, {counted(metrics['n_test'], 'source')})")
     parts.append(f"trained in {format_duration(sum(row['seconds'] for row in progress.history))}")
     command, images = ("evaluate", "") if metrics is None else ("rotate", "")
     if not data.has_test:

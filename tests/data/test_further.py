@@ -16,7 +16,7 @@ from radgal.data.samesource import Sources, prints_of
 from radgal.data.splits import describe, load_test_data, load_training_data
 from tests.conftest import ROOT
 from tests.data.test_imagetable import CONFIG, make_table, some_pixels
-from utils import UserError
+from utils import UserError, counted
 
 N = 24
 KINDS = ("FRI", "FRII")
@@ -130,7 +130,9 @@ def test_all_sources_can_be_trained_on_but_for_those_named(overlap, tmp_path) ->
         cfg = config_of(own, tmp_path, "data.train_on=all", f"data.leave_out=['{entry}']")
         data = load_training_data(cfg)
         names[entry] = set(everything.sources.names) - set(data.sources.names)
-        assert data.n_left_out == len(names[entry]) and f"{data.n_left_out} sources are left out" in describe(data)
+        assert data.n_left_out == len(
+            names[entry]
+        ) and f"{counted(data.n_left_out, 'source', 'are')} left out" in describe(data)
         assert data.val.names == tuple(f"own{i}" for i in range(16, 20) if f"own{i}" not in names[entry])
     assert list(names.values()) == [{"own21"}, {"own0", "own16", "own20", "own21"}]
 

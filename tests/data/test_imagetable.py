@@ -200,7 +200,7 @@ def test_everything_that_spoils_training_is_said_at_once(tmp_path) -> None:
         ),
         ({"ra": "361", "dec": "4"}, "row 1 (361, 4)"),
         ({"label": "lonely"}, "only one training row has the label lonely"),
-        ({"path": "1.png"}, "1 pairs of equal images have different labels: s0 (bent) and s1 (compact)"),
+        ({"path": "1.png"}, "1 pair of equal images with different labels: s0 (bent) and s1 (compact)"),
     ],
 )
 def test_each_problem_has_its_words(tmp_path, change, said) -> None:
@@ -264,7 +264,7 @@ def test_what_is_only_worth_knowing_is_noted(tmp_path) -> None:
     for words in (
         "1 image is blank: 1",
         "1 image is smaller than imsize, 25 px, and padded: 1",
-        "1 pairs of rows in one split have the same pixels: 0 and 3 (train)",
+        "1 pair of rows in one split with the same pixels: 0 and 3 (train)",
         "no row of the split test has the label FRII",
         "test rows: FRII 0, bent 1, compact 1",
         "fewer than 10 training sources",
@@ -296,7 +296,7 @@ def test_blank_images_and_equal_positions_do_not_stop_the_search(tmp_path) -> No
     table = make_table(tmp_path, [row | {"path": "0.png"} for row in rows])
     PillowImage.fromarray(np.zeros((30, 30), dtype=np.uint8)).save(tmp_path / "0.png")
     said = problems_of(table)
-    assert re.search(r"[23]\d\d pairs of rows in different splits have positions within 5 arcsec", said)
+    assert re.search(r"[23]\d\d pairs of rows in different splits with positions within 5 arcsec", said)
     assert "same pixels" not in said
 
 

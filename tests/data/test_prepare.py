@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from astropy.io import fits as pyfits
 from PIL import Image as PillowImage
 
 import main
@@ -186,3 +187,25 @@ def test_what_a_killed_process_left_is_cleared_away_and_one_that_lives_is_not_di
                 pass
         (first / "table.csv").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "table.csv").exists()
+
+
+@pytest.mark.parametrize("image_format", ["png", "npz"])
+def test_the_hdu_that_is_named_is_prepared_and_what_trains_on_the_table_reads_the_same(tmp_path, image_format) -> None:
+    fields = [a_field((80, 80), seed=seed) for seed in (1, 2)]
+    for i in range(2):
+        header = pyfits.Header(SKY)
+        hdus = [pyfits.PrimaryHDU(fields[i], header), pyfits.ImageHDU(fields[1 - i], header, name="SECOND")]
+        (tmp_path / "fits").mkdir(exist_ok=True)
+        pyfits.HDUList(hdus).writeto(tmp_path / "fits" / f"{i}.fits")
+    taken = {}
+    for hdu in ((), ("--hdu", "0"), ("--hdu", "second")):
+        out = tmp_path / "_".join(("out", *hdu))
+        rows = prepare(tmp_path / "fits", out, "--format", image_format, *hdu)
+        assert ["several_images" in row["flags"] for row in rows] == [not hdu] * 2
+        with (out / "table.csv").open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(row | {"label": "ab"[i]} for i, row in enumerate(rows))
+        taken[hdu[-1] if hdu else None] = ImageTable(out / "table.csv", native_size=40).data.numpy()
+    assert np.array_equal(taken[None], taken["0"]) and np.array_equal(taken["second"], taken["0"][::-1])
+    assert not np.array_equal(taken["second"], taken["0"])

@@ -16,7 +16,7 @@ from PIL import Image
 import models
 from radgal.commands import demo as command
 from radgal.data.datasets import preparation_of
-from radgal.demo import fieldnetworks, turning
+from radgal.demo import fieldnetworks, formats, turning
 from radgal.demo import frames as demofigure
 from radgal.layers.basis import Symmetry
 from radgal.runs.checkpoint import FORMAT
@@ -167,6 +167,12 @@ def arguments(*words: str):
     return parser.parse_args(list(words))
 
 
+def demo(*words: str) -> None:
+    args = arguments(*words)
+    command.check(args)
+    command.run(args)
+
+
 @pytest.fixture
 def small(monkeypatch, tmp_path: Path):
     """Returns a function that runs the command on a small file image, with small networks, in a scratch folder."""
@@ -176,9 +182,7 @@ def small(monkeypatch, tmp_path: Path):
     pixels[60:75, 50:90] = 255
     pixels[75:95, 80:88] = 128
     Image.fromarray(pixels).save(tmp_path / "galaxy.png")
-    return lambda *words: command.run(
-        arguments("--image", "galaxy.png", "--group", "C4", "--size", "300", *words),
-    )
+    return lambda *words: demo("--image", "galaxy.png", "--group", "C4", "--size", "300", *words)
 
 
 def test_a_gif_has_its_frames_size_duration_and_says_what_was_computed(small, capsys, tmp_path: Path) -> None:
@@ -235,10 +239,10 @@ def test_the_frames_differ_where_they_should(lopsided: torch.Tensor) -> None:
 
 
 def test_video_needs_an_encoder_and_gif_does_not(small, monkeypatch, tmp_path: Path) -> None:
-    if demofigure.find_encoder() is not None:
+    if formats.find_encoder() is not None:
         small("--frames", "4", "--out", "a.mp4")
         assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
-    monkeypatch.setattr(demofigure, "find_encoder", lambda: None)
+    monkeypatch.setattr(formats, "find_encoder", lambda: None)
     with pytest.raises(UserError, match="no ffmpeg is found.*gif"):
         small("--out", "b.mp4")
     assert not (tmp_path / "b.mp4").exists()
@@ -272,7 +276,7 @@ def test_a_gif_that_stays_too_large_is_kept_and_said(small, monkeypatch, tmp_pat
         (["--angles", "0", "45"], r"--angles is for a .png, .* demo.gif; an animation has --frames"),
         (["--out", "galaxy.png/a.gif"], r"--out galaxy.png/a.gif: .*galaxy.png is not a folder that can be written"),
         (["--image", "folder.gif"], "folder.gif is not a file"),
-        (["--out", "folder.gif"], "--out folder.gif is a folder; name a file in it, such as folder.gif/demo.gif"),
+        (["--out", "folder.gif"], "--out folder.gif is a folder; name a file in it, such as folder.gif/mine.gif"),
         (["--image", "black.png"], "black.png is empty inside the circle"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, list) else "",
@@ -292,9 +296,9 @@ def test_mistakes_are_said_before_anything_is_written(
 def test_an_unknown_source_names_the_nearest(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"FIRSTGalaxyData has no such source; nearest: 202.155_63.488_1_MiraBest"):
-        command.run(arguments("--source", "202.155_63.489_1_MiraBest"))
+        demo("--source", "202.155_63.489_1_MiraBest")
     with pytest.raises(UserError, match="--source : FIRSTGalaxyData has no such source"):
-        command.run(arguments("--source", ""))
+        demo("--source", "")
 
 
 @pytest.fixture
@@ -319,7 +323,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
 def test_trained_runs_are_shown_and_mixed_up_ones_refused(small, runs, capsys, tmp_path: Path) -> None:
     both = [str(path) for path in (runs["conventional"], runs["steerable"])]
     image = ["--image", str(tmp_path / "galaxy.png"), "--size", "300"]
-    command.run(arguments(*both, "--both", *image, "--step", "90", "--out", "both.png"))
+    demo(*both, "--both", *image, "--step", "90", "--out", "both.png")
     numbers = re.findall(r"\((\S+)\): (\S+)( %)? at 90°", capsys.readouterr().out)
     assert [kind for kind, *_ in numbers] == ["C4-steerable", "conventional"]
     assert float(numbers[0][1]) < 1e-5 < float(numbers[1][1])
@@ -333,7 +337,7 @@ def test_trained_runs_are_shown_and_mixed_up_ones_refused(small, runs, capsys, t
         ([str(tmp_path / "nowhere")], "there is no run folder"),
     ):
         with pytest.raises(UserError, match=message):
-            command.run(arguments(*words, *image))
+            demo(*words, *image)
 
 
 def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, capsys) -> None:
@@ -342,7 +346,7 @@ def test_long_and_odd_names_of_runs_fit_the_figure(runs, tmp_path: Path, small, 
     folder = tmp_path / "my runs"
     folder.mkdir()
     torch.save(content, folder / "best.pt")
-    command.run(arguments(str(folder), "--image", "galaxy.png", "--size", "300", "--out", "a.png"))
+    demo(str(folder), "--image", "galaxy.png", "--size", "300", "--out", "a.png")
     said = capsys.readouterr().out
     assert re.search(r"a\$\^\$\S{,25} \(C4-steerable\)", said)
     assert shlex.split(said)[-4:] == ["python", "main.py", "rotate", str(folder)]

@@ -111,7 +111,7 @@ def test_commands_write_tests_of_other_data_and_of_ensembles(finished_run, tmp_p
     said = capsys.readouterr().out
     out = folder / "ensemble" / "other" / "FIRSTGalaxyData_test"
     # one of them is a training source within 180 arcsec
-    assert "1 of 100 sources of FIRSTGalaxyData:test are left out" in said and f"report {out}" in said
+    assert "1 source is left out of 100 of FIRSTGalaxyData:test" in said and f"report {out}" in said
     found = json.loads((out / "metrics.json").read_text())
     assert found["n_test"] == 99 and len(found["members"]) == 2 and len(found["left_out"]) == 1
     own = read_table(folder / "sources.csv")

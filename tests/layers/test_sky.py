@@ -94,8 +94,9 @@ def test_the_harmonic_form_on_tiles_agrees_with_plane_waves_of_whole_images(monk
     on_tiles = numbers(model, x)
     monkeypatch.setattr(maps, "FEWEST_IMAGES", 1000)
     monkeypatch.setattr("radgal.layers.steerable.HARMONIC_FROM_ROTATIONS", 1000)
-    for got, right in zip(on_tiles, numbers(model, x), strict=True):
-        assert (got - right).abs().max() < 1e-4 * right.abs().max()
+    for i, (got, right) in enumerate(zip(on_tiles, numbers(model, x), strict=True)):
+        limit = 1e-5 if i == 0 else 1e-3  # of a gradient: the largest of two nearly equal values may be the other one
+        assert (got - right).norm() < limit * right.norm()
 
 
 @pytest.mark.parametrize(("fullest", "n_images"), [(1, 8), (0, 7)])
@@ -108,7 +109,7 @@ def test_where_many_tiles_are_busy_later_layers_see_whole_images(
     conv, pool = SteerableConv(group, 1, 2, 5, 1, regular_input=False), ReluMaxPool(group, 2)
     later, last = SteerableConv(group, 2, 3, 5, 1), ReluMaxPool(group, 3)
     network = torch.nn.ModuleList([conv, pool, later, last]).double()
-    monkeypatch.setattr("radgal.layers.steerable.FULLEST", fullest)
+    monkeypatch.setattr("radgal.layers.steerable.FULLEST_OF_16", fullest)
     x = galaxies(50)
     got = watch(x, network).through(conv, pool).through(later, last)
     assert len(got.values) == n_images

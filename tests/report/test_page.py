@@ -119,8 +119,8 @@ def test_mistakes_are_user_errors(run: Path, tmp_path: Path) -> None:
     for words, message in (
         ([tmp_path / "nowhere"], "there is no run folder"),
         ([tmp_path], "is not the folder of a training run; it holds thesis.html"),
-        ([run, "--out", tmp_path], "HTML file"),
-        ([run, "--out", run / "best.pt"], "HTML file"),
+        ([run, "--out", tmp_path], "a report is written as .html|is a folder"),
+        ([run, "--out", run / "best.pt"], "a report is written as .html|is a folder"),
         ([run, "--out", precious], "not a report of this program"),
     ):
         with pytest.raises(UserError, match=message):
