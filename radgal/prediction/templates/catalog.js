@@ -48,7 +48,9 @@
     button.type = "button";
     button.title = columns.id[i];
     paint(slot, i);
-    button.append(slot, make("span", "source-name", columns.id[i]));
+    const name = make("span", "source-name");
+    for (const part of columns.id[i].split(/(?<=[_\-+])/)) name.append(part, document.createElement("wbr"));
+    button.append(slot, name);
     const p = probability(i);
     button.append(make("span", "verdict", p === null ? className(i) : `${className(i)} ${p.toFixed(2)}`));
     if (flagsOf[i].length) button.append(make("span", "small flagged", flagsOf[i].join(", ")));
