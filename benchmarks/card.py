@@ -31,7 +31,7 @@ from radgal.evaluation.probabilities import log_softmax, uncertainties
 from radgal.layers.modelinfo import count_parameters
 from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.files import RunFile
-from utils import UserError
+from utils import UserError, counted
 
 ROTATIONS = 20  # random ones, of an official test, as `evaluate` has them
 MC_SAMPLES = 100
@@ -193,7 +193,7 @@ def look_at_sets(
         images, sources, classes = open_set(run, *choice, **where)
         trained_on = sources.rows_in(learned, SAME_SKY_ARCSEC)
         rows = [row for row in range(len(images)) if row not in trained_on]
-        say(f"{words}: {len(images)} sources, {len(trained_on)} of them trained on")
+        say(f"{words}: {counted(len(images), 'source')}, {len(trained_on)} of them trained on")
         found[words] = {
             "n_sources": len(images),
             "n_trained_on": len(trained_on) if any(sources.positions) else None,  # None: the names say no positions

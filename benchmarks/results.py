@@ -25,7 +25,7 @@ from radgal.repeats.collect import columns, pooled_scores, scores_of
 from radgal.repeats.comparison import check_runs, successes
 from radgal.repeats.differences import mean_interval, paired_difference
 from radgal.repeats.tables import with_spread
-from utils import UserError
+from utils import UserError, counted
 
 NAME = re.compile(r"(?P<set>\w+)_(?P<network>[^_]+)_seed_(?P<seed>\d+)(_fold_\d+_of_\d+)?\.csv")
 CONDITIONS = (UPRIGHT, ROTATED, AVERAGED)
@@ -71,7 +71,7 @@ def to_markdown(runs: Sequence[dict]) -> str:
     own = {name: [run for run in runs if run["config"] == name] for name in names}
     heads = ["network", "seeds", *(f"error, {IN_WORDS[condition] or condition} (%)" for condition in CONDITIONS)]
     heads += [f"{score.short} ({score.unit})" if score.unit else score.short for score in BESIDE]
-    lines = [f"{len(runs[0]['names'])} sources.", ""]
+    lines = [f"{counted(len(runs[0]['names']), 'source')}.", ""]
     lines += _table(heads, [row for name in names for row in _rows(name, own[name])])
     pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2)]
     if pairs:

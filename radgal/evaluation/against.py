@@ -28,7 +28,7 @@ from radgal.images.blank import blank_fields
 from radgal.runs.checkpoint import TrainedRun
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
-from utils import UserError, write_json
+from utils import UserError, counted, write_json
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -79,7 +79,7 @@ def test_against(
         other = load_other_test(run.config, one, learned + usual.sources, "--against")
         splits[one], left_out[one] = other.split, list(other.left_out)
         n_all = len(other.left_out) + len(other.split)
-        say(f"{len(other.left_out)} of {n_all} sources of {one} are left out: learned from, or in {name}")
+        say(f"{len(other.left_out)} of {counted(n_all, 'source')} of {one} are left out: learned from, or in {name}")
     reference = run.features(training.train.images)
     space = None if reference is None else Features(reference, training.train.labels.numpy())
     table = _table({name: usual} | splits, name, run, space, mc_samples, seed)
@@ -135,9 +135,9 @@ def describe(found: dict) -> str:
     """Returns how well each set is told by each score, as lines of text."""
     answer = found["questions"][odd.QUESTION.key]
     usual, width = answer["usual"], max(map(len, ODDNESS.values()))
-    lines = [f"told from {usual['n']} sources of {usual['name']}, 95 % intervals"]
+    lines = [f"told from {counted(usual['n'], 'source')} of {usual['name']}, 95 % intervals"]
     for name, one in answer["sets"].items():
-        lines.append(f"  {name}: {one['n']} sources")
+        lines.append(f"  {name}: {counted(one['n'], 'source')}")
         for key, of in one["scores"].items():
             area, passing = (
                 f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"

@@ -20,7 +20,7 @@ from radgal.evaluation.probabilities import log_of_mean
 from radgal.files.tables import column_name
 from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.files import RunFile
-from utils import UserError
+from utils import UserError, counted
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -167,5 +167,5 @@ def calibrate(run: TrainedRun, folds: Folds, names: Iterable[str]) -> TrainedRun
     if not n_sources:
         raise UserError(f"the folds hold none of the sources that {run.path} learned from")
     of_seed = f" of seed {seed}" if folds.n_seeds > 1 else ""
-    on = f"{n_sources} sources, each by a network of {folds.n_folds} folds{of_seed} that had not seen it"
+    on = f"{counted(n_sources, 'source')}, each by a network of {folds.n_folds} folds{of_seed} that had not seen it"
     return store(run, np.concatenate(logits), np.concatenate(labels), on)

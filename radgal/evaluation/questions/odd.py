@@ -11,6 +11,7 @@ from radgal.evaluation.metrics import ROC_AREA
 from radgal.evaluation.novelty import ODDNESS, tell_apart
 from radgal.evaluation.questions.question import Asked, Question
 from radgal.figures.panels import Curve, Panel
+from utils import counted
 
 MAX_POINTS = 100  # of a curve
 
@@ -50,7 +51,7 @@ def says(answer: dict) -> str:
         areas = ", ".join(f"{key} {ROC_AREA.text(of['roc_auc'])}" for key, of in one["scores"].items())
         of_sets.append(f"{name} ({one['n']}): {areas}")
     usual = answer["usual"]
-    return f"ROC areas against {usual['n']} sources of {usual['name']}; " + "; ".join(of_sets)
+    return f"ROC areas against {counted(usual['n'], 'source')} of {usual['name']}; " + "; ".join(of_sets)
 
 
 def rows(answer: dict) -> list[dict]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from radgal.config.keys import SECTIONS
+from utils import counted
 
 CHANGE_NO_NUMBER = {
     "model": ("quiet",),
@@ -96,14 +97,19 @@ def optimization(t: Values, cite: Cite) -> list[str]:
         f"{cite('Smith2019')}",
         "none": f"a constant learning rate of {t['lr0']}",
     }[t["scheduler"]]
-    text = f"We trained for at most {t['epochs']} epochs in batches of {t['batch_size']} with {adam} and {rates}"
+    text = f"We trained for at most {counted(t['epochs'], 'epoch')} in batches of {t['batch_size']}"
+    text += f" with {adam} and {rates}"
     if t["label_smoothing"]:
         text += f", with labels smoothed by {t['label_smoothing']} {cite('Szegedy2016')}"
     if t["ema"] is not None:
         text += f"; a moving average of the weights with a decay of {t['ema']} per batch was kept {cite('Polyak1992')}"
     sentences = [text]
     if t["start_from"] is not None:
-        frozen = f", with all but the last layer frozen for {t['freeze_epochs']} epochs" if t["freeze_epochs"] else ""
+        frozen = (
+            f", with all but the last layer frozen for {counted(t['freeze_epochs'], 'epoch')}"
+            if t["freeze_epochs"]
+            else ""
+        )
         sentences.append(f"The first weights were those of {t['start_from']}{frozen}")
     return sentences
 
@@ -136,7 +142,7 @@ def choice(m: Values, t: Values, cite: Cite) -> list[str]:
     measure = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}[t["monitor"]]
     kept = "The last epoch was kept" if keeps_last else f"The epoch of the best {measure} was kept"
     if t["patience"] is not None:
-        kept += f", and training stopped after {t['patience']} epochs without a better {measure}"
+        kept += f", and training stopped after {counted(t['patience'], 'epoch')} without a better {measure}"
     return [f"{kept}; the seed is {t['seed']}, and the precision {t['precision']}"]
 
 

@@ -13,7 +13,7 @@ from radgal.evaluation.sourcetable import CATALOG_COLUMNS, KINDS
 from radgal.files.tables import column_name, write_table
 from radgal.report.paper.methods import latex
 from radgal.report.savedrun import SavedRun, to_float
-from utils import atomic_write, without_warnings
+from utils import atomic_write, counted, without_warnings
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -68,7 +68,7 @@ def write_scores(run: SavedRun, folder: Path) -> list[str]:
         unit = r" (\%)" if of.unit == "%" else f" ({of.unit})" if of.unit else ""
         row = [latex(of.name) + unit, cell(of, metrics["upright"].get(of.key))]
         rows.append(row + ([cell(of, metrics["averaged"].get(of.key))] if len(heads) > 2 else []))
-    tested = f"{metrics['n_test']} sources of {latex(metrics.get('dataset', 'the test set'))}"
+    tested = f"{counted(metrics['n_test'], 'source')} of {latex(metrics.get('dataset', 'the test set'))}"
     write_latex(
         folder / "scores.tex", heads, rows, f"Scores of {name} on {tested}, with 95 per cent intervals.", "scores"
     )
