@@ -95,7 +95,7 @@ def test_no_source_of_the_test_or_the_validation_is_trained_on_and_none_twice(ov
     assert data.own_train().names == before.train.names and data.sources.names == data.train.names + data.val.names
     assert (data.preparation.mean, data.preparation.std) == (before.preparation.mean, before.preparation.std)
     said = describe(data)
-    assert "also trained on 7 of the 12 sources of" in said and "left out: 3 test sources of the run, 1 valid" in said
+    assert "also trained on 7 of 12 sources of" in said and "left out: 3 test sources of the run, 1 valid" in said
 
 
 def test_further_sets_are_not_twice_among_themselves(tables, tmp_path) -> None:
