@@ -56,6 +56,8 @@ class StopSignals:
         self.received = number
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             self.__exit__()
+            if signal.getsignal(number) is signal.SIG_IGN:  # so shells start what a script puts into the background
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         print(f"\n{self.name}: stopping after this batch; a second one stops at once", file=sys.stderr, flush=True)
 
 

@@ -241,7 +241,8 @@ def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
     assert (folder / name).read_bytes() == before
 
 
-def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN], ids=["shell", "background"])
+def test_a_second_signal_is_not_held_back(before: object, config: Path, monkeypatch) -> None:
     def twice() -> None:
         """Two signals that come together are one: the second is sent when the first has been seen."""
         first = signal.getsignal(signal.SIGINT)
@@ -252,8 +253,12 @@ def test_a_second_signal_is_not_held_back(config: Path, monkeypatch) -> None:
         time.sleep(10)  # until it is seen, too
 
     at_input(monkeypatch, 3, twice)
-    with pytest.raises(KeyboardInterrupt):
-        go(config)
+    kept = signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            go(config)
+    finally:
+        signal.signal(signal.SIGINT, kept)
 
 
 def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, capsys) -> None:
