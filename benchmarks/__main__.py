@@ -21,6 +21,10 @@ from utils import UserError, atomic_write, environment, float32_in_full, pick_de
 
 EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
 GPU_STEPS = 10
+QUICK_NOTE = (
+    "`--quick` checks that the benchmark works here. Its images are small and its readings few, so its ratios are none "
+    "that a user will see: leave it out to measure."
+)
 
 
 @float32_in_full()
@@ -121,6 +125,8 @@ def _write(result: dict, args: Namespace) -> None:
     if draw is not None:
         for folder in (out, *([Path(args.update).parent / "figures"] if args.update else [])):
             draw(result, folder / f"{stem}.png")
+    if args.quick:
+        text = f"{QUICK_NOTE}\n\n{text}"
     with atomic_write(out / f"{stem}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     if args.update:

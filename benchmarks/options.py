@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 EXAMPLES = """examples:
-  python -m benchmarks --quick                       a first look, in under a minute
+  python -m benchmarks --quick                       a check that it works; no measurement
   python -m benchmarks --update docs/benchmarks.md   all networks; the tables of that page made anew
   python -m benchmarks growth                        cost against N and against the size of the image
   python -m benchmarks time-to-accuracy --mirror FOLDER --models LeNet   until the paper's error, against 600 epochs
