@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -168,6 +169,8 @@ def content_of(path: Path) -> object:
     if path.name == "history.csv":
         with path.open(newline="") as stream:
             return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
+    if path.suffix == ".html":
+        return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", path.read_text(encoding="utf-8"))
     return None if path.stem.startswith("repeat") else path.read_bytes()  # which has times in its columns
 
 
