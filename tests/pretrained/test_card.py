@@ -72,6 +72,13 @@ def test_a_network_that_left_the_test_out_can_be_tested(finished_run: Path) -> N
 def test_a_run_becomes_a_network_that_comes_along(
     finished_run: Path, folds: Path, real_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
+    learned = checkpoint.read(finished_run / "best.pt")["sources"]["names"]
+    for path in folds.rglob(
+        "sources.ecsv"
+    ):  # of sources that the run was tested on: called as some that it learned from
+        table = Table.read(path, format="ascii.ecsv")
+        table["name"] = learned[: len(table)]
+        table.write(path, format="ascii.ecsv", overwrite=True)
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / registry.LIST).touch()
     monkeypatch.setattr(registry, "FOLDER", tmp_path / "made")
