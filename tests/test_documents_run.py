@@ -30,7 +30,7 @@ MADE_BEFORE = (
     "python main.py export runs/config_first_lenet --format torch",
 )
 """What a page supposes that the reader has done, after the words of its text or of another page."""
-LEFT_OUT = re.compile(r"repeat|--scheduler|RUN|IMAGES|FILE")
+LEFT_OUT = re.compile(r"repeat|calibrate|--scheduler|RUN|IMAGES|FILE")
 """Hours of training, a cluster, and forms with names to be filled in: test_docs.py reads those."""
 
 

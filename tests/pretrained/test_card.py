@@ -73,9 +73,7 @@ def test_a_run_becomes_a_network_that_comes_along(
     finished_run: Path, folds: Path, real_data: Path, tmp_path: Path, monkeypatch
 ) -> None:
     learned = checkpoint.read(finished_run / "best.pt")["sources"]["names"]
-    for path in folds.rglob(
-        "sources.ecsv"
-    ):  # of sources that the run was tested on: called as some that it learned from
+    for path in folds.rglob("sources.ecsv"):  # as if it had learned from them
         table = Table.read(path, format="ascii.ecsv")
         table["name"] = learned[: len(table)]
         table.write(path, format="ascii.ecsv", overwrite=True)
