@@ -66,14 +66,17 @@ def _labels(table: Any) -> zip:
 
 
 def to_markdown(runs: Sequence[dict]) -> str:
-    """Returns the tables of one set: each network, the ensemble of its seeds, and how the networks differ."""
+    """Returns the tables of one set: each network, the ensemble of its seeds, and how they differ.
+
+    Compared are all with the first, which is the plain one, and with the last, which has the largest group.
+    """
     names = sorted({run["config"] for run in runs}, key=_place)
     own = {name: [run for run in runs if run["config"] == name] for name in names}
     heads = ["network", "seeds", *(f"error, {IN_WORDS[condition] or condition} (%)" for condition in CONDITIONS)]
     heads += [f"{score.short} ({score.unit})" if score.unit else score.short for score in BESIDE]
     lines = [f"{counted(len(runs[0]['names']), 'source')}.", ""]
     lines += _table(heads, [row for name in names for row in _rows(name, own[name])])
-    pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2)]
+    pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2) if a == names[0] or b == names[-1]]
     if pairs:
         words = [IN_WORDS[condition] or condition for condition in CONDITIONS]
         lines += ["", *_table(["a", "b", *(x for word in words for x in (f"b less a, {word} (%)", "p"))], pairs)]

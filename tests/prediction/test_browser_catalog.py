@@ -106,8 +106,8 @@ def test_100_000_rows_stay_usable(browser, many: Path) -> None:  # noqa: F811
     page.select_option("#f-order", "unsure")
     page.wait_for_timeout(1500)
     assert len(set(names(page))) == 1  # 10,000 times the least certain
-    before = len(page.asked)  # pictures are fetched when they come into view
     page.locator("#grid li").last.scroll_into_view_if_needed()
     page.wait_for_timeout(500)
-    assert all("/many_files/" in url for url in page.asked[before:]) and len(page.asked) > before
+    pictures = set(page.asked[1:])  # of the three pages that were shown, or of what was near on them: not of all
+    assert all("/many_files/" in url for url in pictures) and 1 < len(pictures) <= 160
     assert page.problems == []
