@@ -23,7 +23,8 @@ from radgal.runs.files import RunFile
 from utils import UserError, reason_of
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
-OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT)  # at least one of them
+OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT, RunFile.AGAINST)
+"""At least one of them is there."""
 Rows = list[dict[str, str]]
 
 
@@ -60,7 +61,7 @@ class SavedRun:
     @property
     def name(self) -> str:
         """What the run is called: after its config, else after its folder."""
-        return str(self.metrics.get("run") or self.folder.resolve().name)
+        return str(self.metrics.get("run") or self.against.get("run") or self.folder.resolve().name)
 
     def option(self, section: str, key: str) -> Any:
         """Returns a value of the run's config, None if it is not known."""
