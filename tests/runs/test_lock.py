@@ -27,7 +27,7 @@ with runlock.hold(sys.argv[1]):
 @pytest.fixture(params=["flock", "no flock"])
 def any_file_system(request, monkeypatch) -> None:
     if request.param == "no flock":
-        monkeypatch.setattr(runlock, "_flock", lambda handle: None)
+        monkeypatch.setattr(runlock, "lock_file", lambda handle: None)
     elif os.name == "nt":
         pytest.skip("Windows has no flock")
 
@@ -61,7 +61,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(any_file_system, other, tmp_path
 
 
 def test_a_process_id_that_is_used_again_is_not_the_run(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(runlock, "_flock", lambda handle: None)
+    monkeypatch.setattr(runlock, "lock_file", lambda handle: None)
     mine = runlock._myself()
     (tmp_path / runlock.NAME).write_text(json.dumps(mine))
     with pytest.raises(UserError, match=f"process {os.getpid()}"), runlock.hold(tmp_path):
