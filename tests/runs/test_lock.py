@@ -110,6 +110,21 @@ def test_a_lock_that_was_removed_is_noticed_and_another_ones_left_alone(tmp_path
     assert (tmp_path / runlock.NAME).read_text() == "of another run"
 
 
+def test_only_the_lock_of_a_run_that_has_died_is_removed(tmp_path: Path) -> None:
+    path, dead = tmp_path / runlock.NAME, runlock._myself() | {"process_start": "long ago"}
+    with runlock.hold(tmp_path):
+        runlock.remove_dead(tmp_path)
+        assert path.exists()
+    path.write_text(json.dumps(dead | {"host": "elsewhere"}))
+    runlock.remove_dead(tmp_path)
+    assert path.exists()
+    path.write_text(json.dumps(dead))
+    runlock.remove_dead(tmp_path)
+    assert not path.exists()
+    runlock.remove_dead(tmp_path / "not there")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"[" * 4096, b'{"a":' * 800, b'["host"]', b"\xff", b"null"])
 def test_a_lock_that_says_nothing_is_taken_over(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.lock").write_bytes(content)
