@@ -124,6 +124,8 @@ def _rows(result: dict) -> str:
 
 
 def _limits(result: dict) -> str:
+    if "rates" not in result:  # of an earlier version
+        return ""
     rates = result["rates"]
     lines = [
         f"This machine's rates, measured in the same run: {rates['multiply_adds'] / 1e9:.0f} G multiply-adds a second "
