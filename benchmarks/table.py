@@ -103,7 +103,10 @@ def _verdict(met: bool) -> str:
 
 
 def _equality(result: dict) -> str:
-    lines = ["| fp32, relative difference | logits, train mode | logits, eval mode | gradients |", "|---|---|---|---|"]
+    heads = ["fp32, relative difference", "logits, train mode", "logits, eval mode", "gradients"]
+    if any("stock_gradients" in found for found in result["equality"].values()):
+        heads.append("gradients of stock layers, to float64")
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, found in result["equality"].items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.1e}" for value in found.values()) + " |")
     return "\n".join(lines)
