@@ -29,7 +29,7 @@ def write(path: Path, kind: str) -> np.ndarray:
     if kind == "scaled":
         hdu.scale("int16", bscale=0.5, bzero=3.0)
     elif kind == "blank":
-        hdu = fits.PrimaryHDU(pixels.astype(np.int16), fits.Header(SKY | {"BLANK": -300}))
+        hdu = fits.PrimaryHDU(pixels.astype(np.int16), fits.Header(SKY | {"BLANK": 30}))
     if kind == "second":
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(data, header)]).writeto(path)
     else:
