@@ -10,6 +10,7 @@ from pathlib import Path
 
 from radgal.commands import common, train
 from radgal.commands.mistakes import Parser
+from radgal.progress import working
 from utils import VERSION, UserError, float32_in_full
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
@@ -70,12 +71,13 @@ def main(argv: list[str] | None = None):
     args = build_parser().parse_args(argv)
     for name, value in vars(args).items():
         setattr(args, name, _at_home(value))
-    args.check(args)
-    from radgal.layers.e2cnn_compat import check_torch_pair
+    with working(f"{args.command or 'training'} is at work", getattr(args, "quiet", False)):
+        args.check(args)
+        from radgal.layers.e2cnn_compat import check_torch_pair
 
-    check_torch_pair()
-    with float32_in_full():
-        return args.run_command(args)
+        check_torch_pair()
+        with float32_in_full():
+            return args.run_command(args)
 
 
 def _at_home(value):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 import re
 import secrets
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 VERSION = "1.0.0"  # of the program, also in CITATION.cff
@@ -73,7 +75,8 @@ def without_warnings() -> Iterator[None]:
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; it takes the place of ``path`` only if the block succeeds.
 
-    A block that fails, or a process killed inside it, leaves the file that was there untouched.
+    A block that fails, or a process killed inside it, leaves the file that was there untouched. What a killed process
+    left of its temporary file, the next one that writes ``path`` removes.
 
     Raises:
         UserError: if the folder cannot be made or written (read-only, full, gone).
@@ -81,19 +84,100 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.absolute().with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        temporary.touch(exist_ok=False)  # with the rights that the umask leaves, as what has no part has
+        temporary, handle = _new_part(path.absolute())
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; choose another folder or free some space") from None
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)  # and not after it was moved: by then another process may have the name
+        if not isinstance(error, OSError):
+            raise
         raise UserError(
             f"cannot write {path}: {error.strerror or error}; the file that was there is untouched"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _new_part(path: Path) -> tuple[Path, int | None]:
+    """Returns a new, empty file beside ``path``, and the locked handle on it; None where the system has no locks.
+
+    Its name is always the same, so that the next process finds what a dead one left; another if that is in use.
+    """
+    usual, create = path.with_name(f".{path.name}.part"), os.O_RDWR | os.O_CREAT | os.O_EXCL
+    remove_if_dead(usual)
+    with suppress(FileExistsError):
+        handle = os.open(usual, create, 0o666)  # with the rights that the umask leaves
+        locked = lock_file(handle)
+        if locked and is_file_at(usual, handle):
+            return usual, handle
+        os.close(handle)
+        if locked is None:  # nobody could tell whether it is of a dead process
+            usual.unlink(missing_ok=True)
+    other = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    handle = os.open(other, create, 0o666)
+    if lock_file(handle):
+        return other, handle
+    os.close(handle)
+    return other, None
+
+
+def remove_if_dead(part: Path, or_unknown: bool = False) -> None:
+    """Removes a temporary file that no living process holds; what is no plain file stays.
+
+    Args:
+        part: the file; it need not be there.
+        or_unknown: whether to remove it, too, where the system cannot tell.
+    """
+    try:  # a link is not followed, and a pipe not waited for
+        handle = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return
+    try:
+        locked = lock_file(handle) if stat.S_ISREG(os.fstat(handle).st_mode) else False
+        is_dead = (or_unknown if locked is None else locked) and is_file_at(part, handle)
+    finally:
+        if os.name == "nt":  # where an open file cannot be removed
+            os.close(handle)
+    if is_dead:
+        part.unlink(missing_ok=True)
+    if os.name != "nt":
+        os.close(handle)
+
+
+def lock_file(handle: int) -> bool | None:
+    """Returns True if an open file is now locked, False if another process has it, None if there are no locks here.
+
+    The system lets go of the lock when the process ends, however it ends.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def is_file_at(path: Path, handle: int) -> bool:
+    """Returns whether an open file is the one that has this path now."""
+    try:
+        there, mine = os.stat(path), os.fstat(handle)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, as ``sha256sum`` writes it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -260,31 +344,3 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def sayer(quiet: bool):
-    """Returns a function that prints, or with ``quiet`` one that does nothing."""
-    return (lambda *_: None) if quiet else (lambda *words: print(*words, flush=True))
-
-
-def show_bars(quiet: bool) -> bool:
-    """Returns whether progress bars make sense: someone is watching a terminal or a notebook, and wants them.
-
-    The variable TQDM_DISABLE in the environment turns them off, as it does for every program that uses tqdm.
-    """
-    import sys
-
-    return not quiet and not os.environ.get("TQDM_DISABLE") and (sys.stderr.isatty() or "ipykernel" in sys.modules)
-
-
-def progress(items, what: str, quiet: bool):
-    """Returns ``items`` to loop over, with a bar from the second second on where :func:`show_bars` allows one.
-
-    Args:
-        items: anything with a length.
-        what: is being done, in front of the bar.
-        quiet: whether the user asked for silence.
-    """
-    from tqdm.auto import tqdm
-
-    return tqdm(items, desc=what, delay=2, leave=False, dynamic_ncols=True, disable=not show_bars(quiet))

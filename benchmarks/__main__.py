@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import accuracy, gpu, growth, table
+from benchmarks import accuracy, gpu, growth, limits, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
 from benchmarks.options import FULL_RUN_CONFIG, TIME_TO_ACCURACY, batch_sizes, command_text, parse
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> dict:
         "load_before": _load(),
         "environment": environment(),
         "dataset": args.dataset,
-        "side": 151 if args.what == TIME_TO_ACCURACY else args.imsize + (args.pad if args.what == "all" else 0),
+        "side": 151 if args.what == TIME_TO_ACCURACY else args.imsize,
     }
     result |= {"all": _all, "growth": _growth, TIME_TO_ACCURACY: _time_to_accuracy}[args.what](images, args, device)
     result["load_after"] = _load()
@@ -65,9 +65,8 @@ def _load() -> list[float]:
 
 def _all(images, args: Namespace, device: torch.device) -> dict:
     """Returns equality and then the rows of every network, batch size and precision."""
-    side, n = args.imsize + args.pad, 4
-    step = max(1, len(images) // n)
-    how = Preparation(images.mean, images.std, args.imsize, args.pad)
+    how, n = Preparation(images.mean, images.std, args.imsize, args.pad, args.downsample), 4
+    side, step = how.side, max(1, len(images) // n)
     x = how.to_input(how.crop(images.data[::step][:n])).to(device)
     labels = images.labels[::step][:n].to(device)
     equality = {}
@@ -84,8 +83,7 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
                     name,
                     batch_size,
                     images,
-                    args.imsize,
-                    args.pad,
+                    how,
                     device,
                     precision,
                     args.repeats,
@@ -94,7 +92,8 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
                     args.compile,
                 )
                 rows += bench.measure(say=lambda text: print(text, flush=True))
-    result = {"equality": equality, "rows": rows}
+    result = {"equality": equality, "rows": rows, "side": side, "rates": limits.measured_rates(device, args.repeats)}
+    limits.add_limits(rows, side, result["rates"])
     if device.type == "cuda":
         result["convolution_rate"] = gpu.convolution_rate(device, args.repeats)
         gpu.add_shares(rows, side, result["convolution_rate"])
@@ -114,6 +113,8 @@ def _time_to_accuracy(images, args: Namespace, device: torch.device) -> dict:
 
 def _write(result: dict, args: Namespace) -> None:
     out, stem = Path(args.out), "benchmarks" if args.what == "all" else args.what
+    if args.what == TIME_TO_ACCURACY and result["device"].startswith("cuda"):
+        stem += "-cuda"
     write_json(out / f"{stem}.json", result)
     draw = None
     if args.what == "growth":

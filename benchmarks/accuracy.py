@@ -115,7 +115,7 @@ def stock_epoch(name: str, images: GalaxyImages, n_images: int | None, device: t
     training, validation = (torch.tensor(rows) for rows in split_indices(images.labels, 0.2))
     share = min(1.0, (n_images or len(images)) / len(images))
     parts = [rows[torch.randperm(len(rows))[: max(1, round(share * len(rows)))]] for rows in (training, validation)]
-    loaders = [published.pil_loader(images, rows.tolist(), BATCH_SIZE_PUBLISHED, 150, 1) for rows in parts]
+    loaders = [published.pil_loader(images, rows.tolist(), BATCH_SIZE_PUBLISHED, how) for rows in parts]
     started = time.perf_counter()
     published.run_epoch(model, optimizer, *loaders, device)
     return (time.perf_counter() - started) * len(images) / sum(map(len, parts))

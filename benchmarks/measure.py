@@ -19,7 +19,7 @@ from radgal.config.keys import TrainingSection
 from radgal.data.base import GalaxyImages
 from radgal.data.draws import split_indices
 from radgal.data.splits import Split
-from radgal.images.preparation import Preparation, crop_and_pad
+from radgal.images.preparation import Preparation
 from radgal.images.transforms import random_poses
 from radgal.training.learner import Learner
 from radgal.training.loop import Setup, train_epoch, validate
@@ -33,7 +33,8 @@ class Bench:
     """One network at one batch size on one device, ready to be measured.
 
     Args:
-        images: the data set; ``imsize`` central pixels of each are used, and ``pad`` rows and columns added.
+        images: the data set.
+        preparation: how its images become what the networks read, on either path.
         precision: of this program's path; the stock path is always float32.
         epoch_images: most images of an epoch; the data set may have fewer.
         n_steps: steps per reading of the clock: several on a GPU, where one is short.
@@ -42,8 +43,7 @@ class Bench:
     name: str
     batch_size: int
     images: GalaxyImages
-    imsize: int
-    pad: int
+    preparation: Preparation
     device: torch.device
     precision: str
     repeats: int
@@ -52,9 +52,8 @@ class Bench:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        self.preparation = Preparation(self.images.mean, self.images.std, self.imsize, self.pad)
         self.side, self.background = self.preparation.side, self.preparation.background
-        pixels = crop_and_pad(self.images.data, self.imsize, self.pad)
+        pixels = self.preparation.crop(self.images.data)
         rows, val_rows = split_indices(self.images.labels, 0.2)
         self.all = Split(pixels, self.images.labels, self.images.names)
         self.loaded_rows = _every(rows, LOADED_IMAGES)
@@ -116,7 +115,7 @@ class Bench:
         }
 
     def _loader(self, rows: list[int]) -> DataLoader:
-        return published.pil_loader(self.images, rows, self.batch_size, self.imsize, self.pad)
+        return published.pil_loader(self.images, rows, self.batch_size, self.preparation)
 
     def _load_pil(self) -> None:
         for x, labels in self._loader(self.loaded_rows):

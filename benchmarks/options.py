@@ -7,7 +7,8 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
 EXAMPLES = """examples:
   python -m benchmarks --quick                       a check that it works; no measurement
-  python -m benchmarks --update docs/benchmarks.md   all networks; the tables of that page made anew
+  python -m benchmarks --dataset MBFRConfident --mirror FOLDER --update docs/benchmarks.md   all networks, as published
+  python -m benchmarks --imsize 148 --pad 0 --downsample 2 ...   at the size of the recipe of configs/
   python -m benchmarks growth                        cost against N and against the size of the image
   python -m benchmarks time-to-accuracy --mirror FOLDER --models LeNet   until the paper's error, against 600 epochs
   python -m benchmarks --device cuda --dataset MBFRConfident --mirror FOLDER --full-run"""
@@ -41,6 +42,7 @@ def parse(argv: list[str]) -> Namespace:
     add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 4")
     add("--imsize", type=int, metavar="PX", help="central pixels that are used (default: 150, with --quick 50)")
     add("--pad", type=int, default=1, metavar="PX", help="rows and columns added (default: 1, as published)")
+    add("--downsample", type=int, default=1, metavar="N", help="average N x N pixels, as recipes do (default: 1)")
     add("--threads", type=int, metavar="N", help="of both paths (default: torch's choice)")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--precision", nargs="+", metavar="NAME", help="of this program (default: fp32, and bf16 on a GPU)")
@@ -68,7 +70,7 @@ def parse(argv: list[str]) -> Namespace:
     if is_timed and args.dataset not in (None, "MBFRConfident"):
         parser.error(f"--dataset {args.dataset}: the paper's errors are of MBFRConfident")
     args.dataset = args.dataset or ("MBFRConfident" if is_timed else "FIRSTGalaxyData")
-    for key in ("imsize", "repeats", "threads", "epoch_images", "batch_size"):
+    for key in ("imsize", "downsample", "repeats", "threads", "epoch_images", "batch_size"):
         values = getattr(args, key)
         if any(value < 1 for value in (values if isinstance(values, list) else [1 if values is None else values])):
             parser.error(f"--{key.replace('_', '-')}: at least 1")

@@ -11,6 +11,7 @@ from torchvision.transforms import InterpolationMode
 
 import models
 from radgal.data.base import GalaxyImages
+from radgal.images.preparation import Preparation
 from radgal.layers.basis import Symmetry
 
 
@@ -48,14 +49,18 @@ def build(name: str, side: int, *, stock: bool, dropout: float = 0.5, background
     return models.build_model(base, n_classes=2, side=side, nrot=nrot, **options)
 
 
-def pil_loader(images: GalaxyImages, rows: list[int], batch_size: int, imsize: int, pad: int) -> DataLoader:
-    """Returns the published loader: crop, pad, rotate, to tensor and normalize, image by image, in this process."""
+def pil_loader(images: GalaxyImages, rows: list[int], batch_size: int, how: Preparation) -> DataLoader:
+    """Returns the published loader: crop, pad, rotate, to tensor and normalize, image by image, in this process.
+
+    Where ``how`` averages pixels, which the published program did not, it does so before normalizing.
+    """
     images.transform = transforms.Compose(
         [
-            transforms.CenterCrop(imsize),
-            transforms.Pad((0, 0, pad, pad)),
+            transforms.CenterCrop(how.imsize),
+            transforms.Pad((0, 0, how.pad, how.pad)),
             transforms.RandomRotation(360, interpolation=InterpolationMode.BILINEAR),
             transforms.ToTensor(),
+            *([nn.AvgPool2d(how.downsample)] if how.downsample > 1 else []),
             transforms.Normalize([images.mean], [images.std]),
         ]
     )

@@ -2,7 +2,8 @@
 
 A file of docs/results/ is the sources.csv of one run, called SET_NETWORK_seed_K.csv or, of a fold,
 SET_NETWORK_seed_K_fold_I_of_N.csv. What shares a SET was tested on the same sources and shares a table; NETWORK has no
-underscore in it. Each table stands in the page between the marks ``<!-- SET: begin -->`` and ``<!-- SET: end -->``.
+underscore in it. Each table stands in the page between the marks ``<!-- SET: begin -->`` and ``<!-- SET: end -->``. The
+figure of errors against the order of the group, of ``FIGURE_OF``, goes into the folder ``figures`` beside the page.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from benchmarks.table import update_section
 from radgal.evaluation.intervals import mean_and_sd
 from radgal.evaluation.metrics import AVERAGED, BY_KEY, ERROR, IN_WORDS, ROTATED, UPRIGHT, Reading
+from radgal.figures.style import GRAY, MARKERS, color_of, new_figure, save_figure, style
 from radgal.files.tables import read_table
 from radgal.repeats.collect import columns, pooled_scores, scores_of
 from radgal.repeats.comparison import check_runs, successes
@@ -29,6 +31,9 @@ from utils import UserError, counted
 
 NAME = re.compile(r"(?P<set>\w+)_(?P<network>[^_]+)_seed_(?P<seed>\d+)(_fold_\d+_of_\d+)?\.csv")
 CONDITIONS = (UPRIGHT, ROTATED, AVERAGED)
+FIGURE_OF = "recipe_mb_v1"
+"""The set that has networks of most groups."""
+FAMILIES = {"c": "C_N: rotations", "d": "D_N: and reflections"}
 BESIDE = [BY_KEY[key] for key in ("roc_auc", "nll", "ece", "ece_debiased")]
 
 
@@ -146,6 +151,60 @@ def _pair(a: str, b: str, own: Mapping[str, Sequence[dict]]) -> list[str]:
     return cells
 
 
+def save_group_figure(runs: Sequence[dict], path: Path) -> None:
+    """Writes the figure of the error, turned at random, against the order of the group.
+
+    Left the means over seeds with their intervals, and each seed; right how much less each errs than the plain network
+    on the same sources.
+
+    Args:
+        runs: of networks called lenet, c4, d8 and so on; the plain one has a group of one element.
+    """
+    figure = new_figure(10, 4.2)
+    left, right = figure.subplots(1, 2)
+    order = "order of the group: rotations, and reflections of D"
+    style(left, "Error on MiraBest v1, turned at random", order, "error (%)")
+    style(right, "less the LeNet's, on the same sources", order, "difference (%)")
+    names = sorted({run["config"] for run in runs}, key=_place)
+    own = {name: successes([run for run in runs if run["config"] == name])[ROTATED] for name in names}
+    families: dict[str, list[str]] = {}
+    for name in names:
+        families.setdefault(FAMILIES.get(_place(name)[1], name), []).append(name)
+    for k, (family, members) in enumerate(families.items()):
+        x = np.array([_order(name) * 1.04 ** (k - 1) for name in members])  # side by side, where two are alike
+        look = dict(color=color_of(k), marker=MARKERS[k], capsize=3)
+        _error_bars(left, x, [mean_interval(own[name]) for name in members], "value", label=family, **look)
+        for place, name in zip(x, members, strict=True):
+            seeds = 100 * (1 - own[name].mean(axis=1))
+            left.plot([place * 1.08 ** (1 if k > 1 else -1)] * len(seeds), seeds, ".", color=color_of(k), markersize=4)
+        if family != names[0]:
+            _error_bars(
+                right, x, [paired_difference(own[name], own[names[0]]) for name in members], "difference", **look
+            )
+    right.axhline(0, color=GRAY, linewidth=0.8)
+    for axes in (left, right):
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False, fontsize="small")
+    save_figure(figure, path)
+
+
+def _order(network: str) -> int:
+    """Returns the number of elements of the group of 'c4', 'd8'; 1 of a network without one."""
+    is_group, kind, n, _ = _place(network)
+    return n * (2 if kind == "d" else 1) if is_group else 1
+
+
+def _error_bars(axes: Any, x: np.ndarray, found: Sequence[Mapping[str, float]], key: str, **look: Any) -> None:
+    """Draws errors from intervals of accuracies, or their differences from those of accuracies the other way round."""
+    whole = 1 if key == "value" else 0
+    sign = -1 if whole else 1
+    y = np.array([100 * (whole + sign * one[key]) for one in found])
+    ends = np.array([[100 * (whole + sign * one[end]) for one in found] for end in ("low", "high")])
+    axes.errorbar(x, y, np.abs(np.sort(ends, axis=0) - y), **look)
+
+
 def main(argv: Sequence[str]) -> None:
     """Prints the tables of a folder of results and, if asked, puts them into a page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.splitlines()[0])
@@ -157,6 +216,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"{name}\n\n{text}", flush=True)
         if args.update:
             update_section(Path(args.update), name, text)
+            if name == FIGURE_OF:
+                save_group_figure(runs, Path(args.update).parent / "figures" / "group_order.png")
 
 
 if __name__ == "__main__":

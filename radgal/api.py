@@ -25,13 +25,14 @@ from radgal.prediction import job as predict_job
 from radgal.prediction.catalog import join_parts
 from radgal.prediction.chunk import open_settings
 from radgal.pretrained.registry import name_of
+from radgal.progress import sayer, working
 from radgal.runs import epochs
 from radgal.runs.checkpoint import TrainedRun, find, load_run, read
 from radgal.runs.folder import RunFolder
 from radgal.training import team as processes
 from radgal.training.signals import leaving_on_sigterm
 from radgal.trainingrun import TrainingRun
-from utils import UserError, counted, float32_in_full, pick_device, sayer
+from utils import UserError, counted, float32_in_full, pick_device
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -163,9 +164,11 @@ def train(
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """
-    with ExitStack() as held, float32_in_full(), learning(), leaving_on_sigterm():
+    with ExitStack() as held, working("training"), float32_in_full(), learning(), leaving_on_sigterm():
         with processes.join() as team:
             cfg = team.from_first(lambda: read_config(config, [*_texts(overrides), *override_texts(keys)]))
+            if cfg.model.quiet or not team.is_first:
+                held.enter_context(working("", quiet=True))
             training = TrainingRun(cfg, team, RunFolder(cfg), test and not dry_run)
             done = training.prepare(held, resume=resume, dry_run=dry_run)
             try:
@@ -216,6 +219,7 @@ def _place_of(run: str | os.PathLike | Run | TrainedRun) -> str | os.PathLike:
     return name_of(path) or path
 
 
+@working("reading the network")
 @float32_in_full()
 def open_run(
     run: str | os.PathLike,
@@ -305,12 +309,13 @@ def predict(
         raise UserError("there is no classifier to predict with")
     mosaic = None if mosaic is None else os.path.expanduser(mosaic)
     choices = {"page": out is not None} | choices | {"mosaic": mosaic, "device": str(several[0].device)}
-    settings = open_settings([str(one.path) for one in several], **choices)
-    with tempfile.TemporaryDirectory() as scratch:
+    quiet = several[0].quiet
+    with working("predicting", quiet), tempfile.TemporaryDirectory() as scratch:
+        settings = open_settings([str(one.path) for one in several], **choices)
         file = Path(scratch, "catalog.csv") if out is None else Path(out).expanduser()
-        sources = predict_job.list_sources(images, mosaic, file, say=sayer(several[0].quiet))
+        sources = predict_job.list_sources(images, mosaic, file, say=sayer(quiet))
         planned, parts = predict_job.plan(settings, sources, file), []
-        predict_job.run_job(planned, say=sayer(several[0].quiet), collect=parts)
+        predict_job.run_job(planned, say=sayer(quiet), quiet=quiet, collect=parts)
     return join_parts(planned.columns, parts)
 
 
@@ -351,4 +356,5 @@ def evaluate(
     options: dict[str, Any] = dict(rotations=index(rotations), mc_samples=index(mc_samples), seed=index(seed))
     if priors is not None:
         options["priors"] = shares_of(priors, classifier.classes)
-    return results.test_run(classifier, None if out is None else Path(out).expanduser(), say=say, **options)
+    with working("evaluating", classifier.quiet):
+        return results.test_run(classifier, None if out is None else Path(out).expanduser(), say=say, **options)

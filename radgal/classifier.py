@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from radgal.images.preparation import UPRIGHT, Poses, Preparation, in_words
-from utils import UserError, float32_in_full, progress
+from radgal.progress import progress
+from utils import UserError, float32_in_full
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -10,15 +10,14 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from tqdm.auto import tqdm
-
-from utils import UserError, show_bars
+from radgal.progress import bar, working
+from utils import UserError
 
 N_RETRIES = 3  # of a task whose worker died
 WAIT_SECONDS = 60  # for a scheduler to answer
@@ -57,7 +56,7 @@ def run_tasks(
             function(task)
         return
     failures: dict[str, BaseException] = {}
-    with _client(workers, scheduler) as client, tqdm(total=len(tasks), unit=unit, disable=not show_bars(quiet)) as bar:
+    with _client(workers, scheduler) as client, bar(len(tasks), f"{unit}s done", quiet) as shown:
         packed = [pickle.dumps((function, task)) for task in tasks]
         futures = client.map(_unpack_and_run(), packed, pure=False)
         names = {future.key: str(task) for future, task in zip(futures, tasks, strict=True)}
@@ -70,7 +69,7 @@ def run_tasks(
                     "same command goes on with the others"
                 )
             future.release()
-            bar.update()
+            shown.update()
     if failures:
         raise UserError(_describe(failures, len(tasks)))
 
@@ -110,18 +109,20 @@ def _client(workers: int | None, scheduler: str | None):
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         n_workers = workers or n_cores
         threads = str(max(1, n_cores // n_workers))
-        with LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            memory_limit=0,  # a worker near some share of the memory must not be paused or killed
-            env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        ) as cluster:
-            with Client(cluster) as client:
+        with ExitStack() as stack:
+            with working("starting the workers"):
+                cluster = LocalCluster(
+                    n_workers=n_workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=None,
+                    memory_limit=0,  # a worker near some share of the memory must not be paused or killed
+                    env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                )
+                client = stack.enter_context(Client(stack.enter_context(cluster)))
                 if gpus := visible_gpus():
                     client.register_plugin(share_gpus(gpus))
-                yield client
+            yield client
         return
     if workers is not None:
         raise UserError("--workers is for workers started here; a --scheduler elsewhere has its own")

@@ -18,6 +18,7 @@ from radgal.evaluation import results
 from radgal.evaluation.calibration import store_temperature
 from radgal.figures import plots
 from radgal.figures.style import spared, titled
+from radgal.progress import sayer, working
 from radgal.runs import epochs, finetune, finished, outputs, tensorboard
 from radgal.runs.checkpoint import load_run
 from radgal.runs.files import RunFile
@@ -26,7 +27,7 @@ from radgal.runs.learned import inherited_by
 from radgal.runs.resume import Start, differences, is_finished
 from radgal.training import team as processes
 from radgal.training.precision import choose_precision
-from utils import UserError, environment, sayer, set_seed, write_json
+from utils import UserError, environment, set_seed, write_json
 
 
 class Outcome(NamedTuple):
@@ -54,7 +55,8 @@ class TrainingRun:
         self.precision = choose_precision(cfg.training.precision, self.device)
         set_seed(cfg.training.seed)
         together = team.from_first(lambda: self._keeps_together(resume))
-        self.images = team.first_goes_first(lambda: splits.load_training_data(cfg, together))
+        with working("reading the data"):
+            self.images = team.first_goes_first(lambda: splits.load_training_data(cfg, together))
         say(splits.describe(self.images))
         self.model = models.build_from_config(cfg, self.images.classes, self.images.preparation)
         say(models.summary_text(self.model))
@@ -111,7 +113,8 @@ class TrainingRun:
         record = environment() | origin | epochs.outcome(progress, kept.epoch, self.images, kept.model)
         write_json(RunFile.ENVIRONMENT.at(folder.path), record)
         curves = (RunFile.LOSS.at(folder.path), RunFile.ERROR.at(folder.path))
-        with spared(print), titled(f"{cfg.name}, {self.images.dataset} {self.images.version}"):
+        about = f"{cfg.name}, {self.images.dataset} {self.images.version}"
+        with working("drawing the training curves"), spared(print), titled(about):
             plots.save_training_curves(progress.history, kept.epoch, *curves)
         metrics = results.test_run(kept, folder.path, say=say, training=self.images) if self.test else None
         if metrics is not None:  # once more, with what only the test tells

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import accuracy, equality, gpu, table
+from benchmarks import accuracy, equality, gpu, limits, predict_memory, table
 from benchmarks.__main__ import main
 from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from main import build_parser
 from radgal.config.config import load_config
+from radgal.layers.modelinfo import count_multiply_adds
 from tests.conftest import ROOT
 from utils import UserError, environment
 
@@ -25,7 +26,8 @@ SMALL = "--quick --models C4 --imsize 50 --pad 0 --batch-size 2 --repeats 2 --ep
 @pytest.mark.slow
 def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> None:
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- cpu: begin -->\nold\n<!-- cpu: end -->\nafter\n")
+    begin, end = (f"<!-- cpu FIRSTGalaxyData 50: {mark} -->" for mark in ("begin", "end"))
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     main([*SMALL, "--out", str(tmp_path), "--update", str(page)])
     result = json.loads((tmp_path / "benchmarks.json").read_text())
     measured = {row["what"]: row for row in result["rows"]}
@@ -43,11 +45,16 @@ def test_a_small_benchmark_writes_json_and_a_page(tmp_path: Path, capsys) -> Non
         assert 0 < row["ours"]["low"] <= row["ours"]["median"] <= row["ours"]["high"]
     assert measured["epoch"]["training_images"] + measured["epoch"]["validation_images"] == 6
     assert 1e-2 < measured["peak memory"]["ours"]["median"] < 10  # GB
-    assert all(value < 1e-4 for value in result["equality"]["C4"].values())
+    same = result["equality"]["C4"]
+    assert max(same["logits_train_mode"], same["logits_eval_mode"], same["stock_gradients"]) < 1e-4
+    assert same["gradients"] < 1e-2
     assert result["environment"]["packages"]["torch"] and str(tmp_path) not in result["command"]
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| C4 | 2 | training step | fp32 | ms/image |" in text and "not met" not in text.split("| logits")[0]
-    assert page.read_text() == f"before\n<!-- cpu: begin -->\n{text}<!-- cpu: end -->\nafter\n"
+    assert page.read_text() == f"before\n{begin}\n{text}{end}\nafter\n"
+    limit = measured["training step"]["limit"]
+    assert limit["multiply_adds"] == 3 * count_multiply_adds(build("C4", 50, stock=False), 50)
+    assert limit["computing_ms"] == pytest.approx(1e3 * limit["multiply_adds"] / result["rates"]["multiply_adds"])
     printed = capsys.readouterr().out
     assert printed.index("C4: as stock") < printed.index("training step: stock")
 
@@ -103,7 +110,7 @@ def few_images(load):
 @pytest.mark.slow
 def test_time_to_accuracy_runs_as_a_command(real_data: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- time-to-accuracy: begin -->\n<!-- time-to-accuracy: end -->\n")
+    page.write_text("<!-- time-to-accuracy cpu: begin -->\n<!-- time-to-accuracy cpu: end -->\n")
     words = ["time-to-accuracy", "--quick", "--device", "cpu", "--epoch-images", "60", "--mirror", str(real_data)]
     main([*words, "--datadir", str(tmp_path), "--out", str(tmp_path), "--update", str(page)])
     (row,) = json.loads((tmp_path / "time-to-accuracy.json").read_text())["time_to_accuracy"]
@@ -175,3 +182,20 @@ def test_folders_are_not_told_and_mistakes_are(tmp_path: Path, capsys) -> None:
         table.update_section(tmp_path / "none.md", "cpu", "")
     with pytest.raises(UserError, match="CUDA"):
         main(["--full-run", "--device", "cpu"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pixels", "mosaic"])
+def test_memory_and_rate_of_predict_are_read_after_every_batch(kind: str, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(predict_memory, "MOSAIC_SIDE", 700)
+    rows = predict_memory.measure(kind, 70)
+    assert [row[0] for row in rows] == [64, 70, 70] and rows[0][1] <= rows[1][1]
+    assert all(50 < resident < 5000 for *_, resident in rows)  # MiB
+    assert "images/s per core" in capsys.readouterr().out
+
+
+def test_what_a_step_moves_is_every_map_once_read_and_once_written() -> None:
+    """Of one convolution and one linear layer, counted by hand."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(32, 2))
+    pixels, maps, logits = 6 * 6, 2 * 4 * 4, 2
+    assert limits.bytes_moved(network, 6) == 4 * ((pixels + maps) + (maps + maps) + (maps + logits))

@@ -74,11 +74,13 @@ def test_quiet_prints_one_line(config: Path, capsys) -> None:
 
 
 def test_bars_are_shown_on_a_terminal_only_and_never_when_quiet(monkeypatch) -> None:
-    import utils
+    from radgal.progress import show_bars, working
 
-    assert utils.progress([1], "x", quiet=False).disable  # under pytest, nobody is watching
+    assert not show_bars(quiet=False)  # under pytest, nobody is watching
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert not utils.progress([1], "x", quiet=False).disable and utils.progress([1], "x", quiet=True).disable
+    assert show_bars(quiet=False) and not show_bars(quiet=True)
+    with working("", quiet=True):
+        assert not show_bars(quiet=False)
 
 
 def test_without_validation_the_last_epoch_is_kept_and_said(config: Path, capsys) -> None:

@@ -20,8 +20,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args) -> None:
     """Lists the twins of each data set, and counts what is in several."""
     from radgal.data import twins
+    from radgal.progress import progress
 
-    checked = [twins.check(name, args.datadir, args.mirror) for name in args.data or twins.WHOLE]
+    names = progress(args.data or twins.WHOLE, "reading data sets", quiet=False)
+    checked = [twins.check(name, args.datadir, args.mirror) for name in names]
     for one in checked:
         print("\n".join(one.describe()))
     if len(checked) > 1:

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from radgal.commands import common
-from utils import UserError, nearest, nearest_path, progress
+from radgal.progress import progress
+from utils import UserError, nearest, nearest_path
 
 HELP = "animate how feature maps turn with the image, and stand still once turned back"
 EXAMPLE = (

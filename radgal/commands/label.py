@@ -117,13 +117,11 @@ def _list_images(places: list[str]) -> list[Path]:
 
 def _ask(runs: list[str], paths: list[Path], device: str):
     """Returns what the networks say of the images, with a bar."""
-    from tqdm.auto import tqdm
-
     from radgal.labeling.orders import ask
-    from utils import show_bars
+    from radgal.progress import bar
 
-    with tqdm(total=len(paths), desc="asking the network", unit="image", disable=not show_bars(False)) as bar:
-        return ask(runs, [str(path) for path in paths], device, bar.update)
+    with bar(len(paths), "asking the network", quiet=False, unit="image") as shown:
+        return ask(runs, [str(path) for path in paths], device, shown.update)
 
 
 def _serve(server, address: str, open_browser: bool) -> None:
@@ -132,8 +130,11 @@ def _serve(server, address: str, open_browser: bool) -> None:
         import webbrowser
 
         webbrowser.open(address)
+    from radgal.progress import working
+
     try:
-        server.serve_forever(poll_interval=0.2)
+        with working("", quiet=True):  # nothing is waited for but people
+            server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         pass
     finally:

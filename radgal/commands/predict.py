@@ -6,7 +6,8 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import RUN, add_device, add_hdu, add_workers, check_runs
-from utils import UserError, counted, nearest_path, sayer, show_bars
+from radgal.progress import sayer
+from utils import UserError, counted, nearest_path
 
 HELP = "classify new images, or positions in a mosaic, and write a catalog with uncertainties"
 EXAMPLE = "predict fr-d4 my_cutouts/ --out catalog.csv"
@@ -99,7 +100,7 @@ def run(args) -> None:
     summary = predictjob.run_job(
         job,
         resume=args.resume,
-        bar=make_bar(args.quiet),
+        quiet=args.quiet,
         workers=args.workers,
         scheduler=args.scheduler,
     )
@@ -133,10 +134,3 @@ def check(args) -> None:
     for what in ("mosaic", "catalog"):
         if (path := getattr(args, what)) and not Path(path).exists():
             raise UserError(f"{path} cannot be read as a {what}: No such file or directory{nearest_path(path)}")
-
-
-def make_bar(quiet: bool):
-    """Returns a function that makes a progress bar for a number of images."""
-    from tqdm.auto import tqdm
-
-    return lambda total: tqdm(total=total, unit="image", disable=not show_bars(quiet))

@@ -66,7 +66,6 @@ def run(args) -> None:
     from radgal.data.datasets import DATASETS
     from radgal.figures.contactsheet import save_contact_sheet
     from radgal.images.finding import find_images
-    from utils import show_bars
 
     if args.split is not None:
         from radgal.data.dividing import divide
@@ -83,7 +82,7 @@ def run(args) -> None:
         rescale=args.rescale,
         hdu=args.hdu,
         draw_sheet=save_contact_sheet,
-        show_bar=show_bars(quiet=False),
+        quiet=False,
     )
     table = Path(args.out, "table.csv").as_posix()
     images = {"png": "images/", "npz": "images.npz", "hdf5": "images.h5"}[args.format]

@@ -106,8 +106,10 @@ def train_task(task: Task) -> None:
     """Trains one run and tests or validates it, going on with what is there; a finished run is left alone."""
     from radgal import api
     from radgal.evaluation.validation import validate_run
+    from radgal.runs import lock
 
     if task.result(read_config(task.config, task.overrides)) is not None:
+        lock.remove_dead(task.folder)  # of one that was killed once all was written
         return
     again = task.is_begun()
     print(f"{task}: {'going on' if again else 'training'} in {task.folder} (run {task.place})", flush=True)

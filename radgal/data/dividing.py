@@ -14,7 +14,8 @@ from radgal.files.cells import safe_cell, texts
 from radgal.files.tables import read_table
 from radgal.images.finding import seen_from
 from radgal.images.reading import read_image
-from utils import UserError, atomic_write, progress
+from radgal.progress import progress
+from utils import UserError, atomic_write
 
 RANDOM = "random"
 """What the column ``order`` of a table that ``label`` wrote says of images that were shown in a random order."""

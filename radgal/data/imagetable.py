@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torchvision.datasets import VisionDataset
-from tqdm.auto import tqdm
 
 from radgal.data import crossmatch
 from radgal.data.base import NATIVE_SIZE, GalaxyImages
 from radgal.data.labeltable import Findings, Row, read_labels, some
 from radgal.images.reading import FLAGS, read_image, scales_differ
-from utils import UserError, counted, show_bars
+from radgal.progress import progress
+from utils import UserError, counted
 
 FEW_SOURCES = 10
 NOTED_FLAGS = (
@@ -166,8 +166,7 @@ def _read_images(
     """Returns what is to be remembered of every image (None: unreadable), and the pixels of the wanted ones."""
     seen: list[_Seen | None] = []
     pixels, failed = [], []
-    bar = tqdm(zip(rows, wanted, strict=True), "reading images", len(rows), disable=not show_bars(quiet), leave=False)
-    for row, is_wanted in bar:
+    for row, is_wanted in progress(list(zip(rows, wanted, strict=True)), "reading images", quiet):
         try:
             image = read_image(row.path, recipe=recipe, native_size=native_size, hdu=row.hdu)
         except UserError as error:

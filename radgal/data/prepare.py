@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from tqdm.auto import tqdm
 
 from radgal.data.base import GalaxyImages
 from radgal.data.mirabest import MiraBest_full
@@ -20,7 +19,8 @@ from radgal.data.sourcenames import parse_source_name
 from radgal.files.cells import safe_cell
 from radgal.images.finding import find_images, seen_from
 from radgal.images.reading import read_image, scales_differ, without_suffix
-from utils import UserError, counted, printable
+from radgal.progress import progress
+from utils import UserError, counted, lock_file, printable
 
 FORMATS = ("png", "npz", "hdf5")
 COLUMNS = "path label id ra dec hdu pixel_scale_arcsec las_arcsec flags error source".split()
@@ -38,7 +38,7 @@ def prepare(
     rescale: bool = False,
     hdu: str | None = None,
     draw_sheet: DrawSheet | None = None,
-    show_bar: bool = False,
+    quiet: bool = True,
 ) -> list[dict]:
     """Writes table.csv and the images (images/ID.png, images.npz or images.h5) to a new folder.
 
@@ -54,7 +54,7 @@ def prepare(
         hdu: number or EXTNAME of the image in FITS files that hold several; where the table names those, it says it.
         draw_sheet: draws contact.png: (path, rows to show, pixels by id, how many there are), see
             ``figures.contactsheet``; None: no sheet.
-        show_bar: whether to show a progress bar.
+        quiet: no progress bar.
 
     Returns:
         The rows of the table, see ``COLUMNS``. A file that cannot be read is a row with its ``error`` and no path.
@@ -70,7 +70,7 @@ def prepare(
     rows, images = [], {}
     with _new_folder(out) as part:
         names = _names(paths)
-        for i, path in enumerate(tqdm(paths, "preparing", disable=not show_bar)):
+        for i, path in enumerate(progress(paths, "preparing", quiet)):
             row, pixels = _prepare_one(path, names[i], out, options)
             if pixels is not None and image_format == "png":
                 row |= {"path": f"images/{names[i]}.png", "hdu": ""}
@@ -131,18 +131,12 @@ def _hold(folder: Path) -> int | None:
         UserError: if another process has it.
     """
     try:
-        import fcntl
-
         handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # Windows
+    except OSError:  # Windows
         return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if lock_file(handle) is False:
         os.close(handle)
-        raise UserError(f"another process is writing in {folder}: wait for it, or give another folder") from None
-    except OSError:  # a file system without locks
-        pass
+        raise UserError(f"another process is writing in {folder}: wait for it, or give another folder")
     return handle
 
 

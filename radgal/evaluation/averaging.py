@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from radgal.images.preparation import UPRIGHT, Poses
+from radgal.progress import progress
 
 ROTATIONS = 8  # evenly spaced, that a test averages over
 
@@ -41,7 +42,10 @@ def averaged_probabilities(classifier: Any, images: Tensor) -> np.ndarray:
         images: uint8 (N, 1, S, S).
     """
     members = members_of(classifier)
-    found = [average_over_poses(partial(one.probabilities, images), one.model, len(images)) for one in members]
+    found = [
+        average_over_poses(partial(one.probabilities, images), one.model, len(images), quiet=one.quiet)
+        for one in members
+    ]
     return np.mean(found, axis=0)
 
 
@@ -51,7 +55,12 @@ def members_of(classifier: Any) -> Sequence[Any]:
 
 
 def average_over_poses(
-    ask: Callable[[Poses], np.ndarray], model: nn.Module, n_images: int, rotations: int = ROTATIONS
+    ask: Callable[[Poses], np.ndarray],
+    model: nn.Module,
+    n_images: int,
+    rotations: int = ROTATIONS,
+    *,
+    quiet: bool = True,
 ) -> np.ndarray:
     """Returns the mean over :func:`fixed_poses` of what ``ask`` answers, probabilities as a rule.
 
@@ -59,9 +68,10 @@ def average_over_poses(
         ask: gets the poses of ``n_images`` images, the same for all.
         model: the network, whose group decides on reflections.
         rotations: how many angles.
+        quiet: no progress bar.
     """
     total, poses = 0.0, fixed_poses(model, rotations)
-    for angle, flip in poses:
+    for angle, flip in progress(poses, "poses to average over", quiet):
         turned = torch.full((n_images,), angle), torch.full((n_images,), True) if flip else None
         total = total + ask(turned if angle or flip else UPRIGHT) / len(poses)
     return total

@@ -18,9 +18,10 @@ from radgal.data.splits import TrainingData
 from radgal.figures.poseplots import save_equivariance
 from radgal.files.tables import write_table
 from radgal.images.transforms import exact_quarter_turns, rotate
+from radgal.progress import progress
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
-from utils import UserError, progress
+from utils import UserError
 
 if TYPE_CHECKING:
     from astropy.table import Table

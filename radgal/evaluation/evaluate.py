@@ -23,7 +23,8 @@ from radgal.evaluation.probabilities import log_of_mean, log_softmax, uncertaint
 from radgal.evaluation.scorer import check_predictions, reliability
 from radgal.evaluation.sourcetable import make_table
 from radgal.images.measured import measure
-from utils import UserError, progress
+from radgal.progress import progress
+from utils import UserError
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -28,6 +28,7 @@ from radgal.figures.plots import save_confusion, save_reliability, save_roc
 from radgal.figures.style import spared, title_of, titled
 from radgal.files.archives import is_address
 from radgal.files.tables import column_name, write_table
+from radgal.progress import working
 from radgal.runs import finished
 from radgal.runs.checkpoint import TrainedRun, read
 from radgal.runs.earlier import new_results
@@ -70,7 +71,8 @@ def test_run(
     if metrics["temperature"]:
         metrics["temperature"]["chose_epoch"] = not run.config.keeps_last
     metrics |= about_catalogs(run, priors)
-    metrics["questions"] = ask_all(metrics, table)
+    with working("answering the questions"):
+        metrics["questions"] = ask_all(metrics, table)
     if folder is not None:
         save_test(metrics, table, test, folder, say)
     say(describe(metrics))
@@ -102,7 +104,7 @@ def save_test(metrics: dict, table: Any, test: Split, folder: Path, say: Callabl
         save_answers(metrics, table, new)
         confidence = np.max([table[column_name("prob", name)] for name in metrics["classes"]], axis=0)
         save_gallery(new, table, confidence, test.images[:, 0].cpu().numpy())
-        with spared(print):
+        with working("drawing the figures"), spared(print):
             save_evaluation_figures(metrics, table, new)
 
 
@@ -140,9 +142,10 @@ def load_test(run: TrainedRun, training: TrainingData | None = None) -> tuple[Sp
         UserError: if the data set found now is not the one that the run was trained on, has other classes, or a
             test source was trained on.
     """
-    training = training or load_training_data(run.config, run.keeps_together)
-    check_data(run, training)
-    test = load_test_data(run.config, training.together)
+    with working("reading the data"):
+        training = training or load_training_data(run.config, run.keeps_together)
+        check_data(run, training)
+        test = load_test_data(run.config, training.together)
     forbid_overlap(test, training.own_train(), "training")
     return test, training.val
 

@@ -21,6 +21,7 @@ from radgal.evaluation.probabilities import uncertainties
 from radgal.figures.poseplots import Overlaps, PoseSamples, save_comparison, save_rotation
 from radgal.files.tables import column_name, file_name, write_table
 from radgal.images.transforms import rotate
+from radgal.progress import progress, working
 from radgal.runs.earlier import new_results
 from radgal.runs.files import RunFile, files_of
 from utils import UserError, atomic_write, counted, write_json
@@ -102,7 +103,9 @@ def sample_rotations(
     )
     probs = np.ascontiguousarray(passes.swapaxes(0, 1)).reshape(n, n_poses, mc_samples, len(classes))
     pairs = np.sort(np.argsort(-probs.mean(axis=(1, 2)), axis=1, kind="stable")[:, :2], axis=1)
-    x, y = of_pairs(probs, pairs)
+    with working("overlaps of the classes"):
+        x, y = of_pairs(probs, pairs)
+        published, corrected = overlap_index(x, y), overlap_index_reflected(x, y)
     return RotationTest(
         names=split.names,
         labels=split.labels.cpu().numpy(),
@@ -111,8 +114,8 @@ def sample_rotations(
         flips=flips,
         probs=probs,
         pairs=pairs,
-        overlap=overlap_index(x, y),
-        overlap_reflected=overlap_index_reflected(x, y),
+        overlap=published,
+        overlap_reflected=corrected,
     )
 
 
@@ -197,7 +200,7 @@ def run_rotation_test(
         write_table(_as_table(list_poses(test)), RunFile.ROTATION_POSES.at(new))
         _save_samples(RunFile.ROTATION_SAMPLES.at(new), test)
         order = np.argsort(-test.overlap.mean(axis=1), kind="stable")[:max_figures]
-        for i in order.tolist():
+        for i in progress(order.tolist(), "drawing figures", quiet=False):
             draw_source(RunFile.ROTATION_FIGURES.at(new), test, split, i)
     return test
 

@@ -22,10 +22,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from tqdm.auto import tqdm
-
 from radgal.files.lying import candidates, find_unpacked, is_tar, named
-from utils import UserError, atomic_write, show_bars
+from radgal.progress import bar
+from utils import UserError, atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -215,15 +214,13 @@ def _address_in(mirror: str, name: str) -> str:
 def _download(url: str, part: Path, archive: Archive) -> None:
     """Writes the file at ``url`` to ``part`` and checks it; _Unusable if it is not the archive."""
     received = 0
-    hidden = not show_bars(quiet=False)
-    bar = tqdm(total=archive.size, desc=archive.name, unit="B", unit_scale=True, leave=False, disable=hidden)
-    with bar, part.open("wb") as file:
+    with bar(archive.size, archive.name, quiet=False, unit="B") as shown, part.open("wb") as file:
         for chunk in _receive(url):
             received += len(chunk)
             if received > archive.size:
                 raise _Unusable(f"more than the {archive.size:,} bytes of the published file")
             file.write(chunk)
-            bar.update(len(chunk))
+            shown.update(len(chunk))
     problem = find_problem(part, archive)
     if problem:
         raise _Unusable(problem)

@@ -37,7 +37,7 @@ from radgal.prediction.thumbnails import Maker, path_beside
 from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.checkpoint import TrainedRun
-from utils import UserError, float32_in_full, pick_device
+from utils import UserError, float32_in_full, pick_device, sha256_of
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def open_settings(runs: Sequence[str], **choices: Any) -> Settings:
 
 def _sha256(path: str) -> str:
     try:
-        return hashlib.sha256(checkpoint.find(path).read_bytes()).hexdigest()
+        return sha256_of(checkpoint.find(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from radgal.config.config import Config
 from radgal.data.firstgalaxy import FIRSTGalaxyData
 from radgal.data.splits import load_training_data
 from radgal.images.preparation import Preparation, crop_and_pad
 from radgal.layers.plain import to_plain
+from radgal.progress import progress
 from radgal.runs.checkpoint import TrainedRun
-from utils import UserError, atomic_write, show_bars
+from utils import UserError, atomic_write
 
 OPSET = 17
 TOLERANCE = 1e-4
@@ -137,8 +137,7 @@ def largest_difference(run: TrainedRun, images: Tensor, predict: Predict) -> flo
         predict: what was read back from the file; it gets the images in batches of ``BATCHES``.
     """
     worst = 0.0
-    bar = tqdm(images.split(_batch_sizes(len(images))), "checking", leave=False, disable=not show_bars(False))
-    for batch in bar:
+    for batch in progress(images.split(_batch_sizes(len(images))), "checking", quiet=False):
         with torch.no_grad():
             logits = run.model(run.to_input(run.preparation.crop(batch[:, 0])))
         found_logits, found_probs = map(torch.from_numpy, predict(batch.numpy()))

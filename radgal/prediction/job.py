@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from radgal.prediction.positions import COLUMNS, read_positions
 from radgal.prediction.summary import Summary, describe_calibration
 from radgal.prediction.survey import confusion_of, describe_counts, expected_counts
 from radgal.prediction.thumbnails import Sheets, path_beside, read_sheets
+from radgal.progress import bar, working
 from radgal.tasks import run_tasks
-from utils import UserError, counted, free_name, write_json
+from utils import UserError, counted, free_name, remove_if_dead, write_json
 
 FORMAT = "radgal-predict-1"
 READY = "ready.json"  # among the parts: says that the catalog is whole, and where the one that was there goes
@@ -175,8 +176,9 @@ def begin(job: Job, resume: bool, say: Callable[..., None] = print) -> bool:
     """
     record = job.folder / "request.json"
     if not record.exists():  # what a process left that was killed while it began, or removed the parts
-        for left in (*job.folder.glob(".*.part"), job.folder / READY):
-            left.unlink(missing_ok=True)
+        for left in job.folder.glob(".*.part"):
+            remove_if_dead(left, or_unknown=True)
+        (job.folder / READY).unlink(missing_ok=True)
         with suppress(OSError):
             job.folder.rmdir()
     if not resume:
@@ -252,8 +254,8 @@ def run_job(
     job: Job,
     *,
     resume: bool = False,
-    bar: Callable[[int], AbstractContextManager] = lambda total: nullcontext(),
     say: Callable[..., None] = print,
+    quiet: bool = True,
     workers: int | None = None,
     scheduler: str | None = None,
     collect: list[Part] | None = None,
@@ -262,8 +264,8 @@ def run_job(
 
     Args:
         resume: whether to go on with what an earlier call left.
-        bar: makes a progress bar for so many images, with ``update``.
         say: prints.
+        quiet: no progress bar.
         collect: gets the parts, in order, before they are joined in the file; None: they are not kept.
         workers, scheduler: see :func:`radgal.tasks.run_tasks`; both None: this process.
     """
@@ -277,14 +279,14 @@ def run_job(
 
     if begun and (workers is not None or scheduler is not None):
         tasks = [PartTask(job.settings, chunk) for chunk in job.chunks()]
-        run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part")
+        run_tasks(run_part, tasks, workers=workers, scheduler=scheduler, unit="part", quiet=quiet)
         for task in tasks:
             notice(read_rows(job, task.chunk))
         assemble(job, say)
     elif begun:
-        with bar(len(job.sources)) as shown:
+        with bar(len(job.sources), "predicting", quiet, unit="image") as shown:
             for chunk in job.chunks():
-                predict_chunk(job.settings, chunk, *([shown.update] if shown is not None else []))
+                predict_chunk(job.settings, chunk, shown.update)
                 notice(read_rows(job, chunk))
         assemble(job, say)
     else:
@@ -336,10 +338,12 @@ def assemble(job: Job, say: Callable[..., None] = print) -> None:
             raise UserError(
                 f"{job.folder} lacks {len(missing)} of {counted(len(chunks), 'part')}, {missing[0]} first: use --resume"
             )
-        write_catalog(whole, job.columns, lambda: (read_rows(job, chunk) for chunk in chunks), len(job.sources))
+        with working("writing the catalog"):
+            write_catalog(whole, job.columns, lambda: (read_rows(job, chunk) for chunk in chunks), len(job.sources))
         if job.settings.page:
             shutil.rmtree(pictures, ignore_errors=True)  # of an earlier call that was killed here
-            _write_page(job, page, pictures)
+            with working("making the page"):
+                _write_page(job, page, pictures)
         kept_as = free_name(job.out).name if job.out.exists() else None
         write_json(ready, {"kept_as": kept_as, "found": _find(job, chunks, say)})
     found = json.loads(ready.read_text(encoding="utf-8"))

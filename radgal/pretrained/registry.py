@@ -8,12 +8,11 @@ so that a checkout, ``pip install .`` and ``pip install -e .`` all find them at 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import os
 from pathlib import Path
 
-from utils import UserError, atomic_write, nearest_path
+from utils import UserError, atomic_write, nearest_path, sha256_of
 
 FOLDER = Path(__file__).parent
 LIST = "SHA256SUMS"
@@ -43,7 +42,7 @@ def file_of(name: str) -> Path:
     """
     path = FOLDER / f"{name}.pt"
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256_of(path)
     except OSError as error:
         raise UserError(f"the network {name}, {path}, cannot be read ({error.strerror}); {HOW_TO_MEND}") from None
     if found != checksums()[name]:
@@ -99,7 +98,7 @@ def read_card(name: str) -> dict:
 
 def register(name: str) -> str:
     """Writes the checksum of a network's file, as it is now, into the list; returns it."""
-    sha256 = hashlib.sha256((FOLDER / f"{name}.pt").read_bytes()).hexdigest()
+    sha256 = sha256_of(FOLDER / f"{name}.pt")
     known = checksums() | {name: sha256}
     with atomic_write(FOLDER / LIST) as temporary:
         temporary.write_text("".join(f"{known[one]}  {one}.pt\n" for one in sorted(known)), encoding="ascii")

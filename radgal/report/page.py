@@ -19,6 +19,7 @@ from typing import Any
 from radgal.data.datasets import DATASETS
 from radgal.files.outputs import check_new_file
 from radgal.files.tables import file_name
+from radgal.progress import progress
 from radgal.report import comparison, poseviews, questionviews, resultviews, runviews, sourceviews
 from radgal.report.savedrun import SavedRun, read_run, to_float
 from radgal.report.thumbnails import encode_figure, encode_source
@@ -73,7 +74,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -
     for one in dict.fromkeys([path, *alone]):
         _forbid_overwriting(one)
     problems = []
-    for run, file in zip(runs, alone, strict=True):
+    for run, file in progress(list(zip(runs, alone, strict=True)), "making the report", quiet=False):
         page = describe_run(run)
         _write_page(file, run.name, [run], run=page)
         problems += [f"{page['folder']}: {problem}" for problem in page["problems"]]

@@ -12,6 +12,8 @@ from radgal.runs import lock
 from radgal.runs.files import RunFile, forbid_leaving
 from utils import UserError, free_name
 
+RESULTS = ".results.part"  # where results are gathered before they appear
+
 
 def put_aside(folder: Path, names: Iterable[str]) -> Path | None:
     """Moves files and folders of ``folder``, in that order, to the next ``earlier.k``; None if there are none.
@@ -61,6 +63,13 @@ def scratch(place: Path) -> Iterator[Path]:
         place.rmdir()
 
 
+def remove_dead_scratch(folder: Path) -> None:
+    """Removes the results that a killed process was about to write into ``folder``; those of a living one stay."""
+    if (folder / RESULTS).is_dir():
+        with suppress(UserError), scratch(folder / RESULTS):
+            pass
+
+
 @contextmanager
 def new_results(
     folder: Path, files: Sequence[RunFile], goes_along: Sequence[RunFile] = (), say: Callable[..., None] = print
@@ -78,7 +87,7 @@ def new_results(
         UserError: if what is there leads out of ``folder`` by a link, or they cannot be written.
     """
     names = [one.at(folder).name for one in files]
-    with scratch(folder / ".results.part") as new:
+    with scratch(folder / RESULTS) as new:
         yield new
         if any(not _is_same(folder / name, new / name) for name in names if (folder / name).exists()):
             say(f"the earlier results are kept in {put_aside(folder, [*names, *(one.file for one in goes_along)])}")

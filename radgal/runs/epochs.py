@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from radgal.config.config import Config
 from radgal.data.splits import TrainingData
 from radgal.layers.modelinfo import count_parameters
+from radgal.progress import Work, bar, working
 from radgal.runs import checkpoint, tensorboard
 from radgal.runs.finetune import freeze_trunk
 from radgal.runs.folder import RunFolder
@@ -26,7 +26,7 @@ from radgal.training.loop import Part, Progress, Setup, Stopped, fit
 from radgal.training.precision import Precision, choose_precision, compile_for_training
 from radgal.training.signals import StopSignals
 from radgal.training.team import Team
-from utils import UserError, counted, format_duration, show_bars
+from utils import UserError, counted, format_duration
 
 
 def run_epochs(
@@ -61,16 +61,16 @@ def run_epochs(
         inside = f", {len(part.losses)} batches into the next" if part else ""
         say(f"resumed after epoch {progress.epoch}{inside}")
     _make_ready(learner, data, config, progress, precision, team, say)
-    bar = _make_bar(config, data, progress, part, visible=team.is_first and show_bars(config.model.quiet))
-    with StopSignals() as signals, bar, ExitStack() as stack:
+    with StopSignals() as signals, ExitStack() as stack:
+        shown = stack.enter_context(_bar(config, data, progress, part, quiet=config.model.quiet or not team.is_first))
         files = _Files(learner, data, config, folder, progress, precision)
         curves = team.is_first and stack.enter_context(closing(tensorboard.Curves(config, progress.epoch)))
         how = Setup(config.training, data.preparation, config.data.augment, precision, team)
-        how = replace(how, on_batch=bar.update, stop=lambda: team.any(signals.asked))
+        how = replace(how, on_batch=shown.update, stop=lambda: team.any(signals.asked))
         try:
             for _, is_best in fit(learner, data, how, progress=progress, part=part):
                 team.from_first(partial(files.save_epoch, is_best, curves))
-                _report_epoch(progress, config.training.epochs, bar, say)
+                _report_epoch(progress, config.training.epochs, shown, say)
             if team.any(signals.asked):  # since the last batch of all
                 raise Interrupted(signals.name, signals.exit_code, progress.epoch, 0)
         except Stopped as stopped:
@@ -98,7 +98,8 @@ def _make_ready(
     if config.training.compile:
         say("compiling the network: a minute or two before the first batch")
         images = data.train.images[: config.training.batch_size]
-        compile_for_training(learner.model, data.preparation.to_input(images), precision)
+        with working("compiling the network"):
+            compile_for_training(learner.model, data.preparation.to_input(images), precision)
 
 
 @dataclass(frozen=True)
@@ -138,17 +139,13 @@ class Interrupted(Exception):
 BAR = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
 
 
-def _make_bar(config: Config, data: TrainingData, progress: Progress, part: Part | None, *, visible: bool) -> tqdm:
+def _bar(
+    config: Config, data: TrainingData, progress: Progress, part: Part | None, *, quiet: bool
+) -> AbstractContextManager[Work]:
     """Returns the bar over all batches of all epochs."""
     n_batches = -(-len(data.train) // config.training.batch_size)
-    return tqdm(
-        total=config.training.epochs * n_batches,
-        initial=progress.epoch * n_batches + (len(part.losses) if part else 0),
-        disable=not visible,
-        unit="batch",
-        dynamic_ncols=True,
-        bar_format=BAR,
-    )
+    done = progress.epoch * n_batches + (len(part.losses) if part else 0)
+    return bar(config.training.epochs * n_batches, "training", quiet, unit="batch", done=done, bar_format=BAR)
 
 
 def _what_is_left(folder: RunFolder) -> str:
@@ -159,14 +156,14 @@ def _what_is_left(folder: RunFolder) -> str:
         return f"there is no {folder.last} to go on from"
 
 
-def _report_epoch(progress: Progress, epochs: int, bar, say: Callable[..., None]) -> None:
+def _report_epoch(progress: Progress, epochs: int, shown: Work, say: Callable[..., None]) -> None:
     """Shows the epoch in the bar or, where there is none, about twenty lines in all."""
     row = progress.history[-1]
     numbers = f"train loss {row['train_loss']:.4f}"
     if row["test_accuracy"] is not None:
         numbers += f", validation loss {row['test_loss']:.4f}, error {100 * (1 - row['test_accuracy']):.1f} %"
-    if not bar.disable:
-        bar.set_postfix_str(_in_bar(row, progress.best_epoch))
+    if shown.shown is not None:
+        shown.note(_in_bar(row, progress.best_epoch))
     elif row["epoch"] in (1, epochs) or row["epoch"] % max(1, epochs // 20) == 0:
         say(f"epoch {row['epoch']} of {epochs}: {numbers}, {row['seconds']:.1f} s")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from radgal.pretrained import registry
 from radgal.runs import checkpoint
 from radgal.runs.learned import learned_from
 from radgal.training.loop import Progress
-from utils import UserError
+from utils import UserError, sha256_of
 
 
 def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[str, Any], str, TrainingData]:
@@ -45,7 +44,7 @@ def begin(model: nn.Module, config: Config, data: TrainingData) -> tuple[dict[st
     load_weights(model, content["model"], has_new_head, path)
     facts = {
         "run": registry.name_of(path) or str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "epoch": int(content["epoch"]),
         "classes": list(classes),
         "new_head": has_new_head,

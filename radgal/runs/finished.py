@@ -6,7 +6,6 @@ name it: of their runs the other files decide, see :func:`find`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from math import isclose
@@ -15,7 +14,7 @@ from typing import Any
 
 from radgal.runs import checkpoint
 from radgal.runs.files import RunFile
-from utils import UserError, write_json
+from utils import UserError, sha256_of, write_json
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Finished:
 def mark(folder: Path, last_epoch: int, kept_epoch: int, tested: bool) -> None:
     """Says that the run is finished; to be called when all else of it is written."""
     content = {"last_epoch": last_epoch, "kept_epoch": kept_epoch, "tested": tested}
-    write_json(RunFile.FINISHED.at(folder), content | {"best_sha256": _sha256(RunFile.BEST.at(folder))})
+    write_json(RunFile.FINISHED.at(folder), content | {"best_sha256": sha256_of(RunFile.BEST.at(folder))})
 
 
 def unmark(folder: Path) -> None:
@@ -52,7 +51,7 @@ def find(folder: Path) -> Finished | None:
     numbers = [content.get("last_epoch"), content.get("kept_epoch")]
     if any(type(number) is not int for number in numbers) or not best.is_file():
         return None
-    return Finished(*numbers, content.get("tested") is True) if content.get("best_sha256") == _sha256(best) else None
+    return Finished(*numbers, content.get("tested") is True) if content.get("best_sha256") == sha256_of(best) else None
 
 
 def mark_again(folder: Path, before: Finished | None) -> None:
@@ -84,7 +83,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

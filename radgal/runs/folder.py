@@ -12,12 +12,12 @@ from pathlib import Path
 
 from radgal.config.config import Config
 from radgal.runs import checkpoint, lock
-from radgal.runs.earlier import put_aside
+from radgal.runs.earlier import put_aside, remove_dead_scratch
 from radgal.runs.files import RunFile, forbid_leaving
 from radgal.runs.outputs import check_outputs
 from radgal.runs.statecheck import find_mistake
 from radgal.training.loop import CSV_COLUMNS
-from utils import UserError, atomic_write, free_name
+from utils import UserError, atomic_write, free_name, remove_if_dead
 
 
 class RunFolder:
@@ -29,6 +29,7 @@ class RunFolder:
         self.csv = config.csv_path
         self.weights = config.model_path
         self.lock: lock.RunLock | None = None
+        self._read: dict[Path, tuple[tuple[int, ...], dict]] = {}
 
     @property
     def last(self) -> Path:
@@ -60,10 +61,10 @@ class RunFolder:
         if dead := self.lock.left_by:
             say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
         left = [self.path.glob(".*.part")]
-        left += [path.parent.glob(f".{escape(path.name)}.*.part") for path in (self.csv, self.weights)]
+        left += [path.parent.glob(f".{escape(path.name)}.*part") for path in (self.csv, self.weights)]
         for part in chain(*left):
-            if not part.is_dir():  # which would be of another command
-                part.unlink(missing_ok=True)
+            remove_if_dead(part, or_unknown=True)
+        remove_dead_scratch(self.path)
 
     def _is_inside(self, path: Path) -> bool:
         return path.resolve().parent == self.path.resolve()
@@ -81,9 +82,23 @@ class RunFolder:
                 return part
         return last
 
-    @staticmethod
-    def _read_state(path: Path) -> dict:
-        content = checkpoint.read(path)
+    def _content_of(self, path: Path) -> dict:
+        """Returns what a checkpoint holds; it is read again only if it is another file by now."""
+        try:
+            state = path.stat()
+        except OSError:
+            return checkpoint.read(path)  # which says what is wrong
+        which = state.st_ino, state.st_size, state.st_mtime_ns
+        if path not in self._read or self._read[path][0] != which:
+            self._read[path] = which, checkpoint.read(path)
+        return {**self._read[path][1]}
+
+    def forget(self) -> None:
+        """Lets go of the checkpoints that were read: training changes what they hold, and they take memory."""
+        self._read.clear()
+
+    def _read_state(self, path: Path) -> dict:
+        content = self._content_of(path)
         if missing := {"best_epoch", "best_score", "optimizer", "scheduler"} - content.keys():
             raise UserError(f"{path} can be used, but not gone on with: it lacks {', '.join(sorted(missing))}")
         if mistake := find_mistake(content):
@@ -120,7 +135,7 @@ class RunFolder:
         """
         moved = [] if self._has_own_rows(history) else [self._keep(self.csv)]
         if self.weights.exists():
-            own = [checkpoint.read(path)["model"] for path in (self.last, self.best) if path.is_file()]
+            own = [self._content_of(path)["model"] for path in (self.last, self.best) if path.is_file()]
             if not any(checkpoint.holds_weights(self.weights, one) for one in own):
                 moved.append(self._keep(self.weights))
         return moved
@@ -195,9 +210,9 @@ class RunFolder:
         if not is_unfinished:
             self.unfinished.unlink(missing_ok=True)
         if is_kept and self.last.is_file():
-            self._save_kept(checkpoint.read(self.last))
+            self._save_kept(self._content_of(self.last))
         elif self.best.is_file() and not self.weights.is_file():
-            checkpoint.save(self.weights, checkpoint.read(self.best)["model"])
+            checkpoint.save(self.weights, self._content_of(self.best)["model"])
 
     def _check_held(self) -> None:
         if self.lock is not None and not self.lock.is_held:

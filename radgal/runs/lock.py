@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from radgal.runs.files import RunFile, forbid_leaving
-from utils import UserError
+from utils import UserError, is_file_at, lock_file
 
 NAME = RunFile.LOCK.file
 
@@ -34,7 +34,7 @@ class RunLock:
     @property
     def is_held(self) -> bool:
         """Whether the folder is still there, with this very lock in it."""
-        return _is_file_at(self.path, self._handle)
+        return is_file_at(self.path, self._handle)
 
     def release(self) -> None:
         """Removes the lock, if it is still this one."""
@@ -64,6 +64,13 @@ def hold(folder: Path, name: str = NAME, key: str = "[metrics] outputdir") -> It
             lock.release()
 
 
+def remove_dead(folder: Path) -> None:
+    """Removes the lock of a run that has died; that of a living one, or of one that cannot be told, stays."""
+    if (folder / NAME).exists():
+        with suppress(UserError), hold(folder):
+            pass
+
+
 def _take(folder: Path, name: str, key: str) -> RunLock:
     path = folder / name
     forbid_leaving(path, folder)
@@ -76,8 +83,8 @@ def _take(folder: Path, name: str, key: str) -> RunLock:
             raise UserError(
                 f"cannot write in {folder}: {error.strerror}; nothing was begun; choose another {key}"
             ) from None
-        locked = _flock(handle)
-        if locked is not False and not _is_file_at(path, handle):
+        locked = lock_file(handle)
+        if locked is not False and not is_file_at(path, handle):
             os.close(handle)  # whoever held it has just removed it
             continue
         before = _read(handle)
@@ -92,29 +99,6 @@ def _take(folder: Path, name: str, key: str) -> RunLock:
             os.close(handle)
             raise UserError(f"cannot write {path}: {error.strerror}; nothing was begun") from None
         return RunLock(path, handle, before or None)
-
-
-def _flock(handle: int) -> bool | None:
-    """Returns True if the file is now locked, False if another process has it, None if there are no locks here."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _is_file_at(path: Path, handle: int) -> bool:
-    try:
-        there, mine = os.stat(path), os.fstat(handle)
-    except OSError:
-        return False
-    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
 
 def _read(handle: int) -> dict:

@@ -94,6 +94,7 @@ def begin(
         is_kept = state["best_epoch"] == state["epoch"] or config.keeps_last
         folder.repair(is_kept, is_unfinished="unfinished" in state)
     folder.start_csv(state["history"] if state else [])
+    folder.forget()
     return state
 
 

@@ -182,15 +182,10 @@ def without_times(content: object) -> object:
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """Returns all files, hidden ones and empty folders included.
-
-    But no lock of a process that is dead, and no hidden temporary file that was being written when it died: a run may
-    be killed between its mark and the end of its lock. Nothing reads these, and whoever needs the folder takes it.
-    """
+    """Returns all files, hidden ones, locks, temporary files and empty folders included."""
     return {
         path.relative_to(folder).as_posix(): content_of(path) if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
-        if path.name != "run.lock" and not (path.name.startswith(".") and path.name.endswith(".part"))
     }
 
 

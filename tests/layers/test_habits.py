@@ -1,4 +1,4 @@
-"""What people do to a torch module, done to these networks on a CPU, with torch's own operators beside them."""
+"""What people do to a torch module, done to these networks, with torch's own operators beside them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 import models
 from radgal.layers import conventional, steerable
 from radgal.layers.cpu import maps
+from utils import float32_in_full
 
 SIDE = 18
 NETWORKS = [("VanillaLeNet", None), ("CNSteerableLeNet", 4), ("DNSteerableLeNet", 8)]  # D_8: the harmonic form
@@ -24,16 +25,28 @@ each = pytest.mark.parametrize(
     "name, nrot", [pytest.param(*one, marks=[pytest.mark.slow] * (one[0] != QUICK), id=one[0]) for one in NETWORKS]
 )
 
+HAS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, HAS_CUDA])], autouse=True)
+def device(request) -> Iterator[torch.device]:
+    """Where all tensors are made."""
+    with float32_in_full(), torch.device(request.param) as where:
+        yield where
+
 
 def build(name: str, nrot: int | None) -> nn.Module:
     torch.manual_seed(3)
-    return models.build_model(name, n_classes=2, side=SIDE, nrot=nrot).eval()
+    with torch.device("cpu"):
+        model = models.build_model(name, n_classes=2, side=SIDE, nrot=nrot).eval()
+    return model.to(torch.empty(0).device)
 
 
 def images(n: int = 8) -> Tensor:
     """Mostly empty, as radio images are, so that the sky is made use of."""
     x = torch.zeros(n, 1, SIDE, SIDE)
-    x[:, :, 7:10, 7:10] = torch.rand(n, 1, 3, 3, generator=torch.Generator().manual_seed(1)) + 0.1
+    generator = torch.Generator("cpu").manual_seed(1)
+    x[:, :, 7:10, 7:10] = torch.rand(n, 1, 3, 3, generator=generator, device="cpu").to(x) + 0.1
     return x
 
 

@@ -27,7 +27,7 @@ with runlock.hold(sys.argv[1]):
 @pytest.fixture(params=["flock", "no flock"])
 def any_file_system(request, monkeypatch) -> None:
     if request.param == "no flock":
-        monkeypatch.setattr(runlock, "_flock", lambda handle: None)
+        monkeypatch.setattr(runlock, "lock_file", lambda handle: None)
     elif os.name == "nt":
         pytest.skip("Windows has no flock")
 
@@ -61,7 +61,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(any_file_system, other, tmp_path
 
 
 def test_a_process_id_that_is_used_again_is_not_the_run(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(runlock, "_flock", lambda handle: None)
+    monkeypatch.setattr(runlock, "lock_file", lambda handle: None)
     mine = runlock._myself()
     (tmp_path / runlock.NAME).write_text(json.dumps(mine))
     with pytest.raises(UserError, match=f"process {os.getpid()}"), runlock.hold(tmp_path):
@@ -108,6 +108,21 @@ def test_a_lock_that_was_removed_is_noticed_and_another_ones_left_alone(tmp_path
         assert not first.is_held
         (tmp_path / runlock.NAME).write_text("of another run")
     assert (tmp_path / runlock.NAME).read_text() == "of another run"
+
+
+def test_only_the_lock_of_a_run_that_has_died_is_removed(tmp_path: Path) -> None:
+    path, dead = tmp_path / runlock.NAME, runlock._myself() | {"process_start": "long ago"}
+    with runlock.hold(tmp_path):
+        runlock.remove_dead(tmp_path)
+        assert path.exists()
+    path.write_text(json.dumps(dead | {"host": "elsewhere"}))
+    runlock.remove_dead(tmp_path)
+    assert path.exists()
+    path.write_text(json.dumps(dead))
+    runlock.remove_dead(tmp_path)
+    assert not path.exists()
+    runlock.remove_dead(tmp_path / "not there")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"[" * 4096, b'{"a":' * 800, b'["host"]', b"\xff", b"null"])

@@ -19,7 +19,7 @@ from radgal.runs.checkpoint import holds_weights, read
 from radgal.runs.folder import RunFolder
 from radgal.runs.outputs import check_outputs
 from tests.kill.kill_driver import CONFIG, toy_data
-from utils import UserError
+from utils import UserError, atomic_write
 
 
 @pytest.fixture(autouse=True)
@@ -167,8 +167,12 @@ def test_the_config_of_a_run_that_was_moved_names_both_folders() -> None:
 def test_a_folder_of_another_command_does_not_break_a_run() -> None:
     Path("runs/a/.prepared.x.part").mkdir(parents=True)
     Path("runs/a/.last.pt.x.part").touch()
-    go("runs/a")
-    assert not Path("runs/a/.last.pt.x.part").exists() and Path("runs/a/.prepared.x.part").is_dir()
+    Path("runs/a/.results.part/new").mkdir(parents=True)  # of an evaluation that was killed
+    with atomic_write("runs/a/report.html") as of_another_command:
+        go("runs/a")
+        assert of_another_command.exists()
+    left = {path.name for path in Path("runs/a").iterdir() if path.name.startswith(".") or path.name == "run.lock"}
+    assert left == {".prepared.x.part"}
 
 
 def test_the_lock_of_a_file_is_beside_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,19 @@ def test_every_random_state_is_stored_and_put_back(config: Path) -> None:
     ]
     assert drawn[0] == drawn[1]
     assert set(checkpoint.read(go(config, epochs=1).folder / "last.pt")["random"]) == set(states)
+
+
+def test_a_resume_reads_each_checkpoint_once(config: Path, monkeypatch) -> None:
+    go(config, epochs=2)
+    counts, read = Counter(), checkpoint.read
+    monkeypatch.setattr(checkpoint, "read", lambda path: counts.update([Path(path).name]) or read(path))
+    at_input(monkeypatch, 1, lambda: counts.update(["trained"]))
+    go(config, "training.resume=auto", epochs=3)
+    assert counts["last.pt"] == 1 and counts["trained"] == 1
+    assert counts["best.pt"] == 2  # once more for the test, by then another
+    counts.clear()
+    go(config, "training.resume=auto", epochs=3)
+    assert counts == {"last.pt": 1, "best.pt": 1}
 
 
 def fill_the_disk(patch) -> None:
