@@ -226,7 +226,7 @@
       links.append(
         link("Aladin Lite", `https://aladin.cds.unistra.fr/AladinLite/?target=${place}&fov=${fov}`),
         link("ESASky", `https://sky.esa.int/?target=${place}&fov=${fov}&cooframe=J2000`),
-        link("NED", `https://ned.ipac.caltech.edu/conesearch?search_type=Near%20Position%20Search&in_csys=Equatorial&in_equinox=J2000&ra=${ra}&dec=${dec}&radius=0.5`),
+        link("NED", `https://ned.ipac.caltech.edu/conesearch?search_type=Near%20Position%20Search&coordinates=${encodeURIComponent(`${ra}d ${dec}d`)}&radius=0.5&in_csys=Equatorial&in_equinox=J2000.0`),
         link("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${place}&Radius=30&Radius.unit=arcsec`),
         link("SkyView", `https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl?Position=${encodeURIComponent(`${ra},${dec}`)}&Survey=VLA%20FIRST%20(1.4%20GHz)`),
       );
