@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -126,7 +127,8 @@ def predict(work: Path, n: int) -> None:
             done += n
             rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
 
-    predictjob.run_job(job, bar=lambda total: Watch(), say=lambda *_: None)
+    with mock.patch.object(predictjob, "bar", lambda *_, **__: Watch()):
+        predictjob.run_job(job, say=lambda *_: None)
     rows.append((done, time.perf_counter() - started, time.process_time() - cpu_started, resident_mib()))
     print(json.dumps(rows))
 
@@ -137,7 +139,7 @@ def measure(kind: str, n: int) -> list[list[float]]:
         make_images(Path(work), kind, n)
         make_run(Path(work, "run"))
         command = [sys.executable, "-m", "benchmarks.predict_memory", "--work", work, "--n-images", str(n)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         n_bytes = Path(work, "catalog.csv").stat().st_size
     rows = json.loads(done.stdout)
     _, seconds, cpu_seconds, _ = rows[-1]

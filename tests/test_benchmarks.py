@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import accuracy, equality, gpu, limits, table
+from benchmarks import accuracy, equality, gpu, limits, predict_memory, table
 from benchmarks.__main__ import main
 from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
@@ -182,6 +182,16 @@ def test_folders_are_not_told_and_mistakes_are(tmp_path: Path, capsys) -> None:
         table.update_section(tmp_path / "none.md", "cpu", "")
     with pytest.raises(UserError, match="CUDA"):
         main(["--full-run", "--device", "cpu"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pixels", "mosaic"])
+def test_memory_and_rate_of_predict_are_read_after_every_batch(kind: str, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(predict_memory, "MOSAIC_SIDE", 700)
+    rows = predict_memory.measure(kind, 70)
+    assert [row[0] for row in rows] == [64, 70, 70] and rows[0][1] <= rows[1][1]
+    assert all(50 < resident < 5000 for *_, resident in rows)  # MiB
+    assert "images/s per core" in capsys.readouterr().out
 
 
 def test_what_a_step_moves_is_every_map_once_read_and_once_written() -> None:

@@ -50,8 +50,8 @@ class Mosaic:
         self.path, self._lock = Path(path), threading.Lock()
         try:
             with without_warnings():
-                file, size = self._open(check_packing(self.path))
-                self._hdus = astropy_fits.open(file, memmap=False, lazy_load_hdus=True)
+                self._file, size = self._open(check_packing(self.path))
+                self._hdus = astropy_fits.open(self._file, memmap=False, lazy_load_hdus=True)
                 self.choice = choose_image(self._hdus, self.path, max_pixels=2**40, name=hdu)
                 sky, self.beam = celestial(self.choice.hdu.header), beam_of(self.choice.hdu.header)
         except UserError:
@@ -60,6 +60,7 @@ class Mosaic:
             raise UserError(f"{self.path} cannot be read as a mosaic: {reason_of(error)}") from None
         found = self.choice.hdu
         self._pixels, self._shape = found.section, tuple(found.shape)
+        self._type, self._start = _plain_type(found.header), found.fileinfo()["datLoc"]
         self._check_size(found, size)
         if sky is None:
             raise UserError(
@@ -67,8 +68,8 @@ class Mosaic:
                 "(CTYPE, CRVAL, CRPIX, CDELT or CD), or cut the sources out yourself and give the files"
             )
         self._wcs, self._swapped = sky.wcs, sky.swapped
-        sides = tuple(side for side in self._shape if side > 1)
-        self.height, self.width = sides[::-1] if sky.swapped else sides
+        self._lengths = tuple(side for side in self._shape if side > 1)  # of the slow and of the fast axis of the file
+        self.height, self.width = self._lengths[::-1] if sky.swapped else self._lengths
 
     def _open(self, packed: bool) -> tuple[BinaryIO, int]:
         """Returns the file as astropy may open it, and its length; compressed images are unpacked into another."""
@@ -101,10 +102,10 @@ class Mosaic:
         x, y = candidates[margins.argmax()]
         return float(x), float(y)
 
-    def sky_at(self, x: float, y: float) -> Sky:
+    def sky_at(self, x: float, y: float, position: tuple[float, float] | None = None) -> Sky:
         """Returns what is known of a place: in a wide mosaic pixels differ from those at its reference position."""
         with self._lock:
-            return sky_at(self._wcs, x, y)
+            return sky_at(self._wcs, x, y, position)
 
     def cut(self, x: float, y: float, sides: tuple[int, int]) -> np.ndarray:
         """Returns the pixels of the mosaic's own grid nearest to being centered on (x, y).
@@ -133,15 +134,37 @@ class Mosaic:
         """Returns a part of the image, (H, W), whatever axes of length 1 the file has, and wherever."""
         long = [columns, rows] if self._swapped else [rows, columns]
         shape = [part.stop - part.start for part in long]
-        parts = iter(long)
-        index = tuple(next(parts) if length > 1 else slice(0, 1) for length in self._shape)
-        inside = np.array(self._pixels[index], dtype=np.float64).reshape(shape)
+        if self._type is None:
+            parts = iter(long)
+            index = tuple(next(parts) if length > 1 else slice(0, 1) for length in self._shape)
+            inside = np.array(self._pixels[index], dtype=np.float64).reshape(shape)
+        else:
+            inside = self._read_plain(*long).astype(np.float64)
         return inside.T if self._swapped else inside
+
+    def _read_plain(self, slow: slice, fast: slice) -> np.ndarray:
+        """Returns a part of the two long axes as it is in the file; astropy would take 30 times as long, line by line.
+
+        Raises:
+            ValueError: if the file has become shorter.
+        """
+        length, n, lines = self._lengths[1], fast.stop - fast.start, []
+        for i in range(slow.start, slow.stop):
+            self._file.seek(self._start + (i * length + fast.start) * self._type.itemsize)
+            lines.append(self._file.read(n * self._type.itemsize))
+        return np.frombuffer(b"".join(lines), self._type).reshape(slow.stop - slow.start, n)
 
     def holds(self, x: float, y: float, sides: tuple[int, int]) -> bool:
         """Returns whether so many columns and rows around (x, y) are all inside the mosaic."""
         left, top = _corner(x, y, sides)
         return left >= 0 and top >= 0 and left + sides[0] <= self.width and top + sides[1] <= self.height
+
+
+def _plain_type(header: Any) -> np.dtype | None:
+    """Returns the type of the pixels in the file; None where they stand for other numbers, scaled or for no value."""
+    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != 0 or (header["BITPIX"] > 0 and "BLANK" in header):
+        return None
+    return np.dtype({8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}[header["BITPIX"]])
 
 
 def _corner(x: float, y: float, sides: tuple[int, int]) -> tuple[int, int]:
@@ -168,7 +191,7 @@ def read_cutout(
     place = mosaic.find(ra, dec)
     if place is None:
         raise OffEdge(f"the position is outside the mosaic {mosaic.path.name}")
-    sky, factors = mosaic.sky_at(*place), (1.0, 1.0)
+    sky, factors = mosaic.sky_at(*place, (ra, dec)), (1.0, 1.0)
     if rescale_to_arcsec is not None:
         if sky.scales_arcsec is None:
             raise UserError(f"{mosaic.path} cannot be resampled there: its header gives no pixel scale")

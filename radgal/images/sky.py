@@ -6,6 +6,7 @@ Legend: x columns, y rows, pixels from 0 at the middle of the first.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +98,22 @@ def beam_of(header: Any) -> tuple[float, float, float] | None:
     return 3600.0 * found[0], 3600.0 * found[1], float(found[2])
 
 
-def sky_at(wcs: WCS, x: float, y: float) -> Sky:
-    """Returns what is known of a place in an image, measured there: the reference position may be far away."""
+def sky_at(wcs: WCS, x: float, y: float, position: tuple[float, float] | None = None) -> Sky:
+    """Returns what is known of a place in an image, measured there: the reference position may be far away.
+
+    Args:
+        wcs: of the image.
+        x, y: pixels.
+        position: ICRS right ascension and declination of the place, degrees; None: it is computed.
+    """
+    from astropy.coordinates import ICRS
+
     with without_warnings(), np.errstate(all="ignore"):
         try:
-            sky = wcs.pixel_to_world(x, y).icrs
-            position = float(sky.ra.deg) % 360.0, float(sky.dec.deg)
             corners = np.array([(x, y), (x - 0.5, y), (x + 0.5, y), (x, y - 0.5), (x, y + 0.5)])
-            lon, lat = np.deg2rad(wcs.all_pix2world(corners, 0)).T
+            places = wcs.all_pix2world(corners, 0)
+            position = position or _transformed(places[0], _frame_of(wcs), ICRS())
+            lon, lat = np.deg2rad(places).T
         except Exception:  # a header can be wrong in any way: then it does not tell a position
             return Sky()
         if not np.isfinite(position).all():
@@ -127,11 +136,12 @@ def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
 
     A cylinder may be unrolled more than once: where longitude grows linearly, so may 360 degrees more or less.
     """
-    from astropy.coordinates import SkyCoord
+    from astropy.coordinates import ICRS
 
     with without_warnings(), np.errstate(all="ignore"):
         try:
-            first = np.array(wcs.world_to_pixel(SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs")), dtype=float)
+            place = _transformed((ra_deg, dec_deg), ICRS(), _frame_of(wcs))
+            first = np.array(wcs.world_to_pixel_values(*place), dtype=float)
             if not np.isfinite(first).all():
                 return np.empty((0, 2))
             if _projection(wcs) not in LINEAR_IN_LONGITUDE:
@@ -139,6 +149,23 @@ def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
             return first + np.arange(-2, 3)[:, None] * _turn(wcs, first)
         except Exception:  # wcslib and astropy raise many kinds where a projection has no such position
             return np.empty((0, 2))
+
+
+def _frame_of(wcs: WCS) -> Any:
+    """Returns the coordinate system of a WCS, such as ICRS or FK5."""
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    return wcs_to_celestial_frame(wcs)
+
+
+def _transformed(place: Sequence[float], from_frame: Any, to_frame: Any) -> tuple[float, float]:
+    """Returns a position of longitude and latitude, degrees, in another coordinate system."""
+    if from_frame != to_frame:  # or else most of the time would go into what changes nothing
+        from astropy.coordinates import SkyCoord
+
+        sky = SkyCoord(*place, unit="deg", frame=from_frame).transform_to(to_frame).spherical
+        place = sky.lon.deg, sky.lat.deg
+    return float(place[0]) % 360.0, float(place[1])
 
 
 def _turn(wcs: WCS, pixel: np.ndarray) -> np.ndarray:
