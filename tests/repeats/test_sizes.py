@@ -56,8 +56,10 @@ def test_repeat_draws_error_against_training_size_and_lists_doubted_labels(confi
         doubted = rows(tmp_path / "rep" / name / "label_errors.csv")
         assert all(row["label_name"] != row["rather"] for row in doubted)
         assert [row["rank"] for row in doubted] == [str(k + 1) for k in range(len(doubted))]
-        answer = json.loads((tmp_path / "rep" / "repeat.json").read_text())["questions"]["doubted_labels"]
-        assert answer["recipes"][name]["n_doubted"] == len(doubted) and answer["recipes"][name]["n"] == 1155
-    main.main(["report", str(tmp_path / "rep" / "small" / "seed_0" / "fold_1_of_2"), "--out", str(tmp_path / "r.html")])
+        answer = json.loads((tmp_path / "rep" / "validation.json").read_text())["questions"]["doubted_labels"]
+        assert answer["recipes"][name]["n_doubted"] == len(doubted) and answer["recipes"][name]["n"] == 1319
+    main.main(
+        ["report", str(tmp_path / "rep" / "small" / "seed_0" / "val_fold_1_of_2"), "--out", str(tmp_path / "r.html")]
+    )
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Learning curves" in page and "Doubted labels" in page and "data:image/png" in page
