@@ -145,7 +145,9 @@ def test_a_run_is_taken_for_its_classifier(at_work: Path, tmp_path: Path) -> Non
     run = radgal.train(config, outputdir=tmp_path / "first", **keys)
     assert len(radgal.predict([run, run.classifier], "my_cutouts", mc_samples=0)) == 2
     assert radgal.evaluate(run, rotations=np.int64(1), mc_samples=np.int64(1), seed=np.int64(3))["n_test"] == 100
-    tuned = radgal.fine_tune(run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", **SMALL)
+    tuned = radgal.fine_tune(
+        run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", test=False, **SMALL
+    )
     assert tuned.config.training.start_from == str(run.classifier.path) and len(tuned.history) == 2
     dry = radgal.train(config, dry_run=True, outputdir=tmp_path / "dry", **SMALL)
     for wrong, why in ((dry, "nothing was trained"), (str(run.folder), "it is a str"), (None, "it is a NoneType")):
@@ -205,7 +207,9 @@ def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_w
     main.main(["export", str(run.folder), "--format", "torch"])
     main.main(["rotate", str(run.folder), "--limit", "1", "--figures", "0", "--mc-samples", "2", "--device", "cpu"])
     main.main(["equivariance", str(run.folder), "--step", "90", "--n-images", "2", "--device", "cpu"])
-    tuned = radgal.fine_tune(run.folder, "configs/config_first_lenet.txt", **keys | {"outputdir": tmp_path / "tuned"})
+    tuned = radgal.fine_tune(
+        run.folder, "configs/config_first_lenet.txt", **keys | {"outputdir": tmp_path / "tuned", "test": False}
+    )
     assert len(tuned.history) == 1
     with pytest.raises(UserError, match=r"\[data\] downsample: 2 there, 1 here"):
         radgal.fine_tune(run.folder, "configs/config_first_lenet.txt", **keys | {"downsample": 1, "outputdir": "x"})
