@@ -73,9 +73,6 @@ def main(argv: list[str] | None = None):
         setattr(args, name, _at_home(value))
     with working(f"{args.command or 'training'} is at work", getattr(args, "quiet", False)):
         args.check(args)
-        from radgal.layers.e2cnn_compat import check_torch_pair
-
-        check_torch_pair()
         with float32_in_full():
             return args.run_command(args)
 

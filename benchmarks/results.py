@@ -33,6 +33,8 @@ NAME = re.compile(r"(?P<set>\w+)_(?P<network>[^_]+)_seed_(?P<seed>\d+)(_fold_\d+
 CONDITIONS = (UPRIGHT, ROTATED, AVERAGED)
 FIGURE_OF = "recipe_mb_v1"
 """The set that has networks of most groups."""
+PAGES = {"ablation_mb": "recipe.md"}
+"""Of the sets whose tables stand in another page, beside that of the results."""
 FAMILIES = {"c": "C_N: rotations", "d": "D_N: and reflections"}
 BESIDE = [BY_KEY[key] for key in ("roc_auc", "nll", "ece", "ece_debiased")]
 
@@ -73,7 +75,7 @@ def _labels(table: Any) -> zip:
 def to_markdown(runs: Sequence[dict]) -> str:
     """Returns the tables of one set: each network, the ensemble of its seeds, and how they differ.
 
-    Compared are all with the first, which is the plain one, and with the last, which has the largest group.
+    Compared are all with the first, which is the plain one, and with the one of the largest group, if there is one.
     """
     names = sorted({run["config"] for run in runs}, key=_place)
     own = {name: [run for run in runs if run["config"] == name] for name in names}
@@ -81,7 +83,8 @@ def to_markdown(runs: Sequence[dict]) -> str:
     heads += [f"{score.short} ({score.unit})" if score.unit else score.short for score in BESIDE]
     lines = [f"{counted(len(runs[0]['names']), 'source')}.", ""]
     lines += _table(heads, [row for name in names for row in _rows(name, own[name])])
-    pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2) if a == names[0] or b == names[-1]]
+    largest = names[-1] if _place(names[-1])[0] else None
+    pairs = [_pair(a, b, own) for a, b in itertools.combinations(names, 2) if a == names[0] or b == largest]
     if pairs:
         words = [IN_WORDS[condition] or condition for condition in CONDITIONS]
         lines += ["", *_table(["a", "b", *(x for word in words for x in (f"b less a, {word} (%)", "p"))], pairs)]
@@ -215,7 +218,8 @@ def main(argv: Sequence[str]) -> None:
         text = to_markdown(runs)
         print(f"{name}\n\n{text}", flush=True)
         if args.update:
-            update_section(Path(args.update), name, text)
+            page = Path(args.update)
+            update_section(page.with_name(PAGES.get(name, page.name)), name, text)
             if name == FIGURE_OF:
                 save_group_figure(runs, Path(args.update).parent / "figures" / "group_order.png")
 

@@ -32,6 +32,15 @@ PROJECTIONS = ("TAN", "SIN", "ZEA", "CAR", "AIT", "CEA")
 PER_ROW, STEP = 5, 330  # of sources in a mosaic, and pixels from one to the next
 ALLOWED = 2e-3  # what probabilities may differ by
 LOSSY, FINE = 16, 256  # steps to a standard deviation of the noise, in lossy compression: the usual ones, and fine ones
+DITHERS = {"": -1, ", dithered": 1, ", dithered but for zeros": 2}
+PACKINGS = (
+    ("GZIP_2", 0, ""),
+    *(("RICE_1", level, dither) for level in (FINE, LOSSY) for dither in DITHERS),
+    *((codec, LOSSY, "") for codec in ("GZIP_2", "HCOMPRESS_1")),
+)
+"""Codecs of FITS, steps to a standard deviation of the noise (0: no loss), and how these are dithered."""
+
+LOSES = {f"1/{LOSSY} of": 4e-2, f"1/{FINE} of": 5e-3}  # and what is lost in these
 
 Cutouts = dict[str, np.ndarray]
 Way = tuple[str, str, dict[str, Image]]
@@ -81,9 +90,9 @@ def ways_in(cutouts: Cutouts, folder: Path, how: dict[str, Any]) -> Iterator[Way
     yield "axes Stokes, Dec, RA", "plain", through(lambda data: data.T[..., None], header_of(**SWAPPED))
     yield "resampled to their own scale", "plain", through(lambda data: data, rescale_to_arcsec=1.8)
     yield "gzipped", "plain", packed(cutouts, folder / "a.fits.gz", how)
-    for codec, level in (("GZIP_2", 0), ("RICE_1", FINE), ("RICE_1", LOSSY)):
-        what = f"compressed, {codec}" + (f", in steps of 1/{level} of the noise" if level else "")
-        yield what, "plain", packed(cutouts, folder / "a.fits.fz", how, codec, level)
+    for codec, level, dither in PACKINGS:
+        what = f"compressed, {codec}" + (f", in steps of 1/{level} of the noise{dither}" if level else "")
+        yield what, "plain", packed(cutouts, folder / "a.fits.fz", how, codec, level, DITHERS[dither])
     yield "RGBA PNG of the prepared image", "plain", as_pictures(plain, folder / "a.png", how)
     for projection in PROJECTIONS:
         yield f"out of a mosaic, {projection}", "plain", out_of_mosaic(cutouts, folder / "m.fits", projection, how)
@@ -111,7 +120,7 @@ def mirrored_twice(cutouts: Cutouts, folder: Path, how: dict[str, Any]) -> dict[
 
 
 def packed(
-    cutouts: Cutouts, path: Path, how: dict[str, Any], codec: str | None = None, level: float = 0
+    cutouts: Cutouts, path: Path, how: dict[str, Any], codec: str | None = None, level: float = 0, dither: int = -1
 ) -> dict[str, Image]:
     """Returns the images of files packed by gzip, or by a codec of FITS, in so many steps to the noise (0: exactly)."""
     images = {}
@@ -119,7 +128,8 @@ def packed(
         if codec is None:
             fits.PrimaryHDU(data, header_of()).writeto(path, overwrite=True)
         else:
-            hdu = fits.CompImageHDU(data, header_of(), compression_type=codec, quantize_level=level)
+            steps = dict(quantize_level=level, quantize_method=dither, dither_seed=77)
+            hdu = fits.CompImageHDU(data, header_of(), compression_type=codec, **steps)
             fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
         images[name] = read_image(path, **how)
     return images

@@ -20,6 +20,7 @@ from radgal.classifier import Classifier
 from radgal.config.config import Config, load_config, override_texts
 from radgal.data.datasets import class_counts
 from radgal.evaluation import results
+from radgal.evaluation.priors import shares_of
 from radgal.prediction import job as predict_job
 from radgal.prediction.catalog import join_parts
 from radgal.prediction.chunk import open_settings
@@ -326,6 +327,7 @@ def evaluate(
     rotations: int = 20,
     mc_samples: int = 100,
     seed: int = 0,
+    priors: Mapping[str, float] | None = None,
 ) -> dict:
     """Returns what the test set says of a trained run: the content of metrics.json, see docs/evaluation.md.
 
@@ -335,9 +337,11 @@ def evaluate(
         rotations: random rotations to average over.
         mc_samples: dropout passes per image.
         seed: of rotations, dropout and resampling.
+        priors: shares of the classes in a survey, such as ``{"FRI": 0.7, "FRII": 0.3}``, that purity is corrected for;
+            None: it is that of the test sources.
 
     Raises:
-        UserError: if the data are not those of the run, or there are no test sources.
+        UserError: if the data are not those of the run, there are no test sources, or ``priors`` are no shares.
 
     Example:
         >>> import radgal
@@ -349,6 +353,8 @@ def evaluate(
     if not 0 <= seed < 2**32:
         raise UserError(f"seed = {seed}: must be at least 0 and below {2**32}")
     say = sayer(classifier.quiet or out is None)
-    options = dict(rotations=index(rotations), mc_samples=index(mc_samples), seed=index(seed))
+    options: dict[str, Any] = dict(rotations=index(rotations), mc_samples=index(mc_samples), seed=index(seed))
+    if priors is not None:
+        options["priors"] = shares_of(priors, classifier.classes)
     with working("evaluating", classifier.quiet):
         return results.test_run(classifier, None if out is None else Path(out).expanduser(), say=say, **options)

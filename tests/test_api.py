@@ -144,7 +144,13 @@ def test_a_run_is_taken_for_its_classifier(at_work: Path, tmp_path: Path) -> Non
     config = "configs/config_first_lenet.txt"
     run = radgal.train(config, outputdir=tmp_path / "first", **keys)
     assert len(radgal.predict([run, run.classifier], "my_cutouts", mc_samples=0)) == 2
-    assert radgal.evaluate(run, rotations=np.int64(1), mc_samples=np.int64(1), seed=np.int64(3))["n_test"] == 100
+    few = dict(rotations=np.int64(1), mc_samples=np.int64(1), seed=np.int64(3))
+    found = radgal.evaluate(run, priors={"FRII": 0.3, "FRI": 0.7}, **few)
+    assert found["n_test"] == 100 and found["priors"]["survey"] == {"FRI": 0.7, "FRII": 0.3}
+    assert found["questions"]["completeness_purity"]["survey"] == {"FRI": 0.7, "FRII": 0.3}
+    for wrong in ({"FRI": 0.7}, [0.7, 0.3], {"FRI": 0.7, "FRII": 0.7}):
+        with pytest.raises(UserError, match="--priors"):
+            radgal.evaluate(run, priors=wrong, **few)
     tuned = radgal.fine_tune(
         run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", test=False, **SMALL
     )

@@ -193,7 +193,7 @@ def test_the_word_that_torch_distributed_launch_adds_is_taken() -> None:
 )
 def test_what_is_not_there_is_said_before_torch_is_loaded(words, said, monkeypatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("radgal.layers.e2cnn_compat.check_torch_pair", lambda: pytest.fail("torch would be loaded"))
+    monkeypatch.setattr(main, "float32_in_full", lambda: pytest.fail("torch would be loaded"))
     with pytest.raises(UserError, match=re.escape(said)):
         main.main(words)
 

@@ -7,7 +7,6 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import add_trained_run, open_run, results_folder
-from utils import UserError
 
 HELP = "test a trained run once: upright, under rotations, and averaged over them"
 EXAMPLE = "evaluate runs/config_first_lenet"
@@ -42,25 +41,33 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def test_against(args, run, out: Path) -> None:
-    """Tells how well a run can tell odd sources."""
-    from radgal.evaluation import against
-    from radgal.runs.files import written_by
+def runs_of(args, run) -> list:
+    """Returns the run, and those that it is averaged with."""
+    from radgal import api
 
+    return [run, *(api.open_run(one, device=args.device, datadir=args.datadir) for one in args.ensemble)]
+
+
+def test_against(args, run, out: Path) -> None:
+    """Tells how well a run, or several averaged, can tell odd sources."""
+    from radgal.evaluation import against
+    from radgal.runs.files import RunFile, written_by
+
+    if args.ensemble and not args.out:
+        out = RunFile.ENSEMBLE.at(out)
+    out.mkdir(parents=True, exist_ok=True)
     choices = dict(dataset=args.dataset, mc_samples=args.mc_samples, seed=args.seed)
-    print(against.describe(against.test_against(run, out, args.against, **choices)))
+    print(against.describe(against.test_against(runs_of(args, run), out, args.against, **choices)))
     print(f"written to {out}: {written_by('evaluate --against')}")
     print(f"next: python main.py report {shlex.quote(str(out))}")
 
 
 def test_elsewhere(args, run) -> None:
     """Tests a run, or several averaged, on another data set or on their own, in a folder of its name."""
-    from radgal import api
     from radgal.evaluation import elsewhere
     from radgal.files.tables import file_name
     from radgal.runs.files import RunFile, written_by
 
-    runs = [run, *(api.open_run(one, device=args.device, datadir=args.datadir) for one in args.ensemble)]
     out = results_folder(run)
     if args.ensemble:
         out = RunFile.ENSEMBLE.at(out)
@@ -69,7 +76,7 @@ def test_elsewhere(args, run) -> None:
     out = Path(args.out) if args.out else out
     out.mkdir(parents=True, exist_ok=True)
     choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed, priors=priors_of(args, run))
-    elsewhere.test_elsewhere(runs, out, dataset=args.dataset, **choices)
+    elsewhere.test_elsewhere(runs_of(args, run), out, dataset=args.dataset, **choices)
     print(f"written to {out}: {written_by('evaluate')}")
     print(f"next: python main.py report {shlex.quote(str(out))}")
 
@@ -87,8 +94,6 @@ def run(args) -> None:
     from radgal.runs.files import written_by
 
     run, out = open_run(args)
-    if args.against and args.ensemble:
-        raise UserError("--against tells of one run, since each has features of its own: leave --ensemble out")
     if args.against:
         test_against(args, run, out)
         return

@@ -14,6 +14,7 @@ from utils import UserError
 if TYPE_CHECKING:
     from radgal.repeats.plan import Task
 
+CAUTION = "a network is wrong more often than a label, so look at each source before anything is changed"
 HELP = "train configs with several seeds, and make the table of means, spreads and paired differences"
 EXAMPLE = "repeat --config configs/config_first_lenet.txt configs/config_first_dn4lenet.txt --seeds 5 --test"
 
@@ -140,30 +141,36 @@ def run(args) -> None:
     data = dict.fromkeys(read_config(task.config, task.overrides).data.dataset for task in tasks)
     with titled(", ".join(data)):
         summary = write_repeat(args.out, runs, part=part)
+        answers = _answer(args, tasks, runs, summary)
     print(Path(args.out, f"{name}.md").read_text(encoding="utf-8"))
     pairs = f"{name}_pairs.csv, " if summary["pairs"] else ""
-    sized = f", {_write_sizes(args, tasks, runs, summary)}" if args.train_sizes else ""
+    sized = ", train_sizes.csv, train_sizes.png" if args.train_sizes else ""
     print(f"written to {args.out}: {name}.md, {name}.tex, {name}.csv, {pairs}learning_curves.png{sized}")
     if args.folds:
-        _write_doubted(args, tasks, runs)
+        print(f"and in the folder of each recipe: label_errors.csv, label_errors.png; {CAUTION}")
+    print("\n".join(answers))
     firsts = [task.folder for task in tasks if (task.seed, task.fold) == (tasks[0].seed, tasks[0].fold)]
     paths = [path.as_posix() for path in (*firsts, Path(args.out, "report.html"))]
     print(f"next: python main.py report {shlex.join(paths[:-1])} --out {shlex.quote(paths[-1])}")
 
 
-def _write_sizes(args, tasks, runs, summary) -> str:
-    from radgal.repeats.sizes import write_train_sizes
+def _answer(args, tasks, runs, summary) -> list[str]:
+    """Writes what surveys ask of the runs together: error by training size, and doubted labels; a line for each."""
+    from radgal.evaluation.questions import doubted, learning
+    from radgal.repeats import labels, sizes
+    from radgal.repeats.comparison import add_answers
 
-    return write_train_sizes(Path(args.out), list({task.recipe: None for task in tasks}), runs, summary)
-
-
-def _write_doubted(args, tasks, runs) -> None:
-    """Writes the doubted labels of every recipe, and says how many they are."""
-    from radgal.repeats import labels
-
-    for recipe in {task.recipe: None for task in tasks}:
-        first = next(task for task in tasks if task.recipe == recipe)
-        own = [run for run in runs if run["config"] == recipe.name]
-        config = read_config(first.config, first.overrides)
-        print(labels.write_doubted(Path(args.out, recipe.name), own, config))
-    print(labels.CAUTION)
+    found, firsts = {}, {task.recipe: task for task in reversed(tasks)}
+    recipes = list(dict.fromkeys(task.recipe for task in tasks))
+    if args.train_sizes:
+        found[learning.ASKED] = sizes.write_train_sizes(Path(args.out), recipes, runs, summary)
+    if args.folds:
+        found[doubted.ASKED] = {
+            recipe.name: labels.write_doubted(
+                Path(args.out, recipe.name),
+                [run for run in runs if run["config"] == recipe.name],
+                read_config(firsts[recipe].config, firsts[recipe].overrides),
+            )
+            for recipe in recipes
+        }
+    return add_answers(args.out, summary, **found) if found else []

@@ -5,6 +5,7 @@ Legend: N images, H and W pixels.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.datasets import VisionDataset
+from torch.utils.data import Dataset
 
 from radgal.data.crossmatch import Position
 from radgal.data.sourcenames import Source, named_position
@@ -24,8 +25,8 @@ from utils import UserError, counted, reason_of
 NATIVE_SIZE = 150  # pixels along each side, of every published data set
 
 
-class GalaxyImages(VisionDataset):
-    """One split of a data set of radio galaxy images, in the manner of torchvision.
+class GalaxyImages(Dataset):
+    """One split of a data set of radio galaxy images, in the manner of torchvision, which need not be loaded for it.
 
     ``data`` is uint8 (N, H, W), ``targets`` a list of N labels (ints), ``labels`` the same as a tensor, ``names`` the N
     names of the sources; ``checksum`` tells which published file they come from. An item is (8-bit gray PIL image,
@@ -61,13 +62,18 @@ class GalaxyImages(VisionDataset):
     notes: tuple[str, ...] = ()  # what a user should know before training
 
     def __init__(self, root="data", train=True, transform=None, target_transform=None, download=False, mirror=None):
-        super().__init__(str(root), transform=transform, target_transform=target_transform)
+        self._set_place(root, transform, target_transform)
         self.train = train
         self.checksum = f"md5:{self.archive.md5}"
         images, labels, names = self.read(download, mirror)
         self.data = torch.from_numpy(images)
         self.targets: Sequence[int] = labels.tolist()
         self.names = tuple(names)
+
+    def _set_place(self, root: str | os.PathLike, transform: Any, target_transform: Any) -> None:
+        """Sets what every image data set of torchvision's has, under its names."""
+        self.root = os.path.expanduser(str(root))
+        self.transform, self.target_transform = transform, target_transform
 
     @property
     def positions(self) -> tuple[Position | None, ...]:
@@ -139,6 +145,13 @@ class GalaxyImages(VisionDataset):
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def __repr__(self) -> str:
+        lines = [f"Number of datapoints: {len(self)}", f"Root location: {self.root}", *self.extra_repr().splitlines()]
+        for name in ("transform", "target_transform"):
+            if getattr(self, name) is not None:
+                lines += f"{name}: {getattr(self, name)!r}".splitlines()
+        return "\n    ".join([f"Dataset {type(self).__name__}", *lines])
 
     def extra_repr(self) -> str:
         return "\n".join(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.datasets import VisionDataset
 
 from radgal.data import crossmatch
 from radgal.data.base import NATIVE_SIZE, GalaxyImages
@@ -81,7 +80,7 @@ class ImageTable(GalaxyImages):
         quiet: bool = True,
     ):
         table = Path(table).expanduser()
-        VisionDataset.__init__(self, str(table.parent), transform=transform, target_transform=target_transform)
+        self._set_place(table.parent, transform, target_transform)
         self.train, self.native_size, self.recipe, self.version = train, native_size, recipe, table.name
         rows, self.classes, findings = read_labels(table)
         if use.num_classes not in (None, len(self.classes)) and not findings.one_class_twice:

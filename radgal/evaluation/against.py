@@ -13,14 +13,16 @@ import numpy as np
 import torch
 
 from radgal.data.othertest import load_other_test
-from radgal.data.samesource import TWIN_ARCSEC
+from radgal.data.samesource import TWIN_ARCSEC, Sources
 from radgal.data.splits import Split, load_training_data
-from radgal.evaluation.elsewhere import learned_sources
+from radgal.evaluation.averaging import members_of
+from radgal.evaluation.elsewhere import about_runs, learned_sources, load_common_test
+from radgal.evaluation.ensemble import Ensemble
 from radgal.evaluation.novelty import ODDNESS, Features, oddness
 from radgal.evaluation.probabilities import uncertainties
 from radgal.evaluation.questions import odd
 from radgal.evaluation.questions.question import Asked
-from radgal.evaluation.results import check_data, load_test
+from radgal.evaluation.results import check_data
 from radgal.figures.panels import save_panels
 from radgal.figures.style import spared
 from radgal.files.tables import write_table
@@ -38,7 +40,7 @@ N_BLANK = 100
 
 
 def test_against(
-    run: TrainedRun,
+    runs: Sequence[TrainedRun],
     folder: Path | None,
     against: Sequence[str],
     *,
@@ -49,11 +51,12 @@ def test_against(
 ) -> dict:
     """Returns and writes how well scores of oddness tell sets of odd sources from the test sources of a run.
 
-    What the run, or one that its first weights came from, was trained or validated on is in none of the sets, and no
-    usual source is in an odd one.
+    What a run, or one that its first weights came from, was trained or validated on is in none of the sets, and no
+    usual source is in an odd one. Of several runs entropy and probability are those of the ensemble, energy and
+    distance are means over the networks, each with features of its own.
 
     Args:
-        run: the network.
+        runs: at least one.
         folder: where to write against.json, .csv and .png; None: nothing is written.
         against: data sets, or tables of images, as in :func:`radgal.data.othertest.load_other_test`; 'blank': noise.
         dataset: whose sources are the usual ones; None: the run's own test set.
@@ -65,11 +68,11 @@ def test_against(
         The content of against.json: which run and data, and under "questions" the answer.
 
     Raises:
-        UserError: if the data cannot be had, or nothing is left of a set.
+        UserError: if the runs do not go together, the data cannot be had, or nothing is left of a set.
     """
-    training, learned = load_training_data(run.config, run.keeps_together), learned_sources(run)
-    check_data(run, training)
-    name, usual = _usual(run, dataset, learned, training)
+    run, learned = runs[0], sum(map(learned_sources, runs), Sources())
+    classifier = run if len(runs) == 1 else Ensemble(runs)
+    name, usual = _usual(runs, dataset, learned)
     splits, left_out = {}, {}
     for one in dict.fromkeys(against):
         if one == BLANK:
@@ -80,11 +83,9 @@ def test_against(
         splits[one], left_out[one] = other.split, list(other.left_out)
         n_all = len(other.left_out) + len(other.split)
         say(f"{len(other.left_out)} of {counted(n_all, 'source')} of {one} are left out: learned from, or in {name}")
-    reference = run.features(training.train.images)
-    space = None if reference is None else Features(reference, training.train.labels.numpy())
-    table = _table({name: usual} | splits, name, run, space, mc_samples, seed)
-    about = {"run": run.config.name, "epoch": run.epoch, "training_seed": run.seed, "seed": seed}
-    about |= {"mc_samples": mc_samples, "left_out": left_out}
+    spaces = [_space(one) for one in runs]
+    table = _table({name: usual} | splits, name, classifier, None if None in spaces else spaces, mc_samples, seed)
+    about = about_runs(runs) | {"seed": seed, "mc_samples": mc_samples, "left_out": left_out}
     answer = odd.ask(Asked(table, about))
     found = about | {"questions": {odd.QUESTION.key: answer}}
     if folder is not None:
@@ -96,10 +97,19 @@ def test_against(
     return found
 
 
-def _usual(run: TrainedRun, dataset: str | None, learned: Any, training: Any) -> tuple[str, Split]:
-    """Returns the name and the images of the usual sources, those of the classes that the network knows."""
+def _space(run: TrainedRun) -> Features | None:
+    """Returns the features of a run's own training sources; None if its network has none to take."""
+    training = load_training_data(run.config, run.keeps_together)
+    check_data(run, training)
+    features = run.features(training.train.images)
+    return None if features is None else Features(features, training.train.labels.numpy())
+
+
+def _usual(runs: Sequence[TrainedRun], dataset: str | None, learned: Any) -> tuple[str, Split]:
+    """Returns the name and the images of the usual sources, those of the classes that the networks know."""
+    run = runs[0]
     if dataset is None:
-        test = load_test(run, training)[0]
+        test = load_common_test(runs)
         known = set(test.sources.rows_in(learned, TWIN_ARCSEC))
         return f"{run.config.data.dataset} test", test.take([row for row in range(len(test)) if row not in known])
     other = load_other_test(run.config, dataset, learned)
@@ -112,17 +122,24 @@ def _usual(run: TrainedRun, dataset: str | None, learned: Any, training: Any) ->
 
 
 def _table(
-    splits: dict[str, Split], usual: str, run: TrainedRun, space: Features | None, mc_samples: int, seed: int
+    splits: dict[str, Split],
+    usual: str,
+    classifier: TrainedRun | Ensemble,
+    spaces: Sequence[Features] | None,
+    mc_samples: int,
+    seed: int,
 ) -> Table:
     """Returns a row per source: name, set, whether it is odd, and the scores of oddness."""
     from astropy.table import Column, Table, vstack
 
-    parts = []
+    parts, members = [], members_of(classifier)
     for name, split in splits.items():
-        passes = run.dropout_samples(split.images, mc_samples, seed=seed)
-        scores = oddness(run.logits(split.images), uncertainties(passes)["predictive_entropy"])
-        if space is not None:
-            scores["distance"] = space.distance(run.features(split.images))
+        passes = classifier.dropout_samples(split.images, mc_samples, seed=seed)
+        logits = np.stack([member.logits(split.images) for member in members])
+        scores = oddness(logits, uncertainties(passes)["predictive_entropy"])
+        if spaces is not None:
+            both = zip(members, spaces, strict=True)
+            scores["distance"] = np.mean([space.distance(one.features(split.images)) for one, space in both], axis=0)
         part = Table({"name": np.array(split.names), "set": np.full(len(split), name)})
         part["odd"] = np.full(len(split), name != usual)
         for key, values in scores.items():

@@ -51,7 +51,7 @@ def test_elsewhere(
         UserError: if the runs do not go together, or the data cannot be had.
     """
     classifier = runs[0] if len(runs) == 1 else Ensemble(runs)
-    first, about = runs[0], _about(runs)
+    first, about = runs[0], about_runs(runs)
     if dataset is None:
         test, about = load_common_test(runs), about | _own_data(first)
     else:
@@ -77,7 +77,7 @@ def test_elsewhere(
     return metrics
 
 
-def _about(runs: Sequence[TrainedRun]) -> dict[str, Any]:
+def about_runs(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     """Returns which networks are tested."""
     first = runs[0]
     if len(runs) == 1:

@@ -51,16 +51,18 @@ class Features:
 def oddness(logits: np.ndarray, entropy: np.ndarray) -> dict[str, np.ndarray]:
     """Returns the scores of ``ODDNESS`` that need no features, (N,) each.
 
-    Energy is -log sum exp of the logits: Liu et al. 2020, arXiv:2010.03759.
+    Energy is -log sum exp of the logits: Liu et al. 2020, arXiv:2010.03759; of several networks it is their mean.
 
     Args:
-        logits: (N, K), dropout off.
+        logits: (M, N, K), of each of M networks with dropout off.
         entropy: (N,), of the mean over dropout passes, nats.
     """
     from scipy.special import logsumexp
 
-    probability = -np.expm1(log_softmax(logits).max(axis=1))  # 1 - p without its rounding
-    return {"entropy": entropy, "probability": probability, "energy": -logsumexp(logits, axis=1)}
+    probs = np.exp(log_softmax(logits)).mean(axis=0)
+    probs[np.arange(len(probs)), probs.argmax(axis=1)] = 0
+    probability = probs.sum(axis=1)  # of all other classes: 1 - p without its rounding
+    return {"entropy": entropy, "probability": probability, "energy": -logsumexp(logits, axis=2).mean(axis=0)}
 
 
 def tell_apart(usual: np.ndarray, odd: np.ndarray) -> dict[str, dict[str, Any]]:

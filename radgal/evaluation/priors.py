@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,12 @@ def read_priors(words: Sequence[str], classes: Sequence[str]) -> list[float]:
     if len(words) > len(classes) or abs(sum(found.values()) - 1) > 1e-6:
         raise UserError(f"--priors {' '.join(words)}: the shares must sum to 1, not to {sum(found.values()):g}")
     return [found[name] for name in classes]
+
+
+def shares_of(priors: Mapping[str, float] | Sequence[str], classes: Sequence[str]) -> list[float]:
+    """Returns the same of shares by class, as a script gives them, or of words."""
+    words = [f"{name}={share}" for name, share in priors.items()] if isinstance(priors, Mapping) else map(str, priors)
+    return read_priors(list(words), classes)
 
 
 def training_shares(run: TrainedRun) -> list[float]:

@@ -1,4 +1,4 @@
-"""Makes e2cnn 0.2.3 work with NumPy 2, and says in one line when torch and torchvision do not match.
+"""Makes e2cnn 0.2.3 work with NumPy 2.
 
 e2cnn is the only library of steerable layers that pip installs everywhere; it was last released before
 NumPy 2. Three NumPy features that it uses are gone. Each is put right where it is used, inside e2cnn's own
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from utils import UserError, reason_of
+from utils import UserError
 
 
 class _Numpy(types.ModuleType):
@@ -97,29 +97,3 @@ def quick_einsum() -> Iterator[None]:
         yield
     finally:
         module.np = before
-
-
-def check_torch_pair() -> None:
-    """Does nothing if torch and torchvision work together.
-
-    Raises:
-        UserError: if torchvision was compiled for another build of torch, naming both versions and the fix.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except (RuntimeError, ImportError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            missing = error.name
-            raise UserError(f"{missing} is not installed: run  pip install -r requirements.txt") from None
-        versions = " and ".join(f"{name} {_version(name)}" for name in ("torch", "torchvision"))
-        raise UserError(
-            f"{versions} do not match ({reason_of(error)}): install both from the same package index in one go, "
-            "pip install --force-reinstall torch torchvision"
-        ) from error
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

@@ -31,7 +31,7 @@ from radgal.report.values import clean
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 GENERATOR = "E2CNNRadGal catalog page"
 MOST_IN_ONE_FILE = 2000  # rows whose pictures are in the page itself
-ENTROPY = "predictive_entropy"
+ENTROPY, CALIBRATED = "predictive_entropy", "prob_calibrated"
 
 
 def is_page(path: Path) -> bool:
@@ -62,6 +62,7 @@ def write_page(
     *,
     name: str,
     about: str,
+    probabilities: str,
     classes: Sequence[str],
     n_rows: int,
     part_rows: int,
@@ -74,6 +75,7 @@ def write_page(
         folder: for the pictures; the page looks for them in a folder of its own name that ends in ``_files``.
         name: of the catalog.
         about: what made it, a phrase.
+        probabilities: of what kind those on the page are, in sentences.
         classes: in their order.
         n_rows, part_rows: of the catalog, and of each of its parts but the last.
         parts: starts reading the parts from the first.
@@ -92,7 +94,8 @@ def write_page(
     sheets_per_part = -(-part_rows // TILES**2)
     shape = {"part_rows": part_rows, "per_part": sheets_per_part, "tiles": TILES, "embedded": embedded or None}
     data = {"name": clean(name), "classes": [clean(one) for one in classes], "sheets": shape, **columns.packed()}
-    page.write_text(_render(clean(name), clean(about, 400), data), encoding="utf-8")
+    words = {"about": clean(about, 400), "probabilities": clean(probabilities, 400)}
+    page.write_text(_render(clean(name), words, data), encoding="utf-8")
 
 
 class _Columns:
@@ -113,7 +116,8 @@ class _Columns:
         for key, name, digits in (("ra", "ra_deg", 5), ("dec", "dec_deg", 5), ("entropy", ENTROPY, 3)):
             there[key] = _short(part.get(name), digits, len(part["id"]))
         for k, name in enumerate(self.classes):
-            there[f"p{k}"] = _short(part.get(column_name("prob", name)), 4, len(part["id"]))
+            for key, prefix in (("p", "prob"), ("c", CALIBRATED)):
+                there[f"{key}{k}"] = _short(part.get(column_name(prefix, name)), 4, len(part["id"]))
         there["learned"] = _short(part.get(IN_TRAINING), 0, len(part["id"]))
         for key, digits in (("field_arcsec", 1), ("extent_arcsec", 1), ("extent_px", 0)):
             there[key] = _short(sheets.facts[key], digits, len(part["id"]))
@@ -146,8 +150,8 @@ def _short(values: np.ndarray | None, digits: int, n: int) -> list[float | int |
     return [None if value != value else int(value) if value == int(value) else value for value in rounded]
 
 
-def _render(name: str, about: str, data: dict[str, Any]) -> str:
-    """Returns the HTML of the page."""
+def _render(name: str, words: dict[str, str], data: dict[str, Any]) -> str:
+    """Returns the HTML of the page; ``words`` are ``about`` and ``probabilities``."""
     script = (TEMPLATES / "catalog.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     packed = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -155,7 +159,7 @@ def _render(name: str, about: str, data: dict[str, Any]) -> str:
     return _template().render(
         generator=GENERATOR,
         name=name,
-        about=about,
+        **words,
         script=script,
         script_hash=digest,
         style=style + (TEMPLATES / "catalog.css").read_text(encoding="utf-8"),

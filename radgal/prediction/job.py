@@ -19,7 +19,7 @@ from radgal.prediction.catalogpage import files_of, is_page, put, write_page
 from radgal.prediction.chunk import Chunk, Settings, columns_of, load, predict_chunk
 from radgal.prediction.inputs import Source, explain, identify, open_mosaic
 from radgal.prediction.positions import COLUMNS, read_positions
-from radgal.prediction.summary import Summary
+from radgal.prediction.summary import Summary, describe_calibration
 from radgal.prediction.survey import confusion_of, describe_counts, expected_counts
 from radgal.prediction.thumbnails import Sheets, path_beside, read_sheets
 from radgal.progress import bar, working
@@ -391,4 +391,5 @@ def _write_page(job: Job, page: Path, pictures: Path) -> None:
     names = [Path(member.path).parent.name or member.path for member in job.settings.members]
     about = f"{counted(len(job.sources), 'source')} classified by {', '.join(names)}"
     shape = dict(classes=job.settings.classes, n_rows=len(job.sources), part_rows=job.part_rows)
-    write_page(page, pictures, name=job.out.name, about=about, parts=parts, **shape)
+    words = dict(name=job.out.name, about=about, probabilities=describe_calibration(job.settings.temperatures))
+    write_page(page, pictures, parts=parts, **words, **shape)

@@ -51,3 +51,15 @@ def describe(summary: Summary, classes: Sequence[str]) -> str:
     if summary.flags:
         lines.append("flags: " + ", ".join(f"{flag} {n}" for flag, n in sorted(summary.flags.items())))
     return "\n".join(lines)
+
+
+def describe_calibration(temperatures: Sequence[float] | None) -> str:
+    """Returns whether a catalog has calibrated probabilities, and how they are made; None: of no temperatures."""
+    if temperatures is None:
+        return "Probabilities are as the network gives them, not calibrated: it has no temperature, see calibrate."
+    several = len(temperatures) > 1
+    values = ", ".join(f"{one:.3f}" for one in temperatures)
+    return (
+        f"Probabilities here are calibrated, of the logits over the temperature{'s' if several else ''} {values} "
+        "(prob_calibrated in the catalog); those as the network gives them (prob) are with the large image."
+    )

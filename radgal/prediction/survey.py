@@ -13,7 +13,7 @@ import numpy as np
 
 from radgal.evaluation.averaging import ROTATIONS
 from radgal.evaluation.conformal import fewest, sets_of, thresholds
-from radgal.evaluation.priors import corrected_counts, read_priors, rescaled, summed_counts, training_shares
+from radgal.evaluation.priors import corrected_counts, rescaled, shares_of, summed_counts, training_shares
 from radgal.files.tables import column_name
 from radgal.prediction.catalog import Column, Part
 from radgal.pretrained import registry
@@ -33,8 +33,7 @@ def open_survey(runs: Sequence[TrainedRun], choices: Mapping[str, Any]) -> dict[
     """
     priors, coverage, found = choices.get("priors"), choices.get("sets"), {}
     if priors is not None:
-        words = [f"{name}={share}" for name, share in priors.items()] if isinstance(priors, Mapping) else list(priors)
-        found["priors"] = tuple(read_priors(words, runs[0].classes))
+        found["priors"] = tuple(shares_of(priors, runs[0].classes))
         found["shares"] = tuple(np.mean([training_shares(run) for run in runs], axis=0).tolist())
     if coverage is not None:
         found["limits"] = tuple(_limits(runs, coverage, choices.get("rotations", 1)))

@@ -8,20 +8,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from radgal.evaluation.intervals import binomial_error, mean_and_sd
 from radgal.evaluation.metrics import AVERAGED, ROTATED, UPRIGHT
+from radgal.evaluation.questions.listed import answers_of, ask_all
 from radgal.figures.plots import save_learning_curves
 from radgal.files.tables import write_table
 from radgal.repeats import tables
 from radgal.repeats.collect import COSTS, in_csv, merge_folds
 from radgal.repeats.differences import mean_interval, paired_difference
+from radgal.repeats.place import PARTS
 from utils import UserError, atomic_write, write_json
-
-PARTS = {"test": "repeat", "validation": "validation"}
-"""What runs were compared by -> the stem of the files that say so."""
 
 
 def summarize(runs: Sequence[dict], *, part: str = "test") -> dict:
@@ -144,7 +144,7 @@ def write_repeat(folder: str | Path, runs: Sequence[dict], *, part: str = "test"
         part: 'test' or 'validation'.
 
     Returns:
-        What :func:`summarize` returns, the content of repeat.json.
+        What :func:`summarize` returns, the content of repeat.json but for what :func:`add_answers` adds.
     """
     from astropy.table import Table
 
@@ -161,3 +161,18 @@ def write_repeat(folder: str | Path, runs: Sequence[dict], *, part: str = "test"
     histories = {name: [run["history"] for run in runs if run["config"] == name] for name in _config_names(runs)}
     save_learning_curves(folder / "learning_curves.png", histories)
     return summary
+
+
+def add_answers(folder: str | Path, summary: Mapping, **found: Any) -> list[str]:
+    """Writes what surveys ask of a repeat into its repeat.json; returns a line for each answer.
+
+    Args:
+        folder: of the repeat.
+        summary: what :func:`write_repeat` returned.
+        found: by the ``ASKED`` of :mod:`radgal.evaluation.questions.learning` and ``doubted``.
+    """
+    from astropy.table import Table
+
+    answers = {"questions": ask_all({"part": summary["part"], **found}, Table())}
+    write_json(Path(folder, f"{PARTS[summary['part']]}.json"), {**summary, **answers})
+    return [f"{question.title.lower()}: {question.says(answer)}" for question, answer in answers_of(answers)]

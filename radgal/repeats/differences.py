@@ -93,7 +93,9 @@ def _estimate(
             share = (had**2).sum() / had.sum() ** 2  # 1 / k where every seed has as many sources
             parts += [(share * between, len(y) - 1), (-share * within, (len(y) - 1) * (n_sources - 1))]
     variance = sum(part for part, _ in parts)
-    df = variance**2 / sum(part**2 / own for part, own in parts)
+    # a sum of positive parts has as many as the part with the fewest; what is taken off must not make it fewer
+    fewest = min(own for part, own in parts if part > 0)
+    df = max(variance**2 / sum(part**2 / own for part, own in parts), fewest)
     over = "sources" if any(len(y) == 1 for y in recipes) else "seeds and sources"
     return middle, variance, df, over
 

@@ -17,11 +17,11 @@ from radgal.figures.style import spared
 from radgal.files.tables import write_table
 from radgal.repeats.collect import merge_folds
 
+SHEET = "label_errors.png"
 N_SHOWN = 40  # on the sheet
-CAUTION = "a network is wrong more often than a label: look at each source before anything is changed"
 
 
-def write_doubted(folder: Path, runs: Sequence[dict], config: Any) -> str:
+def write_doubted(folder: Path, runs: Sequence[dict], config: Any) -> dict[str, Any]:
     """Writes label_errors.csv, the doubted labels of a cross-validation by rank, and label_errors.png, their images.
 
     Args:
@@ -30,11 +30,13 @@ def write_doubted(folder: Path, runs: Sequence[dict], config: Any) -> str:
         config: of one of them: where the images are.
 
     Returns:
-        In a line, how many there are.
+        How many labels (``n``) how many seeds judged (``n_seeds``) and doubt (``n_doubted``), and the ``most`` doubted
+        ones, a row of label_errors.csv each.
     """
     from astropy.table import Table
 
-    names, labels, probs = out_of_fold(merge_folds(runs))
+    merged = merge_folds(runs)
+    names, labels, probs = out_of_fold(merged)
     rows, rather = doubted(probs, labels)
     classes = np.array(runs[0]["classes"])
     table = Table(
@@ -48,12 +50,13 @@ def write_doubted(folder: Path, runs: Sequence[dict], config: Any) -> str:
         }
     )
     write_table(table, folder / "label_errors.csv")
-    sheet = folder / "label_errors.png"
+    sheet = folder / SHEET
     sheet.unlink(missing_ok=True)  # of other doubts, earlier
     if len(rows):
         with spared(print):
             _draw(sheet, table[:N_SHOWN], config, len(names))
-    return f"{len(rows)} of {len(names)} labels are doubted by {folder.name}: {folder / 'label_errors.csv'}"
+    most = [dict(zip(table.colnames, (one.item() for one in row), strict=True)) for row in table[:N_SHOWN]]
+    return {"n": len(names), "n_seeds": len(merged), "n_doubted": len(rows), "most": most}
 
 
 def _draw(path: Path, table: Any, config: Any, n_all: int) -> None:

@@ -15,6 +15,7 @@ from radgal.data.datasets import preparation_of
 from radgal.evaluation.results import finished_test
 from radgal.evaluation.validation import finished_validation
 from radgal.repeats.collect import collect_run
+from radgal.repeats.place import folder_of
 from radgal.runs.checkpoint import read
 from radgal.runs.files import RunFile
 from utils import UserError
@@ -137,8 +138,7 @@ def list_tasks(
     combinations = list(product(recipes, seeds, folds))
     tasks = []
     for i, (recipe, seed, fold) in enumerate(combinations, start=1):
-        kind = "fold" if is_tested else "val_fold"
-        folder = Path(out, recipe.name, f"seed_{seed}", f"{kind}_{fold.replace('/', '_of_')}" if fold else "")
+        folder = folder_of(out, recipe.name, seed, fold, is_tested)
         own = [f"{key}={value}" for key, value in _settings(folder, seed, fold, is_tested).items()]
         changes = (*overrides, *recipe.changes, *own)
         tasks.append(Task(recipe, seed, fold, folder, changes, f"{i} of {len(combinations)}", to_log, is_tested))

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from radgal.figures.style import color_of, legend_below, new_figure, save_figure, spared, style
+from radgal.evaluation.questions import learning
+from radgal.evaluation.questions.question import Asked
+from radgal.figures.panels import save_panels
+from radgal.figures.style import spared
 from radgal.files.tables import write_table
 from radgal.repeats.plan import Recipe
 
 
-def write_train_sizes(folder: Path, recipes: Sequence[Recipe], runs: Sequence[dict], summary: Mapping) -> str:
-    """Writes train_sizes.csv and train_sizes.png; returns their names.
+def write_train_sizes(
+    folder: Path, recipes: Sequence[Recipe], runs: Sequence[dict], summary: Mapping
+) -> list[dict[str, Any]]:
+    """Writes train_sizes.csv and train_sizes.png; returns the rows of :func:`size_rows`.
 
     Args:
         folder: where to write.
@@ -28,8 +33,9 @@ def write_train_sizes(folder: Path, recipes: Sequence[Recipe], runs: Sequence[di
     columns = {key: ["" if row[key] is None else str(row[key]) for row in rows] for key in rows[0]}
     write_table(Table(columns), folder / "train_sizes.csv")
     with spared(print):
-        save_train_sizes(folder / "train_sizes.png", rows, summary["part"])
-    return "train_sizes.csv, train_sizes.png"
+        asked = Asked(Table(), {"part": summary["part"], learning.ASKED: rows})
+        save_panels(folder / "train_sizes.png", learning.panels(learning.ask(asked)))
+    return rows
 
 
 def size_rows(recipes: Sequence[Recipe], runs: Sequence[dict], summary: Mapping) -> list[dict[str, Any]]:
@@ -53,22 +59,3 @@ def size_rows(recipes: Sequence[Recipe], runs: Sequence[dict], summary: Mapping)
             }
         )
     return sorted(rows, key=lambda row: row["n_train"])
-
-
-def save_train_sizes(path: Path, rows: Sequence[Mapping[str, Any]], part: str) -> None:
-    """Draws the rows of :func:`size_rows`; ``part`` is whose error it is, 'test' or 'validation'."""
-    figure = new_figure(6.0, 4.2)
-    axes = style(figure.add_subplot(), "", "training sources", f"{part} error (%)")
-    for k, name in enumerate(sorted({row["recipe"] for row in rows})):
-        own = [row for row in rows if row["recipe"] == name]
-        sizes = [row["n_train"] for row in own]
-        error, sd = (100 * np.array([row[key] or 0.0 for row in own]) for key in ("error", "sd"))
-        label = f"{name} ({own[0]['n_seeds']} seed{'s' * (own[0]['n_seeds'] != 1)})"
-        axes.errorbar(sizes, error, sd, color=color_of(k), marker="o", markersize=4, capsize=3, label=label)
-    sizes = sorted({row["n_train"] for row in rows})
-    axes.set_xscale("log")
-    axes.set_xticks(sizes, list(map(str, sizes)))
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    legend_below(figure, axes, "mean and standard deviation over seeds")
-    save_figure(figure, path)

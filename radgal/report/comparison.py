@@ -17,7 +17,7 @@ from radgal.evaluation import metrics
 from radgal.evaluation.metrics import AVERAGED, BY_KEY, ROTATED, UPRIGHT
 from radgal.files.tables import column_name
 from radgal.repeats.paired import compare_networks, mcnemar
-from radgal.report import resultviews, runviews
+from radgal.report import questionviews, resultviews, runviews
 from radgal.report.differing import differences
 from radgal.report.savedrun import SavedRun
 from radgal.report.thumbnails import encode_source, field_of
@@ -101,6 +101,7 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
         "pairs": pairs,
         "disagreements": _disagreements(runs, common, names) if common else None,
         "confusions": _confusions(runs, names),
+        "questions": attempt(questionviews.of_repeat, runs)[0],
         "charts": _charts(runs, names),
     }
 

@@ -5,20 +5,63 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from radgal.evaluation.questions import doubted
 from radgal.evaluation.questions.listed import answers_of
 from radgal.evaluation.questions.question import Question
 from radgal.figures.panels import Curve, Panel
+from radgal.repeats.labels import SHEET
 from radgal.report.charts import Axis, make_chart, make_series
-from radgal.report.savedrun import SavedRun, to_float
+from radgal.report.savedrun import SavedRepeat, SavedRun, to_float
+from radgal.report.thumbnails import encode_figure
 from radgal.report.values import clean
+from radgal.runs.files import forbid_leaving
+from utils import UserError
+
+
+def answered(run: SavedRun) -> list[tuple[Question, dict]]:
+    """Returns all questions that a run has answers to, each with its answer.
+
+    Of the repeat that it is part of there are those of all recipes, but for doubted labels, which are of its own.
+    """
+    found = [one for saved in (run.metrics, run.against) for one in answers_of(saved)]
+    if run.repeat is not None:
+        for question, answer in answers_of(run.repeat.answers):
+            if question is doubted.QUESTION:
+                own = {name: one for name, one in answer["recipes"].items() if name == run.repeat.recipe}
+                answer = {"recipes": own}
+            if answer["recipes"]:
+                found.append((question, answer))
+    return found
 
 
 def questions(run: SavedRun) -> list[dict[str, Any]]:
-    """Returns for each question that was answered its title, words, charts and table."""
-    return [_question(*one) for saved in (run.metrics, run.against) for one in answers_of(saved)]
+    """Returns for each question that was answered its title, words, charts, table and sheets of images."""
+    return [_question(*one, run.repeat) for one in answered(run)]
 
 
-def _question(one: Question, answer: dict) -> dict[str, Any]:
+def of_repeat(runs: Sequence[SavedRun]) -> list[dict[str, Any]]:
+    """Returns the same of the repeat that all runs are part of, of all its recipes; nothing if there is none."""
+    repeats = [run.repeat for run in runs]
+    if None in repeats or len({one.folder for one in repeats}) > 1:
+        return []
+    return [_question(*one, repeats[0]) for one in answers_of(repeats[0].answers)]
+
+
+def _sheets(answer: dict, repeat: SavedRepeat) -> list[dict[str, str]]:
+    """Returns the sheets of images of doubted labels that lie in the folders of the recipes and can be read."""
+    found = []
+    for name in answer["recipes"]:
+        path = repeat.folder / name / SHEET
+        try:
+            forbid_leaving(path, repeat.folder)
+            if path.is_file():
+                found.append({"image": encode_figure(path), "alt": clean(f"Sources whose labels {name} doubts most")})
+        except (OSError, ValueError, SyntaxError, UserError):
+            continue  # it is a picture of what the table says
+    return found
+
+
+def _question(one: Question, answer: dict, repeat: SavedRepeat | None) -> dict[str, Any]:
     rows = one.rows(answer)
     return {
         "key": one.key,
@@ -29,6 +72,7 @@ def _question(one: Question, answer: dict) -> dict[str, Any]:
         "charts": [chart for panel in one.panels(answer) if (chart := _chart(panel))],
         "columns": [clean(name) for name in rows[0]],
         "rows": [[_cell(value) for value in row.values()] for row in rows],
+        "sheets": _sheets(answer, repeat) if one is doubted.QUESTION and repeat is not None else [],
     }
 
 

@@ -16,13 +16,25 @@ from typing import Any
 
 from radgal.config.ini import parse_literal, read_ini
 from radgal.evaluation.gallery import read_gallery
+from radgal.evaluation.questions import doubted, learning
 from radgal.files.cells import plain_cell
+from radgal.repeats.place import place_of
 from radgal.runs.files import RunFile
 from utils import UserError, reason_of
 
 MAX_BYTES = 64 * 2**20  # of one text file: far above a million epochs or a hundred thousand sources
-OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT)  # at least one of them
+OF_EVERY_RUN = (RunFile.HISTORY, RunFile.METRICS, RunFile.CONFIG, RunFile.ENVIRONMENT, RunFile.AGAINST)
+"""At least one of them is there."""
 Rows = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SavedRepeat:
+    """The ``repeat`` that a run is part of: its folder, which of its recipes the run is of, and its answers."""
+
+    folder: Path
+    recipe: str
+    answers: dict[str, Any]  # with "questions", as metrics.json has them
 
 
 @dataclass
@@ -43,12 +55,13 @@ class SavedRun:
     rotation_changes: Rows = field(default_factory=list)
     equivariance: Rows = field(default_factory=list)
     equivariance_summary: Rows = field(default_factory=list)
+    repeat: SavedRepeat | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """What the run is called: after its config, else after its folder."""
-        return str(self.metrics.get("run") or self.folder.resolve().name)
+        return str(self.metrics.get("run") or self.against.get("run") or self.folder.resolve().name)
 
     def option(self, section: str, key: str) -> Any:
         """Returns a value of the run's config, None if it is not known."""
@@ -78,19 +91,28 @@ def read_run(run: str | Path) -> SavedRun:
     moved = found.option("output", "csvfile")
     if moved and not (folder / RunFile.HISTORY.file).is_file():  # a run may have its csv elsewhere
         _fill(found, "history", RunFile.LAST, read_history)
+    if (place := place_of(folder)) and place.file.is_file():
+        _read(found, "repeat", place.file, lambda path: SavedRepeat(path.parent, place.recipe, read_answers(path)))
     return found
 
 
 def _fill(found: SavedRun, attribute: str, file: RunFile, reader: Callable[[Path], Any]) -> None:
     try:
         path = file.at(found.folder)
-        if not path.is_file():
-            return
+    except UserError as error:
+        found.problems.append(f"{file.file} cannot be read: {reason_of(error)}")
+        return
+    if path.is_file():
+        _read(found, attribute, path, reader)
+
+
+def _read(found: SavedRun, attribute: str, path: Path, reader: Callable[[Path], Any]) -> None:
+    try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"is larger than {MAX_BYTES // 2**20} MiB")
         setattr(found, attribute, reader(path))
     except Exception as error:  # csv, JSON, zip, zlib and NumPy each raise kinds of their own on damaged files
-        found.problems.append(f"{file.file} cannot be read: {reason_of(error)}")
+        found.problems.append(f"{path.name} cannot be read: {reason_of(error)}")
 
 
 def read_csv(path: Path) -> Rows:
@@ -110,6 +132,15 @@ def read_history(path: Path) -> Rows:
 
     rows = read(path)["history"]
     return [{str(key): "" if value is None else str(value) for key, value in row.items()} for row in rows]
+
+
+def read_answers(path: Path) -> dict[str, Any]:
+    """Returns the "questions" of the JSON of a repeat, whose answers are by recipe."""
+    saved = _read_json(path).get("questions") or {}
+    answers = {one.key: saved[one.key] for one in (learning.QUESTION, doubted.QUESTION) if one.key in saved}
+    if not all(isinstance(one, dict) and isinstance(one.get("recipes"), dict) for one in answers.values()):
+        raise ValueError("its answers are not by recipe")
+    return {"questions": answers}
 
 
 def _read_json(path: Path) -> dict:

@@ -43,14 +43,38 @@ def test_no_source_of_a_set_is_a_usual_one_or_was_learned_from(finished_run):
     with pytest.raises(
         UserError, match="--against FIRSTGalaxyData:test: all of its 100 sources .* or are among"
     ):  # they are the usual ones
-        against.test_against(run, None, ["FIRSTGalaxyData:test"], mc_samples=1)
+        against.test_against([run], None, ["FIRSTGalaxyData:test"], mc_samples=1)
     with pytest.raises(UserError, match="--against: 'FIRSTGalaxyDat' is no data set"):
-        against.test_against(run, None, ["FIRSTGalaxyDat"], mc_samples=1)
-    found = against.test_against(run, None, ["blank"], dataset="FIRSTGalaxyData:test", mc_samples=1)
+        against.test_against([run], None, ["FIRSTGalaxyDat"], mc_samples=1)
+    found = against.test_against([run], None, ["blank"], dataset="FIRSTGalaxyData:test", mc_samples=1)
     # one of the 100 is a training source within 180 arcsec
     assert found["questions"]["odd_sources"]["usual"] == {"name": "FIRSTGalaxyData:test", "n": 99}
-    with pytest.raises(UserError, match="leave --ensemble out"):
-        main.main(["evaluate", str(finished_run), "--against", "blank", "--ensemble", str(finished_run)])
+
+
+@pytest.mark.slow
+def test_of_several_runs_the_scores_are_of_the_ensemble(finished_run, tmp_path):
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    other = Path(shutil.copytree(finished_run, tmp_path / "other"))
+    content = checkpoint.read(other / "best.pt")
+    weights = {name: 1.5 * values for name, values in content["model"].items()}
+    checkpoint.save(other / "best.pt", content | {"model": weights})
+    words = ["evaluate", str(folder), "--against", "blank", "--mc-samples", "1", "--device", "cpu"]
+    main.main([*words, "--ensemble", str(other)])
+    alone = [checkpoint.load_run(one, torch.device("cpu")) for one in (folder, other)]
+    found = json.loads((folder / "ensemble" / "against.json").read_text())
+    assert len(found["members"]) == 2 and set(found["questions"]["odd_sources"]["sets"]["blank"]["scores"]) == {
+        "entropy",
+        "probability",
+        "energy",
+        "distance",
+    }
+    with (folder / "ensemble" / "against.csv").open(newline="") as stream:
+        energies = [float(row["energy"]) for row in csv.DictReader(stream)][100:]
+    fields = blank_fields(alone[0].preparation, 100, 0)
+    expected = np.mean([-np.logaddexp(*one.logits(fields).T) for one in alone], axis=0)
+    np.testing.assert_allclose(energies, expected, rtol=1e-4)
+    main.main(["report", str(folder / "ensemble")])
+    assert "Sources unlike those" in (folder / "ensemble" / "report.html").read_text(encoding="utf-8")
 
 
 def test_blank_fields_are_noise_as_the_recipe_leaves_it():

@@ -13,11 +13,20 @@ from radgal.evaluation import novelty
 
 def test_scores_are_the_larger_the_odder_a_source_is():
     logits = np.array([[9.0, -9.0], [2.0, -1.0], [0.1, 0.0], [-40.0, 700.0]])
-    found = novelty.oddness(logits, np.array([0.0, 0.2, 0.69, 0.0]))
+    found = novelty.oddness(logits[None], np.array([0.0, 0.2, 0.69, 0.0]))
     assert set(found) | {"distance"} == set(novelty.ODDNESS)
     np.testing.assert_allclose(found["energy"], -np.logaddexp(*logits.T))
     np.testing.assert_allclose(found["probability"], 1 - np.exp(logits.max(1) - np.logaddexp(*logits.T)), atol=1e-15)
     assert found["probability"][0] == pytest.approx(np.exp(-18), rel=1e-6) and np.argmax(found["probability"]) == 2
+
+
+def test_of_several_networks_probabilities_and_energies_are_averaged():
+    logits, nothing = np.random.default_rng(0).normal(size=(3, 20, 2), scale=4), np.zeros(20)
+    found, alone = novelty.oddness(logits, nothing), [novelty.oddness(one[None], nothing) for one in logits]
+    np.testing.assert_allclose(found["energy"], np.mean([one["energy"] for one in alone], axis=0))
+    probs = (np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)).mean(axis=0)
+    np.testing.assert_allclose(found["probability"], 1 - probs.max(axis=1))
+    np.testing.assert_array_equal(novelty.oddness(logits[[1, 1]], nothing)["energy"], alone[1]["energy"])
 
 
 def test_the_distance_is_mahalanobis_to_the_nearest_class():

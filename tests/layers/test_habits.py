@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
 
 import models
 from radgal.layers import conventional, steerable
@@ -150,6 +151,58 @@ def test_hooks_are_called_for_every_layer(kind: str, name: str, nrot: int | None
         assert {one: seen.count(one) for one in types} == {one: types.count(one) for one in types}
     else:
         assert counts == [1] * len(leaves)
+
+
+@each
+def test_what_a_hook_returns_counts(name: str, nrot: int | None) -> None:
+    model, x = build(name, nrot), images()
+    out = model(x)
+    for layer in [m for m in model.modules() if not list(m.children()) and not isinstance(m, nn.Dropout)]:
+        handle = layer.register_forward_hook(lambda module, given, out: out * 0)
+        assert not torch.allclose(model(x), out)
+        handle.remove()
+        handle = layer.register_full_backward_hook(
+            lambda module, grads, _: tuple(g if g is None else g * 0 for g in grads)
+        )
+        one = x.clone().requires_grad_()
+        model(one).sum().backward()
+        handle.remove()
+        assert not one.grad.any()
+    seen: list = []
+    handles = [p.register_post_accumulate_grad_hook(seen.append) for p in model.parameters()]
+    handles += [p.register_hook(lambda grad: seen.append(grad)) for p in model.parameters()]
+    model(x).sum().backward()
+    assert len(seen) == len(handles)
+    check(model(x), out)
+
+
+@each
+def test_forward_derivatives(name: str, nrot: int | None) -> None:
+    model, x = build(name, nrot), images(2)
+    with forward_ad.dual_level():
+        found = forward_ad.unpack_dual(model(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+    check(found, jvp(model, (x,), (torch.ones_like(x),))[1])
+    check(jacfwd(lambda one: model(one[None])[0])(x[0]), jacrev(lambda one: model(one[None])[0])(x[0]))
+
+
+@each
+@pytest.mark.parametrize("all_inside", [False, True])
+def test_autocast_forward_and_backward(all_inside: bool, name: str, nrot: int | None) -> None:
+    model, x = build(name, nrot), images()
+    expected = torch.autograd.grad(model(x)[:, 0].sum(), list(model.parameters()))
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        out = model(x)[:, 0].float().sum()
+        found = torch.autograd.grad(out, list(model.parameters())) if all_inside else None
+    found = found or torch.autograd.grad(out, list(model.parameters()))
+    largest = max(float(one.abs().max()) for one in expected)
+    for a, b in zip(found, expected, strict=True):
+        check(a, b, rtol=0.05, atol=0.03 * largest)
+
+
+@each
+def test_shapes_are_known_without_numbers(name: str, nrot: int | None) -> None:
+    model = build(name, nrot).to("meta")
+    assert model(images().to("meta")).shape == (8, 2)
 
 
 def through_state_dict(model: nn.Module) -> nn.Module:

@@ -37,7 +37,7 @@ def many(page_of_real_cutouts: Path) -> Path:
     data["sheets"] |= {"embedded": None, "part_rows": 10}
     for i in range(1, 10_000):
         (folder / "many_files" / f"{i:06d}-000.png").symlink_to(folder / "many_files" / "000000-000.png")
-    (folder / "many.html").write_text(_render("many.csv", "", data), encoding="utf-8")
+    (folder / "many.html").write_text(_render("many.csv", {"about": "", "probabilities": ""}, data), encoding="utf-8")
     return folder / "many.html"
 
 
@@ -69,6 +69,9 @@ def test_sources_are_filtered_sorted_looked_at_and_saved(browser, page_of_real_c
     page.keyboard.press("Enter")
     dialog = page.locator("dialog[open]")
     assert dialog.locator("h3").inner_text() == data["columns"]["id"][rows[0]]
+    assert "calibrated probability of FRI" in dialog.inner_text() and "raw probability of FRI" in dialog.inner_text()
+    shown = f"{data['columns']['c1'][rows[0]]:.2f}"
+    assert page.locator("#grid .verdict").first.inner_text() == f"FRII {shown}"
     assert dialog.locator(".scale").inner_text().endswith(("″", "′"))
     assert dialog.locator("a").first.get_attribute("href").startswith("https://aladin")
     page.keyboard.press("ArrowRight")

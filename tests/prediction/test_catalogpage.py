@@ -11,6 +11,7 @@ import pytest
 
 from radgal.prediction import catalogpage
 from radgal.prediction import job as predictjob
+from radgal.prediction.summary import describe_calibration
 from radgal.prediction.thumbnails import extent_of, path_beside, read_sheets
 from tests.prediction.test_interrupted import stop_after
 from tests.prediction.tools import go, make_mosaic, save_images, sky
@@ -38,11 +39,18 @@ def test_the_page_holds_what_the_catalog_does_and_its_text_can_do_nothing(run_fo
     assert names == [row["pred_name"] for row in rows] and names[-1] == ""
     shown, written = data["columns"]["p0"][:-1], [float(row["prob_FRI"]) for row in rows[:-1]]
     assert shown == pytest.approx(written, abs=5.1e-5) and data["columns"]["p0"][-1] is None
+    text = (tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "not calibrated: it has no temperature" in text and "c0" not in data["columns"]
     assert "cannot be read" in data["texts"]["error"][data["columns"]["error"][-1]]
     assert len(data["sheets"]["embedded"]) == 2 and not (tmp_path / "c_files").exists()
     assert data["start"] + data["columns"]["path"][5] == rows[5]["path"] and "field_arcsec" not in data["columns"]
     for row in rows[:-1]:  # with the digits that they mean
         assert len(row["prob_FRI"].lstrip("0.").replace(".", "")) <= 6
+
+
+def test_the_page_says_whether_probabilities_are_calibrated() -> None:
+    assert "not calibrated" in describe_calibration(None)
+    assert "over the temperatures 1.500, 0.913 (" in describe_calibration([1.5, 0.91349])
 
 
 def test_scale_and_beam_come_from_the_header(run_folder, tmp_path) -> None:

@@ -84,6 +84,18 @@ def test_seeds_with_sources_of_their_own_are_one_design():
     assert 0.9 < (part["high"] - part["low"]) / (whole["high"] - whole["low"]) < 3
 
 
+def test_seeds_that_share_few_sources_have_no_boundless_interval():
+    """As validation sources, which each seed draws anew: degrees of freedom below those of the seeds made it [0, 1]."""
+    rng, widths, held = np.random.default_rng(5), [], 0
+    for _ in range(40):
+        y = draw(rng, 0.2, 3, 2 * rng.normal(size=729), own=1, seeds=0.25)
+        y[rng.random(y.shape) < 0.8] = np.nan
+        found = mean_interval(y[:, np.isfinite(y).any(axis=0)])
+        widths.append(found["high"] - found["low"])
+        held += found["low"] <= 0.8 <= found["high"]
+    assert np.median(widths) < 0.25 and max(widths) < 0.9 and held >= 34
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("k", [3, 5])
 @pytest.mark.parametrize("errors", [(0.04, 0.04), (0.10, 0.04), (0.04, 0.02)], ids=str)

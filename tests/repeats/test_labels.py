@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -75,8 +76,9 @@ def test_doubted_labels_are_written_with_their_images(tmp_path):
         "upright": probs.tolist(),
     }
     run |= {"mc_dropout": None, "averaged": None, "rotated_accuracy": [1.0] * 100, "classes": ["FRI", "FRII"]}
-    said = write_doubted(tmp_path, [run | {"missed": {}, "history": []}], read_config(tmp_path / "small.txt", []))
-    assert said.startswith("1 of 100 labels are doubted")
+    found = write_doubted(tmp_path, [run | {"missed": {}, "history": []}], read_config(tmp_path / "small.txt", []))
+    assert (found["n_doubted"], found["n"], found["n_seeds"]) == (1, 100, 1)
+    assert found["most"][0]["name"] == data.names[3] and json.loads(json.dumps(found)) == found
     with (tmp_path / "label_errors.csv").open(newline="") as stream:
         (row,) = csv.DictReader(stream)
     names = ("FRI", "FRII")

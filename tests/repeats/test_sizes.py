@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import pytest
 
 import main
 from radgal.repeats.plan import list_recipes
-from radgal.repeats.sizes import save_train_sizes, size_rows
+from radgal.repeats.sizes import size_rows, write_train_sizes
 from tests.smallrun import rows
 from utils import UserError
 
@@ -32,8 +33,9 @@ def test_rows_put_all_sizes_of_a_recipe_on_one_curve(tmp_path):
     assert [(row["recipe"], row["n_train"], row["sd"]) for row in found] == [("a", 50, None), ("a", 290, 0.02)]
     assert found[1]["error"] == pytest.approx(0.1)
     assert (found[1]["low"], found[1]["high"]) == (pytest.approx(0.05), pytest.approx(0.2))
-    save_train_sizes(tmp_path / "sizes.png", found, "validation")
-    assert (tmp_path / "sizes.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    write_train_sizes(tmp_path, recipes, runs, {"configs": configs, "part": "validation"})
+    assert (tmp_path / "train_sizes.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert [row["error"] for row in rows(tmp_path / "train_sizes.csv")][0].startswith("0.3")
 
 
 def test_sizes_that_cannot_be_are_refused_before_training(config, monkeypatch):
@@ -55,3 +57,8 @@ def test_repeat_draws_error_against_training_size_and_lists_doubted_labels(confi
         doubted = rows(tmp_path / "rep" / name / "label_errors.csv")
         assert all(row["label_name"] != row["rather"] for row in doubted)
         assert [row["rank"] for row in doubted] == [str(k + 1) for k in range(len(doubted))]
+        answer = json.loads((tmp_path / "rep" / "repeat.json").read_text())["questions"]["doubted_labels"]
+        assert answer["recipes"][name]["n_doubted"] == len(doubted) and answer["recipes"][name]["n"] == 1155
+    main.main(["report", str(tmp_path / "rep" / "small" / "seed_0" / "fold_1_of_2"), "--out", str(tmp_path / "r.html")])
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Learning curves" in page and "Doubted labels" in page and "data:image/png" in page

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radgal.evaluation.questions import classwise, conformal, odd, purity, selective, trends
+from radgal.evaluation.questions import classwise, conformal, doubted, learning, odd, purity, selective, trends
 from radgal.evaluation.questions.question import Asked, Question
 from radgal.figures.panels import save_panels
 from radgal.figures.style import spared, title_of, titled
@@ -18,7 +18,9 @@ from utils import atomic_write
 if TYPE_CHECKING:
     from astropy.table import Table
 
-QUESTIONS: tuple[Question, ...] = tuple(one.QUESTION for one in (selective, purity, classwise, conformal, trends, odd))
+QUESTIONS: tuple[Question, ...] = tuple(
+    one.QUESTION for one in (selective, purity, classwise, conformal, trends, odd, learning, doubted)
+)
 
 
 def ask_all(metrics: Mapping[str, Any], table: Table) -> dict[str, dict]:

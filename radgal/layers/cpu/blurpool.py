@@ -37,6 +37,7 @@ class ReluMaxBlur(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         x, blur = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -48,8 +49,9 @@ class ReluMaxBlur(torch.autograd.Function):
 
 
 def full_precision(device: torch.device) -> torch.autocast:
-    """Returns the context in which autocast leaves precisions as they are."""
-    return torch.autocast(device.type, enabled=False)
+    """Returns the context in which autocast leaves precisions as they are; on devices that have none, the CPU's."""
+    there = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type if there else "cpu", enabled=False)
 
 
 def pooled_size(size: tuple[int, ...]) -> tuple[int, ...]:

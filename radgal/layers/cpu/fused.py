@@ -45,6 +45,7 @@ class FirstLayer(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         windows, weight, blur, inside = ctx.saved_tensors
         if torch.is_grad_enabled():
@@ -173,6 +174,7 @@ class LaterLayer(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         if torch.is_grad_enabled():
             x, blur, *parameters = ctx.saved_tensors

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
+from torch.autograd import forward_ad
 
 FULLEST_MAPS = 0.6
 """Share of busy tiles above which maps are computed as a whole: tiles overlap, and must be cut out and put back."""
@@ -24,10 +25,11 @@ FULLEST_MAPS = 0.6
 def runs_eagerly_on_cpu(x: Tensor) -> bool:
     """Returns whether ``x`` is on a CPU and nobody is recording the operators: then the forms for CPUs can be used.
 
-    Nor may they be transformed by ``torch.func`` (grad, jacrev, vmap), which does not look into these forms.
+    Nor may they be transformed by ``torch.func`` (grad, jacrev, vmap) or differentiated forward, which do not look into
+    these forms.
     """
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or peek_interpreter_stack() is not None
-    return x.device.type == "cpu" and not recorded
+    return x.device.type == "cpu" and not recorded and forward_ad._current_level < 0
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class SpectralLayer(torch.autograd.Function):
         return torch.cat(out, 2).permute(2, 3, 0, 1)
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         x, dense, blur = ctx.saved_tensors
         if torch.is_grad_enabled():

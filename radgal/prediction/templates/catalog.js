@@ -12,7 +12,8 @@
     return element;
   };
   const className = (i) => (columns.class[i] < 0 ? "no prediction" : classes[columns.class[i]]);
-  const probability = (i) => (columns.class[i] < 0 ? null : get(`p${columns.class[i]}`, i));
+  const isCalibrated = Boolean(columns.c0);
+  const probability = (i) => (columns.class[i] < 0 ? null : get(`${isCalibrated ? "c" : "p"}${columns.class[i]}`, i));
   const flagsOf = columns.flags.map((k) => data.texts.flags[k].split(";").filter(Boolean));
   const inArcsec = Boolean(columns.extent_arcsec);
   const size = (i) => get(inArcsec ? "extent_arcsec" : "extent_px", i);
@@ -204,7 +205,9 @@
     }
     const facts = make("dl", "facts"), p = probability(i);
     facts.append(fact("class", p === null ? className(i) : `${className(i)}`));
-    classes.forEach((name, k) => get(`p${k}`, i) !== null && facts.append(fact(`probability of ${name}`, get(`p${k}`, i).toFixed(4))));
+    for (const [key, kind] of isCalibrated ? [["c", "calibrated "], ["p", "raw "]] : [["p", ""]]) {
+      classes.forEach((name, k) => get(`${key}${k}`, i) !== null && facts.append(fact(`${kind}probability of ${name}`, get(`${key}${k}`, i).toFixed(4))));
+    }
     if (get("entropy", i) !== null) facts.append(fact("predictive entropy", `${get("entropy", i).toFixed(3)} nats`));
     const [ra, dec] = [get("ra", i), get("dec", i)];
     if (ra !== null) facts.append(fact("RA, Dec (ICRS)", `${ra.toFixed(5)}°, ${dec.toFixed(5)}°`));
@@ -259,9 +262,10 @@
     if (typeof value === "string" && /^'?\s*(?:[=@]|[+-][^]*[(|!])/.test(text)) text = `'${text}`;
     return /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
+  const calibrated = isCalibrated ? [...classes.keys()] : [];
   const save = (rows) => {
-    const head = ["id", ...(columns.path ? ["path"] : []), "ra_deg", "dec_deg", "pred_name", ...classes.map((name) => `prob_${name}`), "predictive_entropy", inArcsec ? "size_arcsec" : "size_px", "flags", "error"];
-    const lines = rows.map((i) => [columns.id[i], ...(columns.path ? [data.start + get("path", i)] : []), get("ra", i), get("dec", i), columns.class[i] < 0 ? "" : className(i), ...classes.map((_, k) => get(`p${k}`, i)), get("entropy", i), size(i), flagsOf[i].join(";"), data.texts.error[columns.error[i]]]);
+    const head = ["id", ...(columns.path ? ["path"] : []), "ra_deg", "dec_deg", "pred_name", ...classes.map((name) => `prob_${name}`), ...calibrated.map((k) => `prob_calibrated_${classes[k]}`), "predictive_entropy", inArcsec ? "size_arcsec" : "size_px", "flags", "error"];
+    const lines = rows.map((i) => [columns.id[i], ...(columns.path ? [data.start + get("path", i)] : []), get("ra", i), get("dec", i), columns.class[i] < 0 ? "" : className(i), ...classes.map((_, k) => get(`p${k}`, i)), ...calibrated.map((k) => get(`c${k}`, i)), get("entropy", i), size(i), flagsOf[i].join(";"), data.texts.error[columns.error[i]]]);
     const text = [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
     const a = make("a");
     a.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));

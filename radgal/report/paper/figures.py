@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from radgal.evaluation.questions.listed import answers_of
 from radgal.evaluation.results import save_evaluation_figures
 from radgal.evaluation.rotation import IMPROVED_BY
 from radgal.evaluation.scorer import roc_curves
@@ -18,6 +17,7 @@ from radgal.figures.poseplots import Overlaps, save_comparison, save_equivarianc
 from radgal.figures.style import COLUMNS, on_paper
 from radgal.files.tables import column_name
 from radgal.report.paper.tables import typed
+from radgal.report.questionviews import answered
 from radgal.report.runviews import kept_epoch
 from radgal.report.savedrun import SavedRun, to_float
 from radgal.report.values import attempt
@@ -65,7 +65,9 @@ def drawings_of(run: SavedRun) -> dict[str, Callable[[Path], Any]]:
         found["training"] = lambda place: draw_training(run, place)
     if run.metrics.get("upright") and run.sources:
         found["test"] = lambda place: save_evaluation_figures(run.metrics, typed(run.sources), place)
-    for question, answer in answers_of(run.metrics):
+    for question, answer in answered(run):
+        if attempt(question.panels, answer) == ([], None):
+            continue  # nothing was found that could be drawn
         found[question.key] = lambda place, q=question, a=answer: save_panels(place / f"{q.key}.png", q.panels(a))
     if run.equivariance:
         found["equivariance"] = lambda place: draw_equivariance(run, place)

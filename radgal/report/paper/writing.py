@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from radgal.evaluation.questions.listed import answers_of
 from radgal.figures.style import COLUMNS
 from radgal.files.tables import file_name
 from radgal.report.comparison import common_sources, compare_pair, names_of
 from radgal.report.differing import differences
 from radgal.report.paper import figures, methods, tables
 from radgal.report.paper.references import to_bibtex
+from radgal.report.questionviews import answered
 from radgal.report.savedrun import SavedRun, read_run
 from radgal.report.values import attempt
 from utils import UserError, atomic_write
@@ -68,9 +68,7 @@ def _write_run(run: SavedRun, out: Path) -> list[str]:
         problems += [p for p in (attempt(tables.write_scores, run, out)[1],) if p]
         if run.sources:
             problems += [p for p in (attempt(tables.write_sources, run, out)[1],) if p]
-    more = {
-        one.key: methods.latex(f"{one.title}: {one.says(answer)}.", 1000) for one, answer in answers_of(run.metrics)
-    }
+    more = {one.key: methods.latex(f"{one.title}: {one.says(answer)}.", 1000) for one, answer in answered(run)}
     _write_words(out, [run], text or "", cite, {stem: (figures.CAPTIONS | more).get(stem, stem) for stem in stems})
     return problems + undrawn + methods.missing_from(run)
 
