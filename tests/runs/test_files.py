@@ -23,7 +23,7 @@ def config(finished_run: Path, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("files") / "small.txt"
     path.write_text(CONFIG.format(folder=(path.parent / "out").as_posix()))
     quick, out = ["--mc-samples", "2"], str(path.parent / "out")
-    shutil.copytree(finished_run, out)
+    shutil.copytree(finished_run, out, ignore=shutil.ignore_patterns("rotation_*"))
     main.main(["evaluate", f"{out}/last.pt", "--rotations", "1", *quick])
     rotate = ["rotate", out, "--limit", "1", *quick, "--angles", "0", "0", "90", "--compare", f"{out}/last.pt"]
     main.main(rotate)

@@ -120,25 +120,34 @@ RECIPE = [  # every way of training that is not the default
 ]
 
 
-@pytest.mark.parametrize("batch", [3, 6, 9, 18, 19], ids=["within", "validating", "one", "two", "two and a batch"])
+BATCHES = {"within": 3, "validating": 6, "one": 9, "two": 18, "two and a batch": 19}
+NETWORKS = {
+    "VanillaLeNet": ("model.base=VanillaLeNet",),
+    "HMTNet": ("model.base=HMTNet", "training.imsize=34"),  # has batch normalization
+    "CNSteerableLeNet": ("model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"),
+}  # the last keeps filters while it validates
+QUICK = [("VanillaLeNet", where) for where in BATCHES]
+QUICK += [("HMTNet", "within"), ("CNSteerableLeNet", "validating"), ("CNSteerableLeNet", "two and a batch")]
+
+
 @pytest.mark.parametrize(
-    "network",
+    "network, where",
     [
-        ["model.base=VanillaLeNet"],
-        ["model.base=HMTNet", "training.imsize=34"],  # has batch normalization
-        ["model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"],  # keeps filters while it validates
+        pytest.param(network, where, marks=[] if (network, where) in QUICK else pytest.mark.slow)
+        for network in NETWORKS
+        for where in BATCHES
     ],
-    ids=lambda words: words[0],
 )
-def test_every_way_of_training_goes_on_bit_for_bit(network, batch: int, config: Path, untouched, monkeypatch) -> None:
+def test_every_way_of_training_goes_on_bit_for_bit(network: str, where: str, config, untouched, monkeypatch) -> None:
     """Stopped in a run of 4 epochs; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
-    monkeypatch.setattr(kill_driver, "SIDE", 34 if "HMTNet" in network[0] else 18)
-    expected = untouched(*RECIPE, *network, epochs=4)
+    monkeypatch.setattr(kill_driver, "SIDE", 34 if network == "HMTNet" else 18)
+    words = [*RECIPE, *NETWORKS[network]]
+    expected = untouched(*words, epochs=4)
     with monkeypatch.context() as patch:
-        at_input(patch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        at_input(patch, BATCHES[where], lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit):
-            go(config, *RECIPE, *network, epochs=4)
-    go(config, "--resume", *RECIPE, *network, epochs=4)
+            go(config, *words, epochs=4)
+    go(config, "--resume", *words, epochs=4)
     assert differing(expected, outcome(config.parent / "out")) == []
 
 
