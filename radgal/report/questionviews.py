@@ -17,6 +17,8 @@ from radgal.report.values import clean
 from radgal.runs.files import forbid_leaving
 from utils import UserError
 
+WIDE = 28  # letters of a cell: with one as long a table takes the whole width
+
 
 def answered(run: SavedRun) -> list[tuple[Question, dict]]:
     """Returns all questions that a run has answers to, each with its answer.
@@ -62,16 +64,18 @@ def _sheets(answer: dict, repeat: SavedRepeat) -> list[dict[str, str]]:
 
 
 def _question(one: Question, answer: dict, repeat: SavedRepeat | None) -> dict[str, Any]:
-    rows = one.rows(answer)
+    rows, says = one.rows(answer), clean(one.says(answer), 1000)
+    cells = [[_cell(value) for value in row.values()] for row in rows]
     return {
         "key": one.key,
         "title": one.title,
         "means": one.means,
         "fails": one.fails,
-        "says": clean(one.says(answer), 1000),
+        "says": says[:1].upper() + says[1:],
         "charts": [chart for panel in one.panels(answer) if (chart := _chart(panel))],
         "columns": [clean(name) for name in rows[0]],
-        "rows": [[_cell(value) for value in row.values()] for row in rows],
+        "rows": cells,
+        "is_wide": len(rows[0]) > 7 or max(len(cell["text"]) for row in cells for cell in row) > WIDE,
         "sheets": _sheets(answer, repeat) if one is doubted.QUESTION and repeat is not None else [],
     }
 

@@ -105,3 +105,29 @@ def test_a_calibration_that_this_program_did_not_write_is_refused(finished_run: 
     checkpoint.save(tmp_path / "best.pt", content | {"calibration": found})
     with pytest.raises(UserError, match="its calibration is no list of scores for each class"):
         checkpoint.read(tmp_path / "best.pt")
+
+
+@pytest.mark.slow
+def test_the_folds_of_a_trained_recipe_calibrate_its_run(
+    finished_run: Path, config: Path, tmp_path: Path, capsys
+) -> None:
+    """Networks of two folds are trained; what they say of what the run learned from is its temperature."""
+    out, folder = tmp_path / "rep", Path(shutil.copytree(finished_run, tmp_path / "run"))
+    words = ["repeat", "--config", str(config), "--folds", "2", "--seeds", "1", "--first-seed", "42"]
+    main.main([*words, "--out", str(out), "--set", "model.quiet=True"])
+    capsys.readouterr()
+    main.main(["calibrate", str(folder), "--folds", str(out)])
+    said, content = capsys.readouterr().out, checkpoint.read(folder / "best.pt")
+    learned = set(content["sources"]["names"])
+    tables = [Table.read(path, format="ascii.ecsv") for path in sorted(out.glob("*/*/*/sources.ecsv"))]
+    rows = [row for table in tables for row in table if str(row["name"]) in learned]
+    assert len(tables) == 2 and len(rows) == len(learned) > 900 and "warning" not in said
+    probs = np.array([[row["prob_FRI"], row["prob_FRII"]] for row in rows])
+    expected = temperature_of(np.log(probs), np.array([row["label"] for row in rows]))
+    assert content["temperature"] == pytest.approx(expected["temperature"], rel=1e-3)
+    assert 0.2 < content["calibration"]["low"] < content["temperature"] < content["calibration"]["high"] < 5
+    main.main(["evaluate", str(folder), "--rotations", "1", "--mc-samples", "1"])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["run_temperature"] == content["temperature"] and sum(
+        metrics["questions"]["conformal_sets"]["n_calibration"].values()
+    ) == len(rows)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from radgal.evaluation.questions import selective
+from tests.evaluation.test_intervals import draw
 from tests.evaluation.test_questions import ODD, drawn
 
 
@@ -48,3 +49,24 @@ def test_the_error_at_a_coverage_is_of_no_fewer_sources_than_it_says() -> None:
     mistakes, confidence = np.arange(1.0, 105), np.linspace(1, 0, 104)
     assert [selective.error_at(mistakes, confidence, at)["n"] for at in (1, 0.9, 0.5)] == [104, 94, 52]
     assert selective.error_at(np.arange(1.0, 11), np.ones(10), 0.7)["n"] == 7  # 0.7 * 10 is above 7 in floats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("separation", "scale"), [(2.35, 1.0), (2.35, 2.5), (4.1, 1.0)], ids=["calibrated", "overconfident", "good"]
+)
+@pytest.mark.parametrize("n", [104, 50])
+def test_the_interval_of_the_error_at_90_per_cent_coverage_holds_the_truth(separation, scale, n) -> None:
+    """The truth is the error above the threshold that answers 90 % of endless sources."""
+    rng = np.random.default_rng(3)
+
+    def error(n_sources: int) -> dict:
+        logits, labels = draw(separation, n_sources, scale, rng)
+        probs = 1 / (1 + np.exp(logits[:, ::-1] - logits))
+        return selective.error_at(*selective.mistakes_kept(probs, labels), 0.9)
+
+    truth = error(1_000_000)["value"]
+    found = [error(n) for _ in range(2000)]
+    coverage = np.mean([one["low"] <= truth <= one["high"] for one in found])
+    # of 50 sources hardly one is wrong, and one more moves Wilson's interval past so rare a truth
+    assert (0.85 if (n, separation) == (50, 4.1) else 0.93) <= coverage <= 0.995, coverage

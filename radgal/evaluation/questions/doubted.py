@@ -47,9 +47,12 @@ def panels(answer: dict) -> list[Panel]:
         if most := one["most"]:
             own = [row["prob_label"] for row in most]
             curves.append(Curve(name, [row["rank"] for row in most], own, color=k, dots=True))
-    highest = max((curve.x[-1] for curve in curves), default=0)
+    last = max((curve.x[-1] for curve in curves), default=0)
+    highest = max((value for curve in curves for value in curve.y), default=0)
     axes = ("rank among the doubted labels", "probability of the label")
-    return [Panel("Doubted labels", *axes, curves, (0, highest + 1), (-0.01, 1.01))] if curves else []
+    return (
+        [Panel("Doubted labels", *axes, curves, (0, last + 1), (0, min(1.2 * highest + 0.01, 1.01)))] if curves else []
+    )
 
 
 QUESTION = Question(

@@ -29,7 +29,7 @@ def says(answer: dict) -> str:
             for one in own
         )
         of_recipes.append(f"{name} ({counted(own[0]['n_seeds'], 'seed')}): {sizes}")
-    return f"{answer['part']} error by number of training sources: " + "; ".join(of_recipes)
+    return f"{answer['part'].capitalize()} error by number of training sources: " + "; ".join(of_recipes)
 
 
 def rows(answer: dict) -> list[dict]:
@@ -51,15 +51,15 @@ def rows(answer: dict) -> list[dict]:
 
 def panels(answer: dict) -> list[Panel]:
     """Returns the error against the number of sources, with its intervals over seeds and sources."""
-    curves, most = [], 0.0
+    curves, most, largest = [], 0.0, 0
     for k, (name, own) in enumerate(answer["recipes"].items()):
         sizes, errors = [one["n_train"] for one in own], [100 * one["error"] for one in own]
         ends = [(100 * one["low"], 100 * one["high"]) for one in own]
-        most = max(most, *(high for _, high in ends))
+        most, largest = max(most, *(high for _, high in ends)), max(largest, *sizes)
         label = f"{name}, {counted(own[0]['n_seeds'], 'seed')}, 95 % intervals"
         curves += [Curve("", sizes, errors, color=k), Curve(label, sizes, errors, ends, color=k, dots=True)]
     title, error = "Error against training sources", f"{answer['part']} error (%)"
-    return [Panel(title, "training sources", error, curves, y_range=(0, 1.1 * most or 1.0))]
+    return [Panel(title, "training sources", error, curves, (0, 1.05 * largest), (0, min(1.1 * most, 100) or 1.0))]
 
 
 QUESTION = Question(

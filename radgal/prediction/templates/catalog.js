@@ -53,7 +53,8 @@
     for (const part of columns.id[i].split(/(?<=[_\-+])/)) name.append(part, document.createElement("wbr"));
     button.append(slot, name);
     const p = probability(i);
-    button.append(make("span", "verdict", p === null ? className(i) : `${className(i)} ${p.toFixed(2)}`));
+    const shown = p === null ? "" : p >= 0.995 ? " > 0.99" : ` ${p.toFixed(2)}`; // never 1.00: no network is certain
+    button.append(make("span", "verdict", className(i) + shown));
     if (flagsOf[i].length) button.append(make("span", "small flagged", flagsOf[i].join(", ")));
     button.addEventListener("click", () => open(i, list, button));
     item.append(button);
@@ -156,7 +157,7 @@
       columns_.append(column);
     }
     const low = first / BINS;
-    under.append(...[0, 0.25, 0.5, 0.75, 1].map((s) => make("span", "", (low + s * (1 - low)).toFixed(2))));
+    under.append(...[0, 0.25, 0.5, 0.75, 1].map((s) => make("span", "", String(Number((low + s * (1 - low)).toFixed(3))))));
     $("by-probability").replaceChildren(columns_, under, make("p", "small hidden", `highest column: ${highest} sources`));
   };
 
@@ -226,7 +227,7 @@
       links.append(
         link("Aladin Lite", `https://aladin.cds.unistra.fr/AladinLite/?target=${place}&fov=${fov}`),
         link("ESASky", `https://sky.esa.int/?target=${place}&fov=${fov}&cooframe=J2000`),
-        link("NED", `https://ned.ipac.caltech.edu/conesearch?search_type=Near%20Position%20Search&in_csys=Equatorial&in_equinox=J2000&ra=${ra}&dec=${dec}&radius=0.5`),
+        link("NED", `https://ned.ipac.caltech.edu/conesearch?search_type=Near%20Position%20Search&coordinates=${encodeURIComponent(`${ra}d ${dec}d`)}&radius=0.5&in_csys=Equatorial&in_equinox=J2000.0`),
         link("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${place}&Radius=30&Radius.unit=arcsec`),
         link("SkyView", `https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl?Position=${encodeURIComponent(`${ra},${dec}`)}&Survey=VLA%20FIRST%20(1.4%20GHz)`),
       );

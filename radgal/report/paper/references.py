@@ -180,6 +180,7 @@ _add(
     journal="Journal of Educational and Behavioral Statistics",
     volume="37",
     pages="479",
+    doi="10.3102/1076998611411915",
 )
 _add(
     "McNemar1947",
