@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: there is a test process for each core
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +25,32 @@ def real_data() -> Path:
     return DATA
 
 
-@pytest.fixture(scope="session", autouse=True)
-def undrawn_questions():
-    """Tests of whole commands write the figures of the questions as empty files: drawing them all would take minutes.
+ONE_PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c63f80f0001010100b138f6140000000049454e44ae426082"
+)  # as PNG
 
-    ``tests/evaluation/test_questions.py`` draws every one of them.
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn() -> Iterator[Callable]:
+    """Figures are made, and written as PNG files of one pixel: drawing them would take half of the suite's time.
+
+    Those of the questions are not even made; ``tests/evaluation/test_questions.py`` draws every one of them. Tests that
+    look at a figure use the fixture ``drawing``, as do all in ``tests/figures``. Yields what draws a figure.
     """
+    from matplotlib.figure import Figure
+
+    draw = Figure.savefig
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("radgal.evaluation.questions.listed.save_panels", lambda path, panels: Path(path).touch())
-        yield
+        patch.setattr(Figure, "savefig", lambda figure, path, **_: Path(path).write_bytes(ONE_PIXEL))
+        yield draw
+
+
+@pytest.fixture
+def drawing(undrawn: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn, and written as they are."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", undrawn)
 
 
 @pytest.fixture
@@ -44,17 +62,19 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory) -> Path:
-    """The folder of a small run with all that can follow it. Tests that change anything in it do so in a copy."""
+def finished_run(tmp_path_factory, undrawn: Callable) -> Path:
+    """The folder of a small run with all that can follow it, drawn. Tests that change anything do so in a copy."""
     import main
 
     folder = tmp_path_factory.mktemp("finished")
     config, out = folder / "small.txt", str(folder / "out")
     config.write_text(CONFIG.format(folder=(folder / "out").as_posix()))
-    main.main(["--config", str(config), "--set", "model.quiet=True"])
-    main.main(["rotate", out, "--limit", "3", "--out", out, "--mc-samples", "3", "--angles", "0", "90", "90"])
-    main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
-    main.main(["report", out])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", undrawn)
+        main.main(["--config", str(config), "--set", "model.quiet=True"])
+        main.main(["rotate", out, "--limit", "3", "--out", out, "--mc-samples", "3", "--angles", "0", "90", "90"])
+        main.main(["equivariance", out, "--step", "90", "--n-images", "2"])
+        main.main(["report", out])
     return folder / "out"
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import main
-from radgal.api import Run
+
+if TYPE_CHECKING:
+    from radgal.api import Run  # imports torch, which the process that starts the test processes needs not
 
 CONFIG = """
 [model]

@@ -151,7 +151,9 @@ def test_a_run_is_taken_for_its_classifier(at_work: Path, tmp_path: Path) -> Non
     for wrong in ({"FRI": 0.7}, [0.7, 0.3], {"FRI": 0.7, "FRII": 0.7}):
         with pytest.raises(UserError, match="--priors"):
             radgal.evaluate(run, priors=wrong, **few)
-    tuned = radgal.fine_tune(run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", **SMALL)
+    tuned = radgal.fine_tune(
+        run, config, overrides=iter(["training.epochs=2"]), outputdir=tmp_path / "tuned", test=False, **SMALL
+    )
     assert tuned.config.training.start_from == str(run.classifier.path) and len(tuned.history) == 2
     dry = radgal.train(config, dry_run=True, outputdir=tmp_path / "dry", **SMALL)
     for wrong, why in ((dry, "nothing was trained"), (str(run.folder), "it is a str"), (None, "it is a NoneType")):
@@ -211,7 +213,9 @@ def test_averaged_pixels_go_through_everything(base: str, nrot: int | None, at_w
     main.main(["export", str(run.folder), "--format", "torch"])
     main.main(["rotate", str(run.folder), "--limit", "1", "--figures", "0", "--mc-samples", "2", "--device", "cpu"])
     main.main(["equivariance", str(run.folder), "--step", "90", "--n-images", "2", "--device", "cpu"])
-    tuned = radgal.fine_tune(run.folder, "configs/config_first_lenet.txt", **keys | {"outputdir": tmp_path / "tuned"})
+    tuned = radgal.fine_tune(
+        run.folder, "configs/config_first_lenet.txt", **keys | {"outputdir": tmp_path / "tuned", "test": False}
+    )
     assert len(tuned.history) == 1
     with pytest.raises(UserError, match=r"\[data\] downsample: 2 there, 1 here"):
         radgal.fine_tune(run.folder, "configs/config_first_lenet.txt", **keys | {"downsample": 1, "outputdir": "x"})

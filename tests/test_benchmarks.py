@@ -142,6 +142,7 @@ def test_full_runs_are_commands_that_main_understands(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawing")
 def test_growth_is_drawn(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("benchmarks.growth.QUICK_SIDES", (34, 50))
     main(["growth", "--quick", "--imsize", "34", "--repeats", "1", "--batch-size", "1", "--out", str(tmp_path)])

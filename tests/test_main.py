@@ -55,8 +55,8 @@ def test_one_epoch_and_two_resumed_are_three(config: Path, tmp_path: Path) -> No
         assert torch.equal(a, b)
 
 
-def test_resuming_with_another_config_is_refused_with_the_difference(config: Path) -> None:
-    train(config, "--no-test", "--set", "training.epochs=1")
+def test_resuming_with_another_config_is_refused_with_the_difference(finished_run, config: Path, tmp_path) -> None:
+    shutil.copytree(finished_run, tmp_path / "out")
     with pytest.raises(UserError, match=r"\[training\] lr0: was 0.001, is 0.01"):
         train(config, "--resume", "--set", "training.lr0=0.01")
 
@@ -230,10 +230,14 @@ def test_a_mistake_is_one_line_and_an_exit_code_from_any_folder(tmp_path: Path, 
         main.run_as_program()
 
 
-def test_runs_as_a_command_from_another_folder(config: Path, tmp_path: Path) -> None:
-    done = command("--config", config.name, "--no-test", "--set", "training.epochs=1", folder=tmp_path)
+@pytest.mark.parametrize(
+    "option, said",
+    [("--dry-run", "nothing is wrong"), pytest.param("--no-test", "best epoch 1 of 1", marks=pytest.mark.slow)],
+)
+def test_runs_as_a_command_from_another_folder(option: str, said: str, config: Path, tmp_path: Path) -> None:
+    done = command("--config", config.name, option, "--set", "training.epochs=1", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "best epoch 1 of 1" in done.stdout
+    assert said in done.stdout
 
 
 @pytest.mark.slow

@@ -239,11 +239,14 @@ def test_hostile_values(text: str) -> None:
         assert str(error).startswith(("is ", "must be "))
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.text(max_size=30))
-def test_any_text_is_a_config_or_a_user_error(tmp_path_factory, text: str, override: str) -> None:
-    path = write(tmp_path_factory.getbasetemp(), "[model]\n" + text, "fuzz.txt")
-    try:
-        assert load_config(path, [override]).model.base
-    except UserError as error:
-        assert str(error)
+@pytest.mark.parametrize("n_texts", [50, pytest.param(300, marks=pytest.mark.slow)])
+def test_any_text_is_a_config_or_a_user_error(n_texts: int, tmp_path: Path) -> None:
+    @settings(max_examples=n_texts, deadline=None)
+    @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.text(max_size=30))
+    def check(text: str, override: str) -> None:
+        try:
+            assert load_config(write(tmp_path, "[model]\n" + text, "fuzz.txt"), [override]).model.base
+        except UserError as error:
+            assert str(error)
+
+    check()

@@ -40,6 +40,7 @@ def prepare(folder: Path, out: Path, *more: str) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.usefixtures("drawing")
 def test_a_folder_becomes_images_and_a_table_that_is_used_as_it_is(folder, tmp_path, capsys) -> None:
     out = tmp_path / "deep" / "out"
     rows = {row["id"]: row for row in prepare(folder, out)}

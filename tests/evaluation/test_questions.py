@@ -77,6 +77,7 @@ def answered(metrics: dict, table: object, tmp_path: Path) -> None:
     assert len(listed.describe_questions(metrics)) == len(page)
 
 
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize("name", ["usual", "one source"])
 def test_every_question_has_a_figure(name, tmp_path: Path) -> None:
     metrics, table = as_saved(*ODD[name])

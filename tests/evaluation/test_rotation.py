@@ -205,6 +205,7 @@ def test_one_angle_has_no_spread_and_no_nan(model, tmp_path):
     assert rows[0]["overlap_index_sd"] == "" and "nan" not in str(rows).lower()
 
 
+@pytest.mark.usefixtures("drawing")
 def test_comparison_counts_by_name_and_threshold(model, tmp_path):
     found = overlapindex.compare(["a", "b", "c"], [0.1, 0.5, 0.3], ["c", "b", "a", "x"], [0.305, 0.4, 0.2, 0.9])
     assert (found["n_improved"], found["n_worsened"], found["n_unchanged"]) == (1, 1, 1)
@@ -293,6 +294,7 @@ def test_spoiled_weights_are_said(model):
         equivariance.measure_errors(classifier_of(model), make_split(2).images, step_deg=90)
 
 
+@pytest.mark.usefixtures("drawing")
 def test_equivariance_writes_models_side_by_side(model, tmp_path):
     models = {"plain": model, "symmetric": SymmetricNet()}
     images = {name: make_split(3).images for name in models}

@@ -13,6 +13,7 @@ from radgal.figures import plots
 from radgal.figures.style import COLORS, COLUMNS, LINES, color_of, line_of, on_paper, title_of, titled
 from tests.figures.test_plots import PNG, drawn, history  # noqa: F401 - drawn is a fixture
 
+pytestmark = pytest.mark.usefixtures("drawing")
 CURVES = {"a_run$": (np.array([0.0, 0.2, 1.0]), np.array([0.0, 0.9, 1.0])), "b": (np.array([0.0, 1.0]), np.ones(2))}
 
 

@@ -16,6 +16,7 @@ from tests.evaluation.test_evaluate import CLASSES, SmallNet, make_split
 from tests.networks import classifier_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 @pytest.fixture

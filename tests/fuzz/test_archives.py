@@ -16,7 +16,7 @@ from radgal.data.base import read_batch
 from radgal.data.frdeep import FRDEEPF
 from radgal.files import archives
 from tests.fuzz.tokens import PICKLE
-from tests.fuzz.tools import Reader, cases, each, fuzz, memory_limit, real_folder
+from tests.fuzz.tools import Reader, each, fuzz, memory_limit, real_folder
 from utils import UserError
 
 
@@ -102,7 +102,6 @@ READERS = [
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)
 

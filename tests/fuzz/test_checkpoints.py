@@ -79,7 +79,6 @@ READERS = [
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)
 

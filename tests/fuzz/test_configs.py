@@ -9,7 +9,7 @@ from radgal.config.config import Config, load_config
 from radgal.data.datasets import class_counts
 from tests.conftest import ROOT
 from tests.fuzz.tokens import INI, NUMBERS
-from tests.fuzz.tools import Reader, cases, each, fuzz
+from tests.fuzz.tools import Reader, each, fuzz
 
 
 def config() -> bytes:
@@ -28,6 +28,5 @@ READERS = [
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)

@@ -17,7 +17,7 @@ from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
 from tests.fuzz.tokens import CARDS, NPY, NUMBERS
-from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fits_bytes, fuzz, memory_limit, real_folder
+from tests.fuzz.tools import MANY, PIXELS, Reader, check_refusal, each, fits_bytes, fuzz, memory_limit, real_folder
 from utils import UserError
 
 
@@ -69,7 +69,7 @@ READERS = [
     Reader("fits", ".fits", fits_bytes, check_fits, CARDS + NUMBERS),
     Reader("fits-real", ".fits", real_fits, check_fits, CARDS + NUMBERS),
     Reader("fits-gz", ".fits.gz", lambda: gzip.compress(fits_bytes(), mtime=0), check_fits),
-    Reader("fits-fz", ".fits.fz", lambda: fits_bytes("RICE_1"), check_fits, CARDS + NUMBERS),
+    Reader("fits-fz", ".fits.fz", lambda: fits_bytes("RICE_1"), check_fits, CARDS + NUMBERS, n_slow=MANY),
     Reader("mosaic", ".fits", fits_bytes, check_mosaic, CARDS + NUMBERS),
     Reader("png", ".png", lambda: picture("PNG"), check_image, (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"acTL", b"iCCP")),
     Reader("png-16", ".png", lambda: picture("PNG", "I;16"), check_image),
@@ -86,11 +86,10 @@ CODECS = ("GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1")
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_damaged_compressed_images(codec: str, tmp_path: Path) -> None:
-    fuzz(Reader(codec, ".fits.fz", lambda: fits_bytes(codec), check_fits, CARDS + NUMBERS), tmp_path, 500)
+    fuzz(Reader(codec, ".fits.fz", lambda: fits_bytes(codec), check_fits, CARDS + NUMBERS), tmp_path, MANY)
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)
 

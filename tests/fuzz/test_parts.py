@@ -12,7 +12,7 @@ import pytest
 
 from radgal.prediction import catalog
 from tests.fuzz.tokens import NPY, NUMBERS
-from tests.fuzz.tools import Reader, cases, each, fuzz, memory_limit
+from tests.fuzz.tools import MANY, Reader, each, fuzz, memory_limit
 from utils import UserError
 
 COLUMNS = (catalog.Column("id", "text", None, "name"), catalog.Column("p", "number", None, "probability"))
@@ -59,15 +59,21 @@ def check_part(path: Path) -> None:
 
 
 READERS = [
-    Reader("part-npz", ".npz", part, check_part, NPY),
+    Reader("part-npz", ".npz", part, check_part, NPY, n_slow=MANY),
     Reader("part-text", ".npz", part_array("id.npy")[0], check_part, NPY + NUMBERS, part_array("id.npy")[1]),
     Reader("part-numbers", ".npz", part_array("p.npy")[0], check_part, NPY + NUMBERS, part_array("p.npy")[1]),
-    Reader("part-parquet", ".parquet", parquet_part, check_part, (b"PAR1", b"id", b"p", b"ARROW:schema") + NUMBERS),
+    Reader(
+        "part-parquet",
+        ".parquet",
+        parquet_part,
+        check_part,
+        (b"PAR1", b"id", b"p", b"ARROW:schema") + NUMBERS,
+        n_slow=MANY,
+    ),
 ]
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)
 

@@ -16,7 +16,7 @@ from radgal.evaluation.gallery import read_gallery
 from radgal.report.page import write_report
 from radgal.report.savedrun import read_run
 from tests.fuzz.tokens import INI, NPY, NUMBERS
-from tests.fuzz.tools import DAMAGE, cases, damage, derandomized, memory_limit, time_limit
+from tests.fuzz.tools import DAMAGE, cases_from, damage, derandomized, memory_limit, time_limit
 from tests.report.tools import check_page, rewrite
 
 TEXTS = (b"{", b"}", b"[", b"]", b":", b",", b'"', b"\n", b"null", b"true", b"[" * 900, b'{"a":' * 900, b"\xff", b"x")
@@ -36,7 +36,7 @@ def copy(finished_run: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@cases
+@cases_from(30)
 def test_damaged_run_folders(n_cases: int, copy: Path) -> None:
     names = sorted(path.name for path in copy.iterdir() if path.suffix in (".csv", ".json", ".npz", ".txt"))
     assert len(names) >= 9

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from radgal.data.imagetable import ImageTable, Use
 from radgal.prediction.positions import read_positions
 from tests.fuzz.tokens import CARDS, ECSV, NUMBERS, TABLE, VOTABLE
-from tests.fuzz.tools import PIXELS, Reader, cases, check_refusal, each, fuzz, memory_limit, time_limit
+from tests.fuzz.tools import MANY, PIXELS, Reader, check_refusal, each, fuzz, memory_limit, time_limit
 from utils import UserError
 
 
@@ -65,18 +65,24 @@ def check_labels(path: Path) -> None:
 
 READERS = [
     Reader("positions-csv", ".csv", lambda: positions("ascii.csv"), check_positions, TABLE + NUMBERS),
-    Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, ECSV + NUMBERS),
+    Reader("positions-ecsv", ".ecsv", lambda: positions("ascii.ecsv"), check_positions, ECSV + NUMBERS, n_slow=MANY),
     Reader("positions-fits", ".fits", lambda: positions("fits"), check_positions, CARDS + NUMBERS),
     Reader("labels-csv", ".csv", lambda: labels("ascii.csv"), check_labels, TABLE + NUMBERS),
     Reader("labels-ecsv", ".ecsv", lambda: labels("ascii.ecsv"), check_labels, ECSV + NUMBERS),
     Reader("labels-fits", ".fits", lambda: labels("fits"), check_labels, CARDS + NUMBERS),
-    Reader("positions-binary", ".vot", lambda: positions("votable", "binary2"), check_positions, VOTABLE + NUMBERS),
-    Reader("positions-votable", ".vot", lambda: positions("votable"), check_positions, VOTABLE + NUMBERS),
+    Reader(
+        "positions-binary",
+        ".vot",
+        lambda: positions("votable", "binary2"),
+        check_positions,
+        VOTABLE + NUMBERS,
+        n_slow=MANY,
+    ),
+    Reader("positions-votable", ".vot", lambda: positions("votable"), check_positions, VOTABLE + NUMBERS, n_slow=MANY),
 ]
 
 
 @each(READERS)
-@cases
 def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
     fuzz(reader, tmp_path, n_cases)
 

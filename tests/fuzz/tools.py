@@ -2,7 +2,7 @@
 
 Files of every kind that is read are damaged and forged, and must give a UserError or a result that is one, nothing
 else. Each reader gets files that are whole, with bytes changed, taken out, repeated and put in, by hypothesis: 100
-cases each by default, 500 with ``-m slow``, the same ones every time.
+cases each by default, 500 or 2000 with ``-m slow``, the same ones every time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from tests.conftest import DATA
 from utils import UserError
 
+QUICK, FEW, MANY = 50, 500, 2000  # cases: in the default suite, and in the slow one
 LONGEST_S = 30
 MOST_MB = 700
 PIXELS = np.arange(40 * 40, dtype=np.uint32).reshape(40, 40) ** 2 % 251
@@ -84,6 +85,7 @@ class Reader:
     read: Callable[[Path], None]
     tokens: tuple[bytes, ...] = ()
     wrap: Callable[[bytes], bytes] = bytes  # around the damaged bytes: a packing that would notice the damage
+    n_slow: int = FEW  # cases in the slow suite
 
 
 PLACES = st.integers(0, 2**16 - 1)
@@ -155,17 +157,20 @@ def derandomized(n_cases: int) -> settings:
 
 
 def each(readers: list[Reader]) -> pytest.MarkDecorator:
-    """Runs a test for every one of the readers."""
-    return pytest.mark.parametrize("reader", readers, ids=lambda reader: reader.name)
+    """Runs a test for every one of the readers, with few cases in the default suite and many in the slow one."""
+    ways = [(one, n, mark) for one in readers for n, mark in ((QUICK, ()), (one.n_slow, pytest.mark.slow))]
+    return pytest.mark.parametrize(
+        "reader, n_cases", [pytest.param(one, n, marks=mark, id=f"{one.name}-{n}") for one, n, mark in ways]
+    )
 
 
 # How many cases: few by default, many with ``-m slow``.
 def cases_from(n_quick: int):
     """Returns the mark of a test that takes so many cases in the default suite, and 500 in the slow one."""
-    return pytest.mark.parametrize("n_cases", [n_quick, pytest.param(500, marks=pytest.mark.slow)])
+    return pytest.mark.parametrize("n_cases", [n_quick, pytest.param(FEW, marks=pytest.mark.slow)])
 
 
-cases = cases_from(50)
+cases = cases_from(QUICK)
 
 
 def fuzz(reader: Reader, folder: Path, n_cases: int) -> None:

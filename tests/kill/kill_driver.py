@@ -1,7 +1,7 @@
 """Trains a tiny network, killed at random moments and started again until it is done; compares with a run untouched.
 
-A program of its own (``python -m tests.kill.kill_driver FOLDER N_KILLS SEED``), so that it can fork from a process
-in which torch is loaded but has no threads yet: a start then takes milliseconds. Prints what it did as JSON.
+A program of its own (``python -m tests.kill.kill_driver FOLDER N_KILLS SEED EPOCHS``), so that it can fork from a
+process in which torch is loaded but has no threads yet: a start then takes milliseconds. Prints what it did as JSON.
 """
 
 from __future__ import annotations
@@ -163,11 +163,11 @@ def differing(one: tuple, other: tuple) -> list[str]:
     return found
 
 
-def run_and_kill(folder: Path, n_kills: int, seed: int) -> dict:
+def run_and_kill(folder: Path, n_kills: int, seed: int, epochs: int) -> dict:
     """Kills ``n_kills`` starts, over as many runs as that takes; returns the kinds of kills and all differences."""
     chance = random.Random(seed)
     config = folder / "tiny.txt"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG.replace(f"epochs: {EPOCHS}", f"epochs: {epochs}"))
     assert start(config, folder / "untouched", None, chance) == 0, (folder / "untouched.log").read_text()
     expected = outcome(folder / "untouched")
     kills: Counter[str] = Counter()
@@ -191,4 +191,4 @@ if __name__ == "__main__":
     splits.load_training_data = toy_data
     plots.save_training_curves = lambda *_: None
     trainingrun.environment, trainingrun.make_report = dict, lambda *_: None
-    print(json.dumps(run_and_kill(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))))
+    print(json.dumps(run_and_kill(Path(sys.argv[1]), *map(int, sys.argv[2:]))))

@@ -15,10 +15,12 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, which this system cannot")
 
 
-@pytest.mark.parametrize("n_kills, seed", [(3, 0), pytest.param(50, 1, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_it_ends_as_if_never_touched(n_kills: int, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills, seed, epochs", [(3, 0, 8), pytest.param(50, 1, 24, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_as_if_never_touched(
+    n_kills: int, seed: int, epochs: int, tmp_path: Path
+) -> None:
     """Same csv but for the times, same files, and every number in every checkpoint bit for bit."""
-    words = [sys.executable, "-m", "tests.kill.kill_driver", str(tmp_path), str(n_kills), str(seed)]
+    words = [sys.executable, "-m", "tests.kill.kill_driver", str(tmp_path), *map(str, (n_kills, seed, epochs))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -49,8 +49,11 @@ def numbers(model: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *grads]
 
 
-@pytest.mark.parametrize("mask", [True, False])
-@pytest.mark.parametrize("side", [50, 61, 150])
+@pytest.mark.parametrize(
+    "side, mask",
+    [(50, True), (50, False), (61, True), (61, False), (150, True)]
+    + [pytest.param(150, False, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("base", ["VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet"])
 def test_logits_and_gradients_are_those_of_the_whole_images(
     base: str, side: int, mask: bool, monkeypatch: pytest.MonkeyPatch

@@ -198,6 +198,7 @@ assert [f for f in before if f not in warnings.filters] == []
 """
 
 
+@pytest.mark.slow
 def test_e2cnn_is_quiet_and_leaves_no_filter_of_warnings_behind() -> None:
     done = subprocess.run([sys.executable, "-c", USES_E2CNN], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and not done.stderr, done.stderr

@@ -30,6 +30,7 @@ def mirabest(real_data, tmp_path_factory):
     config.write_text(
         f"[model]\nbase: 'VanillaLeNet'\nquiet: True\n"
         f"[data]\ndataset: 'MBFRConfident'\ndatadir: '{folder.as_posix()}'\nmirror: '{real_data.as_posix()}'\n"
+        f"train_size: 200\n"
         f"[training]\nepochs: 1\nlr0: 1e-3\n[metrics]\noutputdir: '{(folder / 'run').as_posix()}'\n"
     )
     main.main(["--config", str(config), "--no-test"])

@@ -100,6 +100,7 @@ def test_one_seed_has_no_spread_and_says_so(tmp_path):
     assert not (tmp_path / "repeat_pairs.csv").exists()
 
 
+@pytest.mark.usefixtures("drawing")
 def test_tables_carry_the_same_numbers(tmp_path):
     summary = comparison.write_repeat(tmp_path, make_runs())
     accuracy = summary["configs"][0]["scores"]["accuracy"]

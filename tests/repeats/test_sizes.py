@@ -20,6 +20,7 @@ def test_recipes_are_followed_by_themselves_on_fewer_sources():
     assert found[4].changes == ("training.lr0=1e-2", "data.train_size=50") and found[4].fewer_of == "a_fast"
 
 
+@pytest.mark.usefixtures("drawing")
 def test_rows_put_all_sizes_of_a_recipe_on_one_curve(tmp_path):
     recipes = list_recipes(["a.txt"], [], [50])
     runs = [{"config": name, "n_train": n} for name, n in (("a", 290), ("a", 291), ("a_n50", 50))]

@@ -145,6 +145,7 @@ def test_a_folder_of_something_else_is_left_alone(run: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawing")
 def test_all_of_two_runs(run: Path, copy: Path, tmp_path: Path) -> None:
     path, problems = writing.write_paper([run, copy], tmp_path / "paper")
     assert not [problem for problem in problems if "not drawn" in problem or "not whole" in problem]

@@ -65,6 +65,7 @@ def as_of_an_older_epoch(out: Path) -> None:
     (out / "metrics.json").write_text(json.dumps(metrics | {"n_test": -1}))
 
 
+@pytest.mark.usefixtures("drawing")
 @pytest.mark.parametrize(
     "spoil",
     [

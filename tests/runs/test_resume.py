@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,17 +60,41 @@ def at_input(monkeypatch, count: int, happens) -> None:
     monkeypatch.setattr(Preparation, "to_input", counted)
 
 
-def untouched(config: Path) -> tuple:
-    go(config, out="untouched")
-    return outcome(config.parent / "untouched")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Callable[..., Path]:
+    """Returns what trains for all tests that ask for the same, once; the folder must stay as it is."""
+    folders: dict[tuple, Path] = {}
+
+    def train(config: Path, *words: str, epochs: int = 3) -> Path:
+        if (words, epochs) not in folders:
+            home = tmp_path_factory.mktemp("trained")
+            shutil.copy(config, home)
+            folders[words, epochs] = go(home / config.name, *words, epochs=epochs).folder
+        return folders[words, epochs]
+
+    return train
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("batch, epoch", [(3, 0), (6, 0), (7, 1), (9, 1)])
+@pytest.fixture
+def untouched(trained: Callable[..., Path], config: Path) -> Callable[..., tuple]:
+    """Returns what gives the outcome of a run that nothing befell."""
+    return lambda *words, epochs=3: outcome(trained(config, *words, epochs=epochs))
+
+
+@pytest.fixture
+def one_epoch(trained: Callable[..., Path], config: Path) -> Path:
+    """The folder of a run of one epoch, ``out`` beside the config, to be changed and gone on with."""
+    return Path(shutil.copytree(trained(config, epochs=1), config.parent / "out"))
+
+
+@pytest.mark.parametrize(
+    "batch, epoch, number, code",
+    [(3, 0, signal.SIGTERM, 75), (6, 0, signal.SIGTERM, 75), (7, 1, signal.SIGTERM, 75), (9, 1, signal.SIGINT, 130)],
+)
 def test_a_signal_ends_the_batch_saves_and_the_run_goes_on_bit_for_bit(
-    number: int, code: int, batch: int, epoch: int, config: Path, monkeypatch, capsys
+    batch: int, epoch: int, number: int, code: int, config: Path, untouched, monkeypatch, capsys
 ) -> None:
-    expected = untouched(config)
+    expected = untouched()
     with monkeypatch.context() as patch:
         at_input(patch, batch, lambda: os.kill(os.getpid(), number))
         with pytest.raises(SystemExit) as end:
@@ -95,26 +120,35 @@ RECIPE = [  # every way of training that is not the default
 ]
 
 
-@pytest.mark.parametrize("batch", [3, 6, 9, 18, 19], ids=["within", "validating", "one", "two", "two and a batch"])
+BATCHES = {"within": 3, "validating": 6, "one": 9, "two": 18, "two and a batch": 19}
+NETWORKS = {
+    "VanillaLeNet": ("model.base=VanillaLeNet",),
+    "HMTNet": ("model.base=HMTNet", "training.imsize=34"),  # has batch normalization
+    "CNSteerableLeNet": ("model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"),
+}  # the last keeps filters while it validates
+QUICK = [("VanillaLeNet", where) for where in BATCHES]
+QUICK += [("HMTNet", "within"), ("CNSteerableLeNet", "validating"), ("CNSteerableLeNet", "two and a batch")]
+
+
 @pytest.mark.parametrize(
-    "network",
+    "network, where",
     [
-        ["model.base=VanillaLeNet"],
-        ["model.base=HMTNet", "training.imsize=34"],  # has batch normalization
-        ["model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"],  # keeps filters while it validates
+        pytest.param(network, where, marks=[] if (network, where) in QUICK else pytest.mark.slow)
+        for network in NETWORKS
+        for where in BATCHES
     ],
-    ids=lambda words: words[0],
 )
-def test_every_way_of_training_goes_on_bit_for_bit(network: list, batch: int, config: Path, monkeypatch) -> None:
+def test_every_way_of_training_goes_on_bit_for_bit(network: str, where: str, config, untouched, monkeypatch) -> None:
     """Stopped in a run of 4 epochs; an epoch has 5 batches of training and, with two rotations, 4 of validation."""
-    monkeypatch.setattr(kill_driver, "SIDE", 34 if "HMTNet" in network[0] else 18)
-    go(config, *RECIPE, *network, epochs=4, out="untouched")
+    monkeypatch.setattr(kill_driver, "SIDE", 34 if network == "HMTNet" else 18)
+    words = [*RECIPE, *NETWORKS[network]]
+    expected = untouched(*words, epochs=4)
     with monkeypatch.context() as patch:
-        at_input(patch, batch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        at_input(patch, BATCHES[where], lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit):
-            go(config, *RECIPE, *network, epochs=4)
-    go(config, "--resume", *RECIPE, *network, epochs=4)
-    assert differing(outcome(config.parent / "untouched"), outcome(config.parent / "out")) == []
+            go(config, *words, epochs=4)
+    go(config, "--resume", *words, epochs=4)
+    assert differing(expected, outcome(config.parent / "out")) == []
 
 
 def test_what_is_kept_is_the_averaged_weights(config: Path) -> None:
@@ -126,8 +160,8 @@ def test_what_is_kept_is_the_averaged_weights(config: Path) -> None:
 
 
 @pytest.mark.parametrize("before, after", [(None, 0.9), (0.9, None), (0.9, 0.5)])
-def test_another_average_may_be_forced(before: float | None, after: float | None, config: Path) -> None:
-    go(config, f"training.ema={before}", epochs=1)
+def test_another_average_may_be_forced(before: float | None, after: float | None, config: Path, trained) -> None:
+    shutil.copytree(trained(config, f"training.ema={before}", epochs=1), config.parent / "out")
     with pytest.raises(UserError, match=f"ema: was {before}, is {after}"):
         go(config, "--resume", f"training.ema={after}")
     run = go(config, "--resume", "--force", f"training.ema={after}", epochs=2)
@@ -137,8 +171,8 @@ def test_another_average_may_be_forced(before: float | None, after: float | None
         assert content["average"]["n_batches"] == (5 if before is None else 10)
 
 
-def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, monkeypatch, capsys) -> None:
-    expected = untouched(config)
+def test_a_signal_in_the_very_last_batch_is_obeyed_too(config: Path, untouched, monkeypatch, capsys) -> None:
+    expected = untouched()
     with monkeypatch.context() as patch:
         at_input(patch, 3 * 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit) as end:
@@ -155,8 +189,8 @@ def test_sigterm_while_testing_has_the_exit_code_too(config: Path, monkeypatch) 
     assert end.value.code == 75 and (config.parent / "out" / "best.pt").is_file()
 
 
-def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) -> None:
-    path = go(config, epochs=1).folder / "last.pt"
+def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path, one_epoch: Path) -> None:
+    path = one_epoch / "last.pt"
     content = checkpoint.read(path)
     checkpoint.save(path, content | {"random": {"python": 1, "numpy": 2, "torch": 3, "cuda": None}})
     with pytest.raises(UserError, match="cannot be resumed"):
@@ -176,15 +210,15 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path) ->
         ("onecycle", "plateau"),
     ],
 )
-def test_another_schedule_may_be_forced(before: str, after: str, config: Path) -> None:
-    go(config, f"training.scheduler={before}", epochs=1)
+def test_another_schedule_may_be_forced(before: str, after: str, config: Path, trained) -> None:
+    shutil.copytree(trained(config, f"training.scheduler={before}", epochs=1), config.parent / "out")
     run = go(config, "--resume", "--force", f"training.scheduler={after}", epochs=3)
     assert len(run.history) == 3
 
 
-def test_a_state_that_another_torch_wrote_is_gone_on_with(config: Path) -> None:
+def test_a_state_that_another_torch_wrote_is_gone_on_with(config: Path, one_epoch: Path) -> None:
     """Options come and go between versions."""
-    path = go(config, epochs=1).folder / "last.pt"
+    path = one_epoch / "last.pt"
     state = checkpoint.read(path)
     del state["optimizer"]["param_groups"][0]["decoupled_weight_decay"]
     state["scheduler"] |= {"verbose": False}
@@ -226,9 +260,9 @@ def spoil(state: dict, place: tuple, value) -> None:
     ids=str,
 )
 def test_a_state_from_a_stranger_is_refused_before_the_first_batch(
-    place: tuple, value, config: Path, monkeypatch
+    place: tuple, value, config: Path, one_epoch: Path, monkeypatch
 ) -> None:
-    folder = go(config, epochs=1).folder
+    folder = one_epoch
     state = checkpoint.read(folder / "last.pt")
     part = {"losses": torch.zeros(2, dtype=torch.float64), "n_correct": 1, "seconds": 1.0, "random": state["random"]}
     name = "unfinished.pt" if place[0] == "unfinished" else "last.pt"
@@ -262,8 +296,8 @@ def test_a_second_signal_is_not_held_back(before: object, config: Path, monkeypa
         signal.signal(signal.SIGINT, kept)
 
 
-def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, capsys) -> None:
-    expected = untouched(config)
+def test_auto_starts_goes_on_and_says_when_finished(config: Path, untouched, monkeypatch, capsys) -> None:
+    expected = untouched()
     with monkeypatch.context() as patch:
         at_input(patch, 9, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(SystemExit):
@@ -280,8 +314,8 @@ def test_auto_starts_goes_on_and_says_when_finished(config: Path, monkeypatch, c
 
 
 @pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff"])
-def test_a_finished_run_whose_result_is_damaged_says_how_to_make_it_again(content, config: Path) -> None:
-    folder = go(config, epochs=1).folder
+def test_a_finished_run_whose_result_is_damaged_says_how_to_make_it_again(content, config: Path, one_epoch) -> None:
+    folder = one_epoch
     finished.mark(folder, 1, 1, tested=True)
     (folder / "metrics.json").write_bytes(content)
     again = ["--set", "training.epochs=1", f"metrics.outputdir={folder}", "training.resume=auto"]
@@ -289,8 +323,8 @@ def test_a_finished_run_whose_result_is_damaged_says_how_to_make_it_again(conten
         main.main(["--config", str(config), *again])
 
 
+@pytest.mark.usefixtures("one_epoch")
 def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None:
-    go(config, epochs=1)
     changes = ["training.lr0=0.01", "training.decay=0.1", "training.batch_size=7"]
     with pytest.raises(UserError) as refused:
         go(config, "--resume", *changes)
@@ -302,8 +336,8 @@ def test_a_changed_config_is_refused_unless_forced(config: Path, capsys) -> None
     assert checkpoint.read(run.folder / "last.pt")["optimizer"]["param_groups"][0]["weight_decay"] == 0.1
 
 
+@pytest.mark.usefixtures("one_epoch")
 def test_another_optimizer_may_be_forced(config: Path) -> None:
-    go(config, epochs=1)
     with pytest.raises(UserError, match="optimizer: was 'adam', is 'adamw'"):
         go(config, "--resume", "training.optimizer=adamw")
     run = go(config, "--resume", "--force", "training.optimizer=adamw")
@@ -322,10 +356,10 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(config: Path) -> None:
     assert kept(go(config, "training.keep=last", "--resume", out="last", epochs=8)) == 8
 
 
+@pytest.mark.usefixtures("one_epoch")
 def test_other_images_are_refused(config: Path, monkeypatch) -> None:
     from dataclasses import replace
 
-    go(config, epochs=1)
     monkeypatch.setattr(splits, "load_training_data", lambda cfg, *_: replace(toy_data(cfg), checksum="another"))
     with pytest.raises(UserError, match="images: were v1"):
         go(config, "--resume")
@@ -342,7 +376,7 @@ def test_a_schedule_with_an_end_has_a_fixed_number_of_epochs(scheduler: str, con
     assert [row["lr"] for row in run.history[2:]] == pytest.approx([row["lr"] for row in whole.history[2:]])
 
 
-def test_every_random_state_is_stored_and_put_back(config: Path) -> None:
+def test_every_random_state_is_stored_and_put_back(one_epoch: Path) -> None:
     import random
 
     import numpy as np
@@ -355,7 +389,7 @@ def test_every_random_state_is_stored_and_put_back(config: Path) -> None:
         (random.random(), np.random.rand(), float(torch.rand(()))) for _ in range(2) if not set_random_states(states)
     ]
     assert drawn[0] == drawn[1]
-    assert set(checkpoint.read(go(config, epochs=1).folder / "last.pt")["random"]) == set(states)
+    assert set(checkpoint.read(one_epoch / "last.pt")["random"]) == set(states)
 
 
 def test_a_resume_reads_each_checkpoint_once(config: Path, monkeypatch) -> None:
@@ -382,8 +416,8 @@ def fill_the_disk(patch) -> None:
     patch.setattr(Path, "write_bytes", write_bytes)
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(config: Path, monkeypatch) -> None:
-    expected = untouched(config)
+def test_a_full_disk_leaves_the_last_checkpoint_and_says_so(config: Path, untouched, monkeypatch) -> None:
+    expected = untouched()
     with monkeypatch.context() as patch:
         at_input(patch, 9, lambda: fill_the_disk(patch))
         with pytest.raises(
