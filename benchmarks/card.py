@@ -42,7 +42,7 @@ LIMITS = (
     "Trained on images of the FIRST survey only: 1.4 GHz, beam 5.4 arcsec, {scale:g} arcsec per pixel, a field of "
     "{field:.0f} arcsec. Images of another survey, beam or pixel scale are unlike anything it learned from.",
     "It knows {classes} and nothing else. A compact or a bent source, a hybrid, an artifact or empty sky gets one of "
-    "these classes all the same: look at the entropies, and at how it does on such sources below.",
+    "these classes all the same: look at the entropies, and at how it does on such sources, above.",
     "Its training sources were chosen by others, bright and well resolved; probabilities take their mix of classes for "
     "granted.",
     "A source larger than the field is cut off.",

@@ -99,7 +99,9 @@ def run(args) -> None:
         print(f"open {address} (the address is the key: keep it to yourself); Ctrl-C ends", flush=True)
         _serve(server, address, not args.no_browser)
         print(f"\n{session.progress()['done']} of {done['all']} answered, in {table}")
-    print(f"next: python main.py prepare {table} split.csv --split 0.2")
+    names = (f"split{i or ''}.csv" for i in (0, *range(2, 1000)))
+    split = next(name for name in names if not Path(name).exists())
+    print(f"next: python main.py prepare {table} {split} --split 0.2")
 
 
 def _list_images(places: list[str]) -> list[Path]:

@@ -83,7 +83,8 @@ class ImageTable(GalaxyImages):
         self._set_place(table.parent, transform, target_transform)
         self.train, self.native_size, self.recipe, self.version = train, native_size, recipe, table.name
         rows, self.classes, findings = read_labels(table)
-        if use.num_classes not in (None, len(self.classes)) and not findings.one_class_twice:
+        may_differ = findings.one_class_twice or len(self.classes) < 2  # which is said already
+        if use.num_classes not in (None, len(self.classes)) and not may_differ:
             findings.problems.append(
                 f"  - [training] num_classes = {use.num_classes}, but its labels are "
                 f"{counted(len(self.classes), 'class', several='classes')} ({', '.join(self.classes)}); "

@@ -98,9 +98,8 @@ def learned_from(run: SavedRun) -> list[str]:
             f"{counted(left_out, 'source')} of the data set itself are not trained on, as [data] leave_out says."
         )
     if start := run.environment.get("started_from"):
-        lines.append(
-            "Its first weights are those of " + ", ".join(f"{key} {value}" for key, value in start.items()) + "."
-        )
+        of = f", trained on {start['dataset']} {start.get('version') or ''}".rstrip() if start.get("dataset") else ""
+        lines.append(f"Its first weights are those of {start.get('run', 'another network')}{of}.")
     if of := run.metrics.get("trained_on"):
         lines.append(f"The network learned from {of['dataset']} {of['version']}.")
     if members := run.metrics.get("members"):

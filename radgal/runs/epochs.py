@@ -131,7 +131,7 @@ class Interrupted(Exception):
     """A signal ended the run, which is on disk up to the last batch; ``exit_code`` is the code to leave with."""
 
     def __init__(self, signal_name: str, exit_code: int, epoch: int, n_batches: int):
-        inside = f" and {n_batches} batches of the next" if n_batches else ""
+        inside = f" and {counted(n_batches, 'batch', several='batches')} of the next" if n_batches else ""
         super().__init__(f"stopped by {signal_name} after epoch {epoch}{inside}")
         self.exit_code, self.has_state = exit_code, bool(epoch or n_batches)
 

@@ -7,7 +7,7 @@
   const name = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
   const window_ = sessionStorage.getItem("window") || name();
   sessionStorage.setItem("window", window_);
-  let classes = [], view = null, zoom = 1, busy = true;
+  let classes = [], view = null, zoom = 1, busy = true, early = false;
   let stretch = sessionStorage.getItem("stretch") || "sqrt";
 
   const say = (text, wrong = false) => {
@@ -38,8 +38,12 @@
   };
 
   const doing = async (what) => {
-    if (busy) return;
+    if (busy) {
+      early = true;
+      return;
+    }
     busy = true;
+    early = false;
     try {
       await what();
     } finally {
@@ -107,6 +111,7 @@
     $("name").textContent = view.name;
     $("facts").textContent = [view.position, view.size].filter(Boolean).join(" · ");
     image.alt = `radio image of ${view.name}`;
+    say("The picture is loading.");
     if (view.error || !(await load(view.row))) {
       image.hidden = true;
       viewport.classList.add("failed");
@@ -123,8 +128,11 @@
     if (!view || (view.error && label)) return;
     const content = await ask("answer", { row: view.row, label, seen: view.line });
     if (!content) return;
+    const name = view.name;
     await show(content.view);
-    if (content.view && !content.view.error) say(`saved: ${label || "unsure"}`);
+    if (!content.view || content.view.error) return;
+    const saved = `saved: ${label || "unsure"} (${name})`;
+    say(early ? `${saved}. What was pressed before this picture was there does not count: press again.` : saved, early);
   });
   const undo = () => doing(async () => {
     const content = await ask("undo");

@@ -295,7 +295,8 @@
   const learned = columns.learned ? columns.learned.filter((one) => one === 1).length : 0;
   if (learned) option("f-flag", "-learned", `in training (${learned})`);
   $("size-unit").textContent = inArcsec ? "(arcsec)" : "(px)";
-  $("meanings").textContent = Object.entries(flags).map(([flag, text]) => `${flag} ${text}`).join("; ") || "there are none";
+  const meant = Object.entries(flags).map(([flag, text]) => `${flag} ${text}`).join("; ");
+  if (meant) $("meanings").textContent = `What flags mean: ${meant}`;
   let waiting = 0;
   $("choice").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
   $("choice").addEventListener("reset", () => setTimeout(choose));
