@@ -136,11 +136,13 @@ def _read_columns(table: Path, findings: Findings) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {name: [] for name in (*NEEDED, *OPTIONAL)}
     for name in content.colnames:
         found.get(bare_name(name), []).append(name)
-    for name in NEEDED:
-        if not found[name]:
-            like = nearest(name, content.colnames)
-            hint = f"; is it {like!r}?" if like else ""
-            raise UserError(f"{table} has no column {name!r}{hint} (its columns: {', '.join(content.colnames)})")
+    if missing := [name for name in NEEDED if not found[name]]:
+        like = {name: nearest(name, content.colnames) for name in missing}
+        hint = "".join(f"; is {'it' if len(missing) == 1 else name} {one!r}?" for name, one in like.items() if one)
+        raise UserError(
+            f"{table} has no column {' and no column '.join(map(repr, missing))}{hint} (its columns: "
+            f"{', '.join(content.colnames)}); rename the ones that have the image's file (path) and its class (label)"
+        )
     if twice := [name for name, names in found.items() if len(names) > 1]:
         raise UserError(f"[data] table: {table} cannot be used: it has two columns {twice[0]!r}")
     blank = [""] * len(content)

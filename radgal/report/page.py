@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -49,9 +49,9 @@ PARTS: dict[str, Callable[[SavedRun], Any]] = {
 }
 REFERENCES = (
     "Networks and recipe: Scaife & Porter 2021, MNRAS 503, 2369, doi:10.1093/mnras/stab530, arXiv:2102.08252",
-    "Steerable layers (e2cnn): Weiler & Cesa 2019, arXiv:1911.08251",
     "MC dropout: Gal & Ghahramani 2016, arXiv:1506.02142",
 )
+OF_STEERABLE = "Steerable layers (e2cnn): Weiler & Cesa 2019, arXiv:1911.08251"
 
 
 def write_report(folders: Sequence[str | Path], out: str | Path | None = None) -> tuple[Path, list[str]]:
@@ -172,10 +172,17 @@ def _add_images(run: SavedRun, page: dict[str, Any], budget: int) -> None:
 
 
 def cite(runs: Sequence[SavedRun]) -> list[str]:
-    """Returns what to cite for these runs, data sets first."""
-    names = dict.fromkeys(str(run.environment.get("dataset") or run.option("data", "dataset")) for run in runs)
-    citations = {name: getattr(DATASETS.get(name), "citation", None) for name in names}
-    return [f"{name}: {text}" for name, text in citations.items() if text] + list(REFERENCES)
+    """Returns what to cite for these runs: first the data sets that they, or their first weights, were trained on."""
+    names: list[str] = []
+    for run in runs:
+        start, also = (run.environment.get(key) for key in ("started_from", "also"))
+        names.append(str(run.environment.get("dataset") or run.option("data", "dataset")))
+        names += map(str, also if isinstance(also, Mapping) else ())
+        names += [str(start.get("dataset"))] if isinstance(start, Mapping) else []
+    citations = {name: getattr(DATASETS.get(name), "citation", None) for name in dict.fromkeys(names)}
+    is_steerable = any(str(run.option("model", "base")).startswith(("CN", "DN")) for run in runs)
+    texts = [f"{name}: {text}" for name, text in citations.items() if text]
+    return [*texts, *REFERENCES, *([OF_STEERABLE] if is_steerable else [])]
 
 
 def _write_page(path: Path, name: str, runs: Sequence[SavedRun], **content: Any) -> None:

@@ -304,7 +304,8 @@ def test_tables_that_are_none_are_refused(tmp_path) -> None:
     cases = {
         "empty.csv": ("", "it is empty"),
         "head.csv": ("path,label\n", "has no rows"),
-        "other.csv": ("file_path,class\na,b\n", "has no column 'path'; is it 'file_path'"),
+        "other.csv": ("file_path,class\na,b\n", "has no column 'path' and no column 'label'; is path 'file_path'"),
+        "one.csv": ("file_path,label\na,b\n", "has no column 'path'; is it 'file_path'"),
         "ragged.csv": ("path,label\na,b\na\n", "row 2 has 1 cells, its head 2"),
         "twice.csv": ("path,label,label\na,b,c\n", "two columns 'label'"),
         "text.fits": ("no table", "cannot be read"),

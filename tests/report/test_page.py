@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import main
+from radgal.report.page import cite
+from radgal.report.savedrun import SavedRun
 from tests.report.tools import check_page, read, report, rewrite, with_ten_classes
 from tests.smallrun import CONFIG
 from utils import UserError
@@ -145,3 +147,13 @@ def test_outcome_counts_what_was_trained_on(run: Path) -> None:
     environment = json.loads((run / "environment.json").read_text())
     assert environment["class_counts"] == {"train": {"FRI": 356, "FRII": 699}, "validation": {"FRI": 89, "FRII": 175}}
     assert environment["trainable_parameters"] > 10_000 and environment["kept_epoch"] in (1, 2)
+
+
+def test_what_to_cite_is_what_the_run_made_use_of() -> None:
+    """Of a plain network no steerable layers; of one with first weights from elsewhere also their data set."""
+    plain = SavedRun(Path("a"), {"model": {"base": "VanillaLeNet"}}, {"dataset": "FIRSTGalaxyData"})
+    assert "Griese et al." in " ".join(cite([plain])) and "Weiler" not in " ".join(cite([plain]))
+    steerable = SavedRun(Path("b"), {"model": {"base": "DNSteerableLeNet"}}, {"dataset": "own.csv"})
+    steerable.environment |= {"started_from": {"run": "c", "dataset": "MBFRConfident"}, "also": {"FIRSTGalaxyData": {}}}
+    text = " ".join(cite([steerable]))
+    assert "Weiler" in text and "MBFRConfident: " in text and "Griese et al." in text
