@@ -176,14 +176,15 @@ def save_group_figure(runs: Sequence[dict], path: Path) -> None:
     for k, (family, members) in enumerate(families.items()):
         x = np.array([_order(name) * 1.04 ** (k - 1) for name in members])  # side by side, where two are alike
         look = dict(color=color_of(k), marker=MARKERS[k], capsize=3)
-        _error_bars(left, x, [mean_interval(own[name]) for name in members], "value", label=family, **look)
+        shares = [mean_interval(own[name]) for name in members]
+        errors = [(1 - one["value"], 1 - one["high"], 1 - one["low"]) for one in shares]
+        _error_bars(left, x, errors, label=family, **look)
         for place, name in zip(x, members, strict=True):
             seeds = 100 * (1 - own[name].mean(axis=1))
             left.plot([place * 1.08 ** (1 if k > 1 else -1)] * len(seeds), seeds, ".", color=color_of(k), markersize=4)
         if family != names[0]:
-            _error_bars(
-                right, x, [paired_difference(own[name], own[names[0]]) for name in members], "difference", **look
-            )
+            less = [paired_difference(own[name], own[names[0]]) for name in members]  # of accuracies: the plain less
+            _error_bars(right, x, [(one["difference"], one["low"], one["high"]) for one in less], **look)
     right.axhline(0, color=GRAY, linewidth=0.8)
     for axes in (left, right):
         axes.set_xscale("log", base=2)
@@ -199,13 +200,10 @@ def _order(network: str) -> int:
     return n * (2 if kind == "d" else 1) if is_group else 1
 
 
-def _error_bars(axes: Any, x: np.ndarray, found: Sequence[Mapping[str, float]], key: str, **look: Any) -> None:
-    """Draws errors from intervals of accuracies, or their differences from those of accuracies the other way round."""
-    whole = 1 if key == "value" else 0
-    sign = -1 if whole else 1
-    y = np.array([100 * (whole + sign * one[key]) for one in found])
-    ends = np.array([[100 * (whole + sign * one[end]) for one in found] for end in ("low", "high")])
-    axes.errorbar(x, y, np.abs(np.sort(ends, axis=0) - y), **look)
+def _error_bars(axes: Any, x: np.ndarray, found: Sequence[tuple[float, float, float]], **look: Any) -> None:
+    """Draws values with their ends, (value, low, high), in per cent."""
+    y, low, high = 100 * np.array(found).T
+    axes.errorbar(x, y, [y - low, high - y], **look)
 
 
 def main(argv: Sequence[str]) -> None:

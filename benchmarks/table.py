@@ -104,8 +104,7 @@ def _verdict(met: bool) -> str:
 
 def _equality(result: dict) -> str:
     heads = ["fp32, relative difference", "logits, train mode", "logits, eval mode", "gradients"]
-    if any("stock_gradients" in found for found in result["equality"].values()):
-        heads.append("gradients of stock layers, to float64")
+    heads.append("gradients of stock layers, to float64")
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, found in result["equality"].items():
         lines.append(f"| {name} | " + " | ".join(f"{value:.1e}" for value in found.values()) + " |")
@@ -127,8 +126,6 @@ def _rows(result: dict) -> str:
 
 
 def _limits(result: dict) -> str:
-    if "rates" not in result:  # of an earlier version
-        return ""
     rates = result["rates"]
     lines = [
         f"This machine's rates, measured in the same run: {rates['multiply_adds'] / 1e9:.0f} G multiply-adds a second "

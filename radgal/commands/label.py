@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from radgal.commands.common import RUN, add_device
-from utils import UserError, counted, printable
+from utils import UserError, counted, free_name, printable
 
 HELP = "label images by eye on a local page, with a network's help; or compare two labelers (--agreement)"
 EXAMPLE = "label my_cutouts/ --table labels.csv --classes FRI FRII --run fr-d4 --order uncertain"
@@ -99,8 +99,8 @@ def run(args) -> None:
         print(f"open {address} (the address is the key: keep it to yourself); Ctrl-C ends", flush=True)
         _serve(server, address, not args.no_browser)
         print(f"\n{session.progress()['done']} of {done['all']} answered, in {table}")
-    names = (f"split{i or ''}.csv" for i in (0, *range(2, 1000)))
-    split = next(name for name in names if not Path(name).exists())
+    split = Path("split.csv")
+    split = free_name(split) if split.exists() else split
     print(f"next: python main.py prepare {table} {split} --split 0.2")
 
 

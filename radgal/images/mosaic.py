@@ -143,7 +143,7 @@ class Mosaic:
         return inside.T if self._swapped else inside
 
     def _read_plain(self, slow: slice, fast: slice) -> np.ndarray:
-        """Returns a part of the two long axes as it is in the file; astropy would take 30 times as long, line by line.
+        """Returns a part of the two long axes as it is in the file; astropy takes far longer, line by line.
 
         Raises:
             ValueError: if the file has become shorter.

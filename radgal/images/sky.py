@@ -61,7 +61,7 @@ def celestial(header: Any) -> Celestial | None:
 
     with without_warnings():
         try:
-            # Without the text, of which FIRST's cutouts have 500 lines: WCS looks through all of them, for 10 ms.
+            # Without the text, of which FIRST's cutouts have 500 lines: WCS would look through all of them.
             header = Header([card for card in header.cards if card.keyword not in NO_WORDS])
             whole = WCS(header)
             long_axes = {i for i in range(whole.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
