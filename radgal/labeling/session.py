@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from radgal.images.finding import seen_from
 from radgal.images.reading import without_suffix
 from radgal.labeling.answers import Answer, Answers, Meanwhile
-from radgal.labeling.orders import Opinions, Order
 from radgal.labeling.pictures import FIELD, read_scaled
 from utils import UserError, printable
+
+if TYPE_CHECKING:
+    from radgal.labeling.orders import Opinions, Order
 
 
 @dataclass
