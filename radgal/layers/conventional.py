@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from radgal.layers.cpu.blurpool import where_positive
 from radgal.layers.cpu.maps import Maps
-from radgal.layers.cpu.sky import Sky, in_round_numbers, runs_eagerly_on_cpu
+from radgal.layers.cpu.sky import in_round_numbers, runs_eagerly_on_cpu
 from radgal.layers.cpu.tiles import Assemble, Windows
 from radgal.layers.cpu.twice import gradients
 from radgal.layers.plain import plain_conv
