@@ -221,6 +221,10 @@ def test_each_problem_has_its_words(tmp_path, change, said) -> None:
         ("\u0391", "\u03b1"),
         ("1", "1.0"),
         ("FRI", "FRI."),
+        ("FRI", "FR\N{MINUS SIGN}I", "FR\N{EN DASH}I"),
+        ("FRI", "FR|I", "FR~I", "FR^I", "FR`I"),
+        ("-", "\N{MINUS SIGN}"),
+        ("-1", "\N{MINUS SIGN}1"),
     ],
 )
 def test_one_class_written_in_several_ways_is_refused_without_advice_to_have_more_classes(tmp_path, ways) -> None:
