@@ -1,6 +1,7 @@
 """The commands and snippets of README and docs do, as they stand there, what is said: run in a newcomer's folder.
 
-The folder has the configs with one epoch and small images, and cutouts under the names that the pages use.
+The folder has the configs with one epoch and small images, and cutouts under the names that the pages use. ``FILLED``
+says how a command is made short and what stands in its blanks, ``LEFT_OUT`` what is not run, and why.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import _thread
 import csv
 import gzip
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import threading
 import webbrowser
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 
@@ -22,22 +27,70 @@ import torch
 import main
 from tests.conftest import ROOT
 from tests.test_docs import FENCE, TEXTS
+from tests.test_tasks import scheduler  # noqa: F401
 
-MADE_BEFORE = (
-    "python main.py --config configs/config_mb_dn4lenet.txt",
-    "python main.py --config configs/config_first_lenet.txt --no-test",
-    "python main.py export runs/config_first_lenet --format onnx",
-    "python main.py export runs/config_first_lenet --format torch",
+OF_THEIR_OWN = {"docs/from_cutouts_to_catalog.md", "docs/api.md"}
+"""Pages with a test of their own: below, and in test_api.py."""
+LEFT_OUT = {
+    r"^[!%]?(pip|git|cd|radgal)\b|pip install -r requirements-\w+.txt$": "installs, or fetches the program",
+    r"^# |^#!": "no command",
+    r"-m (pytest|pip)|^pre-commit|^ruff": "these tests",
+    r"^(#SBATCH|srun|sbatch|dask|for|done|if)\b": "a scheduler's job",
+    r"--nnodes": "several machines",
+    r"--out runs/(recipe|further|frdeep|first|sizes|ablation)": "hours of training; evaluation.md has such lines, too",
+    r"-m benchmarks": "measures for minutes, or writes into the program; test_benchmarks.py, tests/pretrained run it",
+    r"main\.py (COMMAND|\.\.\.)|main\.py$|--config \.\.\.": "the form of a command",
+}
+"""Patterns of lines that are not run, each with its reason."""
+RUN = re.compile(r"(pip install -r \S+ && )?(python|%run|!python|torchrun --nproc-per-node 2) (-c|-m timeit|main\.py)")
+FILLED = (
+    (r"-m timeit", "-m timeit -n 1 -r 1"),
+    (r"--seeds \d+", "--seeds 1"),
+    (r"--folds \d+", "--folds 2"),
+    (r"training\.epochs=\d+", "training.epochs=1"),
+    (r"(fine-tune fr-.*)", r"\1 --set training.imsize=148"),
+    (r"\bRUN\b", "runs/config_first_lenet"),
+    (r"\bIMAGES\.\.\.", "my_cutouts"),
+    (r"--config FILE", "--config configs/config_mb_lenet.txt"),
+    (r"'FILE'", "'my_cutouts/a.fits'"),
 )
-"""What a page supposes that the reader has done, after the words of its text or of another page."""
-LEFT_OUT = re.compile(r"repeat|calibrate|--scheduler|RUN|IMAGES|FILE")
-"""Hours of training, a cluster, and forms with names to be filled in: test_docs.py reads those."""
+BEFORE = {
+    "docs/export.md": [f"python main.py export runs/config_first_lenet --format {form}" for form in ("onnx", "torch")]
+}
+"""What a page supposes that the reader has done, after the words of its text."""
+
+
+def lines_of(page: str) -> Iterator[tuple[str, str]]:
+    """Yields what stands in code, in the order of the page: (kind of block, its text or one line of it)."""
+    text = re.sub(r"^ {4,}(python (?:.*\\\n)*.*)$", r"```\n\1\n```", TEXTS[page], flags=re.MULTILINE)
+    for match in re.finditer(rf"{FENCE.pattern}|`(python main\.py [^`\n]+)`", text, FENCE.flags):
+        kind, block, line = match.groups()
+        if line or kind in ("", "bash"):
+            yield from (
+                ("line", one.strip()) for one in (line or block).replace("\\\n", " ").splitlines() if one.strip()
+            )
+        elif kind in ("python", "ini"):
+            yield kind, block
+
+
+def is_left_out(line: str) -> bool:
+    return any(re.search(pattern, line) for pattern in LEFT_OUT)
+
+
+PAGES = [page for page in TEXTS if page not in OF_THEIR_OWN]
+WITH_CODE = [page for page in PAGES if any(kind == "python" or not is_left_out(text) for kind, text in lines_of(page))]
+
+
+def test_every_line_is_run_or_left_out_for_a_reason() -> None:
+    lines = [(page, text) for page in PAGES for kind, text in lines_of(page) if kind == "line"]
+    assert [both for both in lines if not RUN.match(both[1]) and not is_left_out(both[1])] == []
+    assert [pattern for pattern in LEFT_OUT if not any(re.search(pattern, line) for _, line in lines)] == []
 
 
 def shortened(config: str, mirror: Path) -> str:
-    """Returns a config with one epoch, images of 52 px, and the archives at hand."""
+    """Returns a config with one epoch, images of 28 px, and the archives at hand."""
     config = re.sub(r"^epochs: \d+", "epochs: 1", config, flags=re.MULTILINE)
-    config = re.sub(r"^imsize: \d+", "imsize: 52", config, flags=re.MULTILINE)
+    config = re.sub(r"^imsize: \d+", "imsize: 28", config, flags=re.MULTILINE)
     return config.replace("[data]\n", f"[data]\nmirror: {mirror.as_posix()!r}\n")
 
 
@@ -46,13 +99,21 @@ def folder(real_data: Path, tmp_path_factory):
     """The newcomer's folder; the working directory as long as this module runs."""
     place = tmp_path_factory.mktemp("newcomer")
     (place / "configs").mkdir()
-    for path in ROOT.glob("configs/*.txt"):
-        (place / "configs" / path.name).write_text(shortened(path.read_text(encoding="utf-8"), real_data))
+    for path in ROOT.glob("configs/**/*.txt"):
+        copy = place / path.relative_to(ROOT)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(shortened(path.read_text(encoding="utf-8"), real_data))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        for line in MADE_BEFORE:
-            run_line(line)
         yield place
+
+
+@pytest.fixture
+def begun(folder: Path, real_data: Path) -> None:
+    """Each page begins where its reader does."""
+    for path in folder.iterdir():
+        if path.name not in ("configs", "data", "trained"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def lay_out_cutouts(real_data: Path) -> None:
@@ -64,9 +125,47 @@ def lay_out_cutouts(real_data: Path) -> None:
         shutil.copy(path, "my_cutouts")
 
 
-def run_line(line: str) -> None:
-    _, _, words = line.partition("main.py ")
-    main.main(shlex.split(words, comments=True))
+def lay_out_files() -> None:
+    """Puts what a page names as the reader's own: a mosaic and its catalog, a table of images, published weights."""
+    from astropy.io import fits
+
+    from tests.published import PublishedSteerable
+
+    shutil.copy("my_cutouts/a.fits", "image.fits")
+    header = fits.getheader("image.fits")
+    Path("positions.csv").write_text(f"id,ra,dec\none,{header['CRVAL1']},{header['CRVAL2']}\n")
+    rows = [f"{path},{'ab'[k % 2]},train" for k, path in enumerate(sorted(Path("my_cutouts").iterdir()))]
+    Path("mine.csv").write_text("\n".join(["path,label,split", *rows, ""]))
+    torch.save(PublishedSteerable("D", 16, 151).state_dict(), "mirabest_d16.pt")
+
+
+def have_trained(line: str) -> None:
+    """Trains the runs that a command makes use of and that are not there, each once for all pages."""
+    for name in set(re.findall(r"runs/(config_\w+)", line)):
+        if not Path("runs", name).exists():
+            kept = Path("trained", name)
+            if not kept.exists():
+                run_line(f"python main.py --config configs/{name}.txt")
+                shutil.copytree(Path("runs", name), kept)
+            shutil.copytree(kept, Path("runs", name), dirs_exist_ok=True)
+
+
+def run_line(line: str):
+    """Runs a command as a page has it: of the program within this process, others as they are."""
+    for pattern, text in FILLED:
+        line = re.sub(pattern, text, line)
+    have_trained(line)
+    if re.search(r"\bpython -|torchrun", line):
+        words = shlex.split(line.replace("main.py", (ROOT / "main.py").as_posix()))
+        words[:1] = [sys.executable] if words[0] == "python" else [sys.executable, "-m", "torch.distributed.run"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return None
+    try:
+        return main.main(shlex.split(line.partition("main.py ")[2], comments=True))
+    except SystemExit as left:
+        assert "--help" in line and not left.code
 
 
 def blocks_of(page: str) -> list[tuple[str, str]]:
@@ -88,27 +187,31 @@ def fill_in_labels() -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_data
-@pytest.mark.parametrize("page", ["docs/export.md", "docs/own_data.md", "README.md", "docs/evaluation.md"])
-def test_what_the_page_says_runs(page: str, folder: Path, real_data: Path, capsys) -> None:
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_what_the_page_says_runs(page: str, begun: None, real_data: Path, request, capsys) -> None:
     names = {"pixels": torch.zeros(4, 150, 150, dtype=torch.uint8)}  # where a snippet says: yours
-    for made in ("my_cutouts", "prepared"):  # each page begins where its reader does
-        shutil.rmtree(made, ignore_errors=True)
-    if page != "README.md":
+    lines = list(lines_of(page))
+    if not any("--example my_cutouts" in text for _, text in lines):
         lay_out_cutouts(real_data)
+        lay_out_files()
+    if "scheduler.json" in TEXTS[page]:
+        shutil.copy(request.getfixturevalue("scheduler")[0], "scheduler.json")
+    for line in BEFORE.get(page, ()):
+        run_line(line)
     ran = 0
-    for kind, block in blocks_of(page):
+    for kind, text in lines:
         if kind == "ini":
-            Path("mine.txt").write_text(shortened(block, real_data))
+            Path("mine.txt").write_text(shortened(text, real_data))
         elif kind == "python":
-            exec(block, names)
+            have_trained(text)
+            exec(text, names)
             ran += 1
-        for line in block.splitlines() if kind == "" else ():
-            if "main.py" in line and not LEFT_OUT.search(line):
-                run_line(line)
-                ran += 1
-                if "prepare" in line and page == "docs/own_data.md":
-                    fill_in_labels()
-    assert ran >= 2
+        elif not is_left_out(text):
+            names["run"] = run_line(text) or names.get("run")
+            ran += 1
+            if "main.py prepare" in text and page == "docs/own_data.md":
+                fill_in_labels()
+    assert ran
 
 
 def label_by_name(address: str) -> None:
