@@ -219,6 +219,8 @@
   }
   document.querySelectorAll("[data-stretch]").forEach((one) => one.addEventListener("click", () => setStretch(one.dataset.stretch)));
 
+  window.addEventListener("resize", place);
+
   busy = false;
   press();
   doing(async () => {
