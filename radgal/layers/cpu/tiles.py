@@ -64,13 +64,9 @@ class Assemble(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
         ctx.save_for_backward(busy)
-        (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
+        (_, rows, columns), side = busy.shape, tiles.shape[2]
         ctx.padding = (0, columns * side - width, 0, rows * side - height)
-        empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
-        maps = empty.contiguous().repeat(n, 1, 1, 1, 1, 1)
-        image, row, column = busy.nonzero(as_tuple=True)
-        maps[image, :, row, :, column] = tiles
-        return maps.view(n, channels, rows * side, columns * side)[..., :height, :width]
+        return assembled(tiles, busy, height, width)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
@@ -85,6 +81,16 @@ class Assemble(torch.autograd.Function):
         empty = grad.sum(0).permute(1, 3, 0, 2, 4)
         tiles[-rows * columns :] += empty.reshape(rows * columns, *tiles.shape[1:])
         return tiles, None, None, None
+
+
+def assembled(tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
+    """Returns what :class:`Assemble` does, in torch's operators."""
+    (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
+    empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
+    maps = empty.contiguous().repeat(n, 1, 1, 1, 1, 1)
+    image, row, column = busy.nonzero(as_tuple=True)
+    maps[image, :, row, :, column] = tiles
+    return maps.view(n, channels, rows * side, columns * side)[..., :height, :width]
 
 
 class WholeMaps:
