@@ -160,7 +160,7 @@ def train(
         >>> import radgal
         >>> small = dict(epochs=2, imsize=36, outputdir="runs/small", quiet=True)
         >>> run = radgal.train("configs/config_first_lenet.txt", **small)
-        last epoch 2 of 2, validation error ... written to runs/small; next: python main.py rotate runs/small
+        last epoch 2 of 2, validation error ... written to runs/small; next: open runs/small/report.html ...
         >>> len(run.history), run.metrics["n_test"], run.classifier.classes
         (2, 100, ('FRI', 'FRII'))
     """

@@ -36,6 +36,7 @@ class Work:
         self.what, self.total, self.unit, self.done, self.shown = what, total, unit, done, shown
         self.began = watch.clock()
         self.pause = SILENCE_S  # before the next word on it
+        self.told: int | None = None  # how much was done at the last line on it
 
     def update(self, n: int = 1) -> None:
         """Counts ``n`` more as done."""
@@ -107,8 +108,9 @@ class Watch:
                     shown.refresh()
                 return
             work = self.works[-1]
-            if now - self.last_word >= work.pause:
-                self.last_word, work.pause = now, min(2 * work.pause, LONGEST_S)
+            stands = work.total is not None and work.told == work.done  # the same line again says nothing new
+            if now - self.last_word >= (LONGEST_S if stands else work.pause):
+                self.last_word, work.pause, work.told = now, min(2 * work.pause, LONGEST_S), work.done
                 print(work.line(now), file=sys.stderr, flush=True)
 
     @contextmanager

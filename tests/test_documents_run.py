@@ -139,4 +139,4 @@ def test_the_way_from_cutouts_to_the_catalog_runs(real_data: Path, tmp_path, mon
     for made in ("first_look.html", "runs/own/report.html", "catalog.csv", "catalog.html"):
         assert Path(made).is_file(), made
     with open("catalog.csv", newline="") as file:
-        assert sum(row["in_training"] == "1.0" for row in csv.DictReader(file)) >= 10
+        assert sum(row["in_training"] == "1" for row in csv.DictReader(file)) >= 10

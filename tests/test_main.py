@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,7 +26,8 @@ def test_a_run_writes_everything_and_ends_with_the_result(config: Path, tmp_path
     run = train(config)
     assert {name for name in WRITTEN.split() if not (tmp_path / "out" / name).exists()} == set()
     last_line = capsys.readouterr().out.strip().splitlines()[-1]
-    for part in ("best epoch", "validation error", "test error", "(95 %, 100 sources)", str(tmp_path / "out")):
+    page = tmp_path / "out" / "report.html"
+    for part in ("best epoch", "validation error", "test error", "(95 %, 100 sources)", f"next: open {page} in a"):
         assert part in last_line
     header = (tmp_path / "out" / "history.csv").read_text().splitlines()[0]
     assert header.startswith("epoch,train_loss,test_loss,test_accuracy,")
@@ -84,7 +86,7 @@ def test_bars_are_shown_on_a_terminal_only_and_never_when_quiet(monkeypatch) -> 
 
 
 def test_without_validation_the_last_epoch_is_kept_and_said(config: Path, capsys) -> None:
-    run = train(config, "--set", "training.frac_val=0", "training.epochs=2")
+    run = train(config, "--set", "training.frac_val=0", "training.epochs=1")
     assert "no validation images" in capsys.readouterr().out.strip().splitlines()[-1]
     assert run.history[-1]["test_accuracy"] is None and run.metrics is not None
 
@@ -198,6 +200,31 @@ def test_what_is_not_there_is_said_before_torch_is_loaded(words, said, monkeypat
         main.main(words)
 
 
+def test_a_table_with_other_columns_is_refused_before_torch_is_loaded(tmp_path) -> None:
+    for name in ("t.csv", "m.fits"):
+        (tmp_path / name).write_text("file,class\na.png,FRI\n")
+    (tmp_path / "c.txt").write_text("[model]\nbase: 'VanillaLeNet'\n[data]\ndataset: 'ImageTable'\ntable: 't.csv'\n")
+    code = """
+import sys, main, utils
+for words in (
+    "prepare t.csv out.csv --split 0.2",
+    "predict fr-d4 --mosaic m.fits --catalog t.csv --out c.csv",
+    "label . --table t.csv --classes A B",
+    "--config c.txt",
+    "fine-tune fr-d4 --config c.txt",
+    "check-data t.csv",
+    "evaluate fr-d4 --dataset t.csv",
+):
+    try: main.main(words.split())
+    except utils.UserError as error: print(words.split()[0], "torch" in sys.modules, str(error)[:30])
+"""
+    importable = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=importable)
+    told = [line.split()[:2] for line in done.stdout.splitlines()]
+    names = ["prepare", "predict", "label", "--config", "fine-tune", "check-data", "evaluate"]
+    assert told == [[name, "False"] for name in names], done.stderr
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     code = (
         "import sys, main\ndef many(argv=None):\n    while True: print('line')\nmain.main = many\nmain.run_as_program()"
@@ -232,7 +259,11 @@ def test_a_mistake_is_one_line_and_an_exit_code_from_any_folder(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "option, said",
-    [("--dry-run", "nothing is wrong"), pytest.param("--no-test", "best epoch 1 of 1", marks=pytest.mark.slow)],
+    [
+        ("--version", "E2CNNRadGal"),
+        pytest.param("--dry-run", "nothing is wrong", marks=pytest.mark.slow),
+        pytest.param("--no-test", "best epoch 1 of 1", marks=pytest.mark.slow),
+    ],
 )
 def test_runs_as_a_command_from_another_folder(option: str, said: str, config: Path, tmp_path: Path) -> None:
     done = command("--config", config.name, option, "--set", "training.epochs=1", folder=tmp_path)

@@ -127,6 +127,16 @@ def test_a_loop_tells_how_far_it_is(clock) -> None:
         assert clock.silences()[0] <= DUE_S
 
 
+def test_a_count_that_stands_still_is_not_told_again_and_again(clock) -> None:
+    with clock, working("predict is at work"), progress.bar(22, "predicting", quiet=False, unit="image") as shown:
+        clock.sleep(50)
+        shown.update(11)
+        clock.sleep(30)
+    if not clock.is_terminal:
+        told = [line.partition(",")[0] for line in said(clock).splitlines()]
+        assert told == ["predicting: image 0 of 22", "predicting: image 11 of 22"]
+
+
 def test_bytes_are_told_in_megabytes(clock) -> None:
     with clock, working("x"), progress.bar(34_000_000, "batches.tar.gz", quiet=False, unit="B") as shown:
         shown.update(12_345_678)

@@ -73,22 +73,44 @@ def check_runs(args) -> None:
     ``args.out_kind``: (suffixes, what it is).
     """
     from radgal.config.ini import read_ini
+    from radgal.data.labeltable import read_labels
     from radgal.files.outputs import check_new_file, check_new_folder
+    from radgal.files.tables import format_of
     from radgal.pretrained.registry import names, no_such_run
 
-    for name in ("run", "compare", "ensemble", "runs"):
-        value = getattr(args, name, None) or []
-        for run in [value] if isinstance(value, str) else value:
-            if not Path(run).exists() and run not in names():
-                raise no_such_run(run)
-    configs = getattr(args, "config", None) or []
-    for config in [configs] if isinstance(configs, str) else configs:
+    for run in _named(args, "run", "compare", "ensemble", "runs"):
+        if not Path(run).exists() and run not in names():
+            raise no_such_run(run)
+    for table in _named(args, "dataset", "against", "data"):
+        if format_of(table) and Path(table).is_file():
+            read_labels(table)
+    for config in _named(args, "config"):
         read_ini(config)
+        _check_table(config, getattr(args, "set", ()))
     if out := getattr(args, "out", None):
         if kind := getattr(args, "out_kind", None):
             check_new_file(out, *kind)
         else:
             check_new_folder(out)
+
+
+def _named(args, *names: str) -> list[str]:
+    """Returns what arguments of these names say, each a text or several."""
+    values = [getattr(args, name, None) or [] for name in names]
+    return [one for value in values for one in ([value] if isinstance(value, str) else value)]
+
+
+def _check_table(config: str, overrides: Sequence[str]) -> None:
+    """Raises a UserError if a config trains on a table of images that is none."""
+    from radgal.config.config import load_config
+    from radgal.data.labeltable import read_labels
+
+    try:
+        data = load_config(config, overrides).data
+    except UserError:  # all mistakes of a config are told together, once the names of networks are known
+        return
+    if data.dataset == "ImageTable" and data.table:
+        read_labels(data.table)
 
 
 def read_config(path: str | None, overrides: Sequence[str]):

@@ -42,6 +42,7 @@ def check(args) -> None:
     """Raises a UserError for arguments that do not go together."""
     from radgal.commands.common import check_runs
     from radgal.files.cells import safe_cell
+    from radgal.labeling.answers import check_table
     from radgal.labeling.server import load_bottle
 
     if args.agreement:
@@ -60,6 +61,7 @@ def check(args) -> None:
     if args.order not in (None, "random") and not args.run:
         raise UserError(f"--order {args.order} asks a network: give it by --run, such as --run fr-d4")
     check_runs(args)
+    check_table(Path(args.table))
     load_bottle()
 
 

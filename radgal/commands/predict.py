@@ -69,7 +69,6 @@ def run(args) -> None:
     """Classifies images with one run or several, and writes the catalog."""
     from radgal.prediction import job as predictjob
     from radgal.prediction.chunk import open_settings
-    from radgal.prediction.positions import COLUMNS
     from radgal.prediction.summary import describe
     from radgal.prediction.survey import describe_sets
 
@@ -89,8 +88,9 @@ def run(args) -> None:
         device=args.device,
         page=not args.no_page,
     )
-    out, columns = Path(args.out), {name: getattr(args, f"{name}_column") for name in COLUMNS}
-    sources = predictjob.list_sources(args.catalog or args.images, args.mosaic, out, columns, sayer(args.quiet))
+    out, sources = Path(args.out), args.positions
+    if sources is None:
+        sources = predictjob.list_sources(args.images, None, out, say=sayer(args.quiet))
     if args.sets and (warning := describe_sets(settings.classes, settings.limits, args.sets)):
         print(warning)
     job = predictjob.plan(settings, sources, out, args.part_rows)
@@ -115,6 +115,7 @@ def check(args) -> None:
     from radgal.files.tables import FORMATS
     from radgal.images.finding import find_images
     from radgal.prediction.catalog import check_suffix
+    from radgal.prediction.positions import COLUMNS, read_positions
 
     if args.mosaic and args.images:
         raise UserError("give images, or --mosaic with --catalog, not both")
@@ -134,3 +135,5 @@ def check(args) -> None:
     for what in ("mosaic", "catalog"):
         if (path := getattr(args, what)) and not Path(path).exists():
             raise UserError(f"{path} cannot be read as a {what}: No such file or directory{nearest_path(path)}")
+    columns = {name: getattr(args, f"{name}_column") for name in COLUMNS}
+    args.positions = read_positions(args.catalog, columns, sayer(args.quiet)) if args.catalog else None

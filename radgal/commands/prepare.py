@@ -41,6 +41,7 @@ def check(args) -> None:
     """Raises a UserError unless either images are prepared like those of a data set, or a table is divided."""
     from pathlib import Path
 
+    from radgal.data.dividing import read_undivided
     from radgal.images.finding import find_images
 
     if args.split is None and args.like is None:
@@ -51,6 +52,7 @@ def check(args) -> None:
             "prepare TABLE OUT.csv --split 0.2"
         )
     if args.split is not None:
+        read_undivided(args.place, args.out, args.split)
         return
     if not 10 <= args.side <= 4096:
         raise UserError(f"--side {args.side}: 10 to 4096 pixels are possible")

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 from radgal.data.labeltable import NEEDED, OPTIONAL, Row, read_labels
-from radgal.data.samesource import Sources, prints_of
 from radgal.files.angles import bare_name
 from radgal.files.cells import safe_cell, texts
 from radgal.files.tables import read_table
@@ -42,6 +41,22 @@ def divide(table: str | Path, out: str | Path, fraction: float, seed: int = 1, q
     Raises:
         UserError: if the table has problems, or a split already, or an image cannot be read.
     """
+    out = Path(out)
+    rows, classes, columns = read_undivided(table, out, fraction)
+    candidates = _candidates(rows, columns.get("order"))
+    splits = _draw(rows, _groups(rows, quiet), candidates, fraction, seed)
+    _write(out, rows, columns, splits)
+    counts = Counter(zip(splits, (row.label for row in rows), strict=True))
+    parts = [", ".join(f"{counts[part, name]} {name}" for name in classes) for part in ("train", "test")]
+    chosen = len(rows) - len(candidates)
+    note = f"; {chosen} of the training images were labeled in an order that a network chose" if chosen else ""
+    return f"train: {parts[0]}; test: {parts[1]}{note}"
+
+
+def read_undivided(
+    table: str | Path, out: str | Path, fraction: float
+) -> tuple[list[Row], tuple[str, ...], dict[str, list[str]]]:
+    """Returns the rows of a table, its classes, and its columns by name, if :func:`divide` can divide it; see there."""
     table, out = Path(table).expanduser(), Path(out)
     if not 0 < fraction < 1:
         raise UserError(f"--split {fraction:g}: a fraction between 0 and 1 is needed, such as 0.2")
@@ -53,14 +68,7 @@ def divide(table: str | Path, out: str | Path, fraction: float, seed: int = 1, q
     columns = {_plain(name): texts(content[name]) for name in content.colnames}
     if any(columns.get("split", ())):
         raise UserError(f"{table} has a column split that says something: empty it first, or train on it as it is")
-    candidates = _candidates(rows, columns.get("order"))
-    splits = _draw(rows, _groups(rows, quiet), candidates, fraction, seed)
-    _write(out, rows, columns, splits)
-    counts = Counter(zip(splits, (row.label for row in rows), strict=True))
-    parts = [", ".join(f"{counts[part, name]} {name}" for name in classes) for part in ("train", "test")]
-    chosen = len(rows) - len(candidates)
-    note = f"; {chosen} of the training images were labeled in an order that a network chose" if chosen else ""
-    return f"train: {parts[0]}; test: {parts[1]}{note}"
+    return rows, classes, columns
 
 
 def _plain(name: str) -> str:
@@ -76,6 +84,8 @@ def _candidates(rows: list[Row], order: list[str] | None) -> set[int]:
 
 def _groups(rows: list[Row], quiet: bool) -> list[list[int]]:
     """Returns the rows of each source, also those of sources with one row."""
+    from radgal.data.samesource import Sources, prints_of  # loads torch, which a table that is refused needs not
+
     prints, sizes = [], {}
     for row in progress(rows, "reading images", quiet):
         print_ = prints_of(read_image(row.path, recipe="mirabest_v1").pixels[None])[0]

@@ -93,7 +93,7 @@ def read_labels(table: str | Path) -> tuple[list[Row], tuple[str, ...], Findings
             f"  - {counted(len(unlabeled), 'row', 'have')} no label: {some(unlabeled)}: fill in or delete them"
         )
     paths = [table.parent / _expanded(path) for path in columns["path"]]
-    hdus = [hdu or None for hdu in columns["hdu"]]
+    hdus = [re.sub(r"^(\d+)\.0*$", r"\1", hdu) or None for hdu in columns["hdu"]]  # with gaps, numbers become 1.0
     values = zip(paths, columns["label"], splits, names, positions, kept, hdus, strict=True)
     rows = [Row(*one) for one in values]
     return rows, _class_names(columns["label"], findings), findings
@@ -240,9 +240,9 @@ def _class_names(labels: list[str], findings: Findings) -> tuple[str, ...]:
 def _essence(label: str) -> object:
     """Returns what tells a class from others: its number, or else its text without case, blanks and punctuation.
 
-    A text of nothing else, such as + or -, is what it is.
+    A text of nothing else, such as + or -, is what it is; a minus is a hyphen.
     """
-    if re.fullmatch(r"[+-]?\d+(\.\d*)?", label):
-        return float(label)
-    text = unicodedata.normalize("NFKC", label).casefold()
-    return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "PZ") or text
+    text = unicodedata.normalize("NFKC", label).casefold().replace("\N{MINUS SIGN}", "-")
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?", text):
+        return float(text)
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] not in "PZ" and sign not in "|^`~") or text

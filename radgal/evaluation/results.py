@@ -208,7 +208,21 @@ def describe(metrics: dict) -> str:
         lines.append(f"  with temperature {temperature['temperature']:.3f}, of {on}")
         scaled = [score for score in SCORES if score.has_temperature and score.on_console]
         lines += [f"    {score.name:{width - 2}}  {score.text(temperature['scaled'][score.key])}" for score in scaled]
-    return "\n".join(lines + describe_questions(metrics))
+    doubt = doubt_of_area(metrics)
+    return "\n".join(lines + ([doubt] if doubt else []) + describe_questions(metrics))
+
+
+def doubt_of_area(metrics: Mapping[str, Any]) -> str | None:
+    """Returns in a sentence what a ROC area under one half may mean; None where it is not."""
+    area = metrics["upright"].get("roc_auc") or {}
+    value, high = area.get("value"), area.get("high")
+    if value is None or value >= 0.5:
+        return None
+    chance = "" if high is not None and high < 0.5 else " (as chance alone may do: its interval reaches 0.5)"
+    return (
+        f"The ROC area is under 0.5{chance}: the network tells these classes apart the wrong way round, as where their "
+        "names are exchanged, or the images are of another survey, resolution or pixel scale than it was trained on."
+    )
 
 
 def describe_poses(averaged: Mapping[str, Any]) -> str:

@@ -34,8 +34,16 @@ COLUMNS = {"mnras_single": 240 / 72.27, "mnras_double": 504 / 72.27, "aa_single"
 """Width of the columns of journals, inches."""
 SINGLE = 5.0  # inches; what is narrower is one column of two
 PAGE = 9.2  # inches, the height of a page less a caption
-PAPER = {"font.size": 8, "pdf.fonttype": 42, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
-_column: ContextVar[str | None] = ContextVar("column", default=None)
+PAPER = {
+    "font.size": 8,
+    "pdf.fonttype": 42,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
+_columns: ContextVar[tuple[str, ...]] = ContextVar("columns", default=())
 _title: ContextVar[str] = ContextVar("title", default="")
 
 
@@ -63,12 +71,12 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if column := _column.get():
-        width, ratio = COLUMNS[column], height / width
+    if columns := _columns.get():
+        width, ratio = COLUMNS[columns[0]], height / width
         height = width * (min(max(ratio, 0.6), 1.3) if width < SINGLE else min(max(ratio, 0.35), 0.62))
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    if _title.get() and not column:
+    if _title.get() and not columns:
         lines = textwrap.wrap(_title.get(), max(20, int(14 * width)), max_lines=2, placeholder=" ...")
         figure.suptitle("\n".join(lines), fontsize="small", color=GRAY, parse_math=False)
     return figure
@@ -82,8 +90,8 @@ def new_panels(width: float, height: float, rows: int, columns: int, **choices: 
         rows, columns: of the panels on a screen.
         choices: of matplotlib's ``subplots``.
     """
-    n, column = rows * columns, _column.get()
-    if column and COLUMNS[column] < SINGLE:
+    n, paper = rows * columns, _columns.get()
+    if paper and COLUMNS[paper[0]] < SINGLE:
         figure = new_figure(width / columns, height / rows)
         rows, columns = n, 1
         figure.set_figheight(min(0.75 * n * figure.get_figwidth(), PAGE))
@@ -109,17 +117,34 @@ def title_of(metrics: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def on_paper(column: str) -> Iterator[None]:
-    """Inside, figures are as wide as a column of ``COLUMNS``, and become PDF files whose letters are text (Type 42)."""
+def on_paper(column: str, *others: str) -> Iterator[None]:
+    """Inside, figures are as wide as a column of ``COLUMNS``, and become PDF files whose letters are text (Type 42).
+
+    Each is drawn once. For other columns, of nearly that width but not narrower, it is stretched, and saved in folders
+    of their names beside its own.
+    """
     load_matplotlib()
     from matplotlib import rc_context
 
-    before = _column.set(column)
+    before = _columns.set((column, *others))
     try:
-        with rc_context(PAPER):
+        with rc_context(PAPER), _lean_fonts():
             yield
     finally:
-        _column.reset(before)
+        _columns.reset(before)
+
+
+@contextmanager
+def _lean_fonts() -> Iterator[None]:
+    """Inside, fonts are embedded without their rules of shaping, which no PDF has a use for: half of the time."""
+    from fontTools.subset import Options
+
+    before = Options._drop_tables_default
+    Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF", "kern"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = before
 
 
 @contextmanager
@@ -136,19 +161,29 @@ def spared(say: Callable[..., None]) -> Iterator[None]:
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure, atomically: as PNG, or on paper as PDF of the same stem."""
     take_names_as_they_are(figure)
-    if _column.get() is None:
+    columns, path = _columns.get(), Path(path)
+    if not columns:
         with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png")
         return
-    with atomic_write(Path(path).with_suffix(".pdf")) as temporary:
-        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+    size = figure.get_size_inches()
+    for column in columns:
+        place = path.parent
+        if column != columns[0]:
+            place = place.with_name(column)
+            figure.set_layout_engine(None)  # all is where it belongs
+            figure.set_size_inches(size * COLUMNS[column] / COLUMNS[columns[0]])
+        with atomic_write(place / f"{path.stem}.pdf") as temporary:
+            figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
 
 
 def take_names_as_they_are(figure: Figure) -> None:
     """Turns mathematics off in all that is written but the numbers at axes; to be called before a drawing."""
     from matplotlib.legend import Legend
 
-    texts = [text for legend in figure.findobj(Legend) for text in (*legend.get_texts(), legend.get_title())]
+    drawn = (*figure.legends, *(child for axes in figure.axes for child in axes.get_children()))
+    legends = [child for child in drawn if isinstance(child, Legend)]
+    texts = [text for legend in legends for text in (*legend.get_texts(), legend.get_title())]
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
     for text in (*texts, *figure.texts):

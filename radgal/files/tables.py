@@ -95,7 +95,7 @@ def read_table(
 
 def _read_fits(path: Path, packed: bool, wanted: Wanted, notes: list[str]) -> Table:
     from astropy.io import fits
-    from astropy.table import Table
+    from astropy.table import Column, Table
 
     size = _check_fits(path, packed)
     with without_warnings(), fits.open(path) as hdus:
@@ -113,7 +113,12 @@ def _read_fits(path: Path, packed: bool, wanted: Wanted, notes: list[str]) -> Ta
         best = choose(found, wanted)
         if len(found) > 1:
             notes.append(f"of its {len(found)} tables HDU {best} ({hdus[best].name or 'no name'}) is read")
-        return Table.read(hdus[best], format="fits")
+        table = Table.read(hdus[best], format="fits")
+        if not all(isinstance(column, Column) for column in table.columns.values()):
+            # Comments of astropy's make objects, such as SkyCoord, of columns: without them these are what they are.
+            hdus[best].header.remove("COMMENT", ignore_missing=True, remove_all=True)
+            table = Table.read(hdus[best], format="fits")
+        return table
 
 
 def _check_fits(path: Path, packed: bool) -> int:

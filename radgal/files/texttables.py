@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 PARTERS = (",", ";", "\t", "|", " ")
 TITLE_LINES = 30  # so far below the first line a head is looked for
 ECSV = "%ECSV"
+OTHER_KINDS = {  # how the first line of a file begins, in lower case, that is no such table: what it is
+    "# region file format": "a region file of DS9",
+    "<!doctype html": "a web page",
+    "<html": "a web page",
+    "<?xml": "XML; a VOTable is to be called .vot",
+    "<votable": "a VOTable, to be called .vot",
+    "simple  =": "a FITS file, to be called .fits",
+    "\\": "an IPAC table",
+    "{": "JSON",
+    "[{": "JSON",
+}
+BY_BYTES = "byte-by-byte description of file"
+"""What CDS and AAS have above tables that are parted by the number of a character, and by no sign."""
+
+_NUMBERED = re.compile(r"#\s*(\d{1,4})\s+(\S+)(?:.*\[([^\[\]]*)\])?.*")
+"""A line of SExtractor's head: number, name, what it is, [unit]."""
 MAX_ECSV_HEADER = 1 << 20  # characters
 Wanted = Sequence[Collection[str]]
 """For each column that must be there, the names that it may have, in lower case."""
@@ -52,7 +68,12 @@ def read_text_table(content: bytes, wanted: Wanted = (), notes: list[str] | None
         head, rows = _rows(lines[first:], parter, [])
         if list(units) != head:
             raise ValueError(f"its header describes the columns {', '.join(units)}, but its head is {', '.join(head)}")
-        return _as_table(head, rows, units)
+        return _as_table(head, _without_masked(head, rows), units)
+    _refuse_others(lines)
+    if numbered := _numbered_head(lines, first, wanted):
+        notes.append("its columns are those that the comments above it number")
+        head, rows = _rows([" ".join(numbered), *lines[first:]], " ", notes)
+        return _as_table(head, rows, numbered)
     table, parter = _find_table(lines, first, wanted, notes)
     head, rows = _rows(table, parter, notes)
     units, n_above = _units_below(head, rows)
@@ -60,6 +81,33 @@ def read_text_table(content: bytes, wanted: Wanted = (), notes: list[str] | None
         what = "is no source" if n_above == 1 else "are no sources"
         notes.append(f"{counted(n_above, 'row')} of units and dashes below its head {what}")
     return _as_table(head, rows[n_above:], units)
+
+
+def _refuse_others(lines: list[str]) -> None:
+    """Raises ValueError for files that are often taken for a csv and cannot be read as one."""
+    start = lines[0].lstrip().lower() if lines else ""
+    what = next((what for sign, what in OTHER_KINDS.items() if start.startswith(sign)), None)
+    if start.startswith("|") and "|" not in lines[-1]:
+        what = OTHER_KINDS["\\"]
+    if what is None and any(line.lower().startswith(BY_BYTES) for line in lines[:1000]):
+        what = "a table of CDS or AAS whose cells are told by bytes"
+    if what is not None:
+        raise ValueError(f"it is {what}; save it as csv or VOTable (TOPCAT and astropy can)")
+    if any("\0" in line for line in lines):
+        raise ValueError("it holds zero bytes, so it is no text in UTF-8; save it as csv in that encoding")
+
+
+def _numbered_head(lines: list[str], first: int, wanted: Wanted) -> dict[str, str | None]:
+    """Returns name -> unit of the columns that comments number from 1, as those of SExtractor; {} if none do.
+
+    Numbers are left out beside columns that hold several values: these get names of their own.
+    """
+    found = {int(one[1]): one for line in lines[:first] if (one := _NUMBERED.fullmatch(line[:500].strip()))}
+    n = len(_cells(lines[first], " ")) if first < len(lines) else 0
+    if list(found) != sorted(found) or not found or min(found) != 1 or max(found) > n:
+        return {}
+    head = {found[i][2] if i in found else f"col{i}": found[i][3] if i in found else None for i in range(1, n + 1)}
+    return head if wanted and _has(head, wanted) else {}
 
 
 def choose(tables: Mapping[Any, Sequence[str]], wanted: Wanted) -> Any:
@@ -102,6 +150,15 @@ def _ecsv_header(lines: list[str]) -> tuple[str, dict[str, str | None]]:
     return header.get("delimiter", " "), units
 
 
+def _without_masked(head: list[str], rows: list[list[str]]) -> list[list[str]]:
+    """Returns the rows of an ECSV table with nothing in the cells of ``ra`` where a column ``ra.mask`` says True."""
+    masks = [(head.index(name), head.index(f"{name}.mask")) for name in head if f"{name}.mask" in head]
+    for row in rows:
+        for i, mask in masks:
+            row[i] = "" if row[mask] == "True" else row[i]
+    return rows
+
+
 def _find_table(lines: list[str], first: int, wanted: Wanted, notes: list[str]) -> tuple[list[str], str]:
     """Returns the lines of the table with the wanted columns, its head first, and what parts its cells.
 
@@ -130,7 +187,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _is_dashes(line: str) -> bool:
-    return "--" in line and re.fullmatch(r"[-\s,;|]*", line) is not None
+    return "--" in line and re.fullmatch(r"[-:\s,;|]*", line) is not None
 
 
 def _uncommented(line: str) -> str:

@@ -13,6 +13,12 @@ from utils import UserError, counted, nearest_path
 
 PACKINGS = (".gz", ".fz", ".bz2", ".xz", ".zst", ".z", ".zip")
 KINDS_SHOWN = 6
+NO_IMAGES = frozenset(
+    ".txt .md .rst .csv .tsv .dat .ecsv .vot .votable .xml .parquet .json .yaml .yml .toml .ini .cfg .log .html .htm "
+    ".css .js .pdf .ps .doc .docx .xls .xlsx .ods .tex .bib .py .ipynb .sh .reg .sha256 .md5 .pt".split()
+)
+"""Suffixes of texts, tables and programs, which nobody expects to be read as images."""
+PAPERS = ("README", "LICENSE", "COPYING", "TERMS", "SHA256SUMS", "MD5SUMS", "Makefile")
 
 
 def find_images(
@@ -51,13 +57,19 @@ def find_images(
 
 
 def _in_folder(folder: Path) -> tuple[list[Path], str]:
-    """Returns the images in a folder and below it, and what is to be said of its other files ('': nothing)."""
-    images, others, closed = [], Counter(), []
+    """Returns the images in a folder and below it, and what is to be said of its other files ('': nothing).
+
+    Texts and tables beside images are not worth a word; of a folder without images all is told that it holds.
+    """
+    images, others, expected, closed = [], Counter(), Counter(), []
     for path in _files(folder, closed):
         if is_image_name(Path(path.name)):
             images.append(path)
         else:
             others[_kind(path)] += 1
+            if path.suffix.lower() in NO_IMAGES or path.name in PAPERS:
+                expected[_kind(path)] += 1
+    others = others - expected if images else others
     said = []
     if n := sum(others.values()):
         kinds = [

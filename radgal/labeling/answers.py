@@ -22,6 +22,7 @@ from radgal.runs import lock
 from utils import UserError
 
 COLUMNS = ("path", "label", "ra", "dec", "answer", "order", "labeler", "labeled_at")
+MAX_HEAD = 10_000  # characters
 CLASS, UNSURE, UNDO = "class", "unsure", "undo"
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")  # ends a line, so that one that was cut off is known by it
 
@@ -140,6 +141,23 @@ def opened(path: Path) -> Iterator[Answers]:
             os.close(handle)
 
 
+def check_table(path: Path) -> None:
+    """Raises a UserError if there is a table by this name that ``label`` did not write."""
+    if path.is_file():
+        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+            head = stream.readline(MAX_HEAD)
+        if head:
+            _check_head(path, next(csv.reader([head]), []))
+
+
+def _check_head(path: Path, head: Sequence[str]) -> None:
+    if tuple(head) != COLUMNS:
+        raise UserError(
+            f"{path} is no table that label wrote (its columns are {', '.join(head)[:200]}, and would be "
+            f"{', '.join(COLUMNS)}): choose another --table"
+        )
+
+
 def _read(path: Path, handle: int) -> list[dict[str, str]]:
     """Returns the lines of the table, after it has been given a head, or been freed of half a line."""
     with path.open("rb") as stream:
@@ -160,10 +178,7 @@ def _read(path: Path, handle: int) -> list[dict[str, str]]:
         head, *rows = csv.reader(io.StringIO(whole.decode("utf-8-sig")), strict=True)
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a csv: {error}") from None
-    if tuple(head) != COLUMNS:
-        raise UserError(
-            f"{path} is no table that label wrote (its columns would be {', '.join(COLUMNS)}): choose another --table"
-        )
+    _check_head(path, head)
     if odd := [i for i, row in enumerate(rows, 2) if len(row) != len(COLUMNS)]:
         raise UserError(f"{path}: line {odd[0]} has not {len(COLUMNS)} cells; mend it, nothing was changed")
     return [dict(zip(COLUMNS, map(plain_cell, row), strict=True)) for row in rows]

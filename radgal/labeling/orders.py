@@ -13,6 +13,7 @@ import torch
 
 from radgal.data.dividing import RANDOM
 from radgal.files.tables import column_name
+from radgal.labeling.pictures import FIELD
 from radgal.prediction.chunk import columns_of, open_runs, open_settings, predict_batch
 from radgal.prediction.inputs import read_ahead
 from utils import UserError, float32_in_full
@@ -36,6 +37,7 @@ class Opinions:
     entropy: np.ndarray  # (N,), predictive, nats
     disagreement: np.ndarray  # (N,), mutual information of prediction and network, nats
     embedding: np.ndarray  # float32 (N, D), of the first network
+    field: int = FIELD  # pixels along each side of the middle that the networks read
 
 
 @float32_in_full()
@@ -66,7 +68,8 @@ def ask(
         embedded = _embed(opened[0], [reading.images.get(opened[0].preparation.reading) for reading in readings])
         found.append((probabilities, part["predictive_entropy"], part["mutual_information"], embedded))
         advance(len(readings))
-    return Opinions(settings.classes, *(np.concatenate(values) for values in zip(*found, strict=True)))
+    field = max(member.preparation.imsize for member in settings.members)
+    return Opinions(settings.classes, *(np.concatenate(values) for values in zip(*found, strict=True)), field)
 
 
 @torch.inference_mode()

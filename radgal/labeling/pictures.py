@@ -14,6 +14,7 @@ from radgal.images.fill import without_fill
 from radgal.images.reading import Field, read_field
 
 MAX_SIDE = 600  # pixels along each side that are shown, from the middle
+FIELD = 150  # pixels along each side that a network reads, of the middle, where none says otherwise
 STRETCHES = {
     "linear": lambda x: x,
     "sqrt": np.sqrt,

@@ -19,10 +19,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from radgal.labeling.answers import Meanwhile
 from radgal.labeling.pictures import STRETCHES, as_png, read_scaled
 from radgal.labeling.session import Session
-from radgal.report.page import TEMPLATES as REPORT_TEMPLATES
 from utils import UserError
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+REPORT_TEMPLATES = TEMPLATES.parents[1] / "report" / "templates"  # its module would load torch
 HOST = "127.0.0.1"
 MISSING = "label needs a small web framework: pip install bottle (or: pip install -r requirements-label.txt)"
 MAX_BODY = 4096

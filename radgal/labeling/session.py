@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from radgal.images.finding import seen_from
 from radgal.images.reading import without_suffix
 from radgal.labeling.answers import Answer, Answers, Meanwhile
-from radgal.labeling.orders import Opinions, Order
-from radgal.labeling.pictures import read_scaled
+from radgal.labeling.pictures import FIELD, read_scaled
 from utils import UserError, printable
+
+if TYPE_CHECKING:
+    from radgal.labeling.orders import Opinions, Order
 
 
 @dataclass
@@ -146,6 +148,7 @@ class Session:
             scaled = read_scaled(self.paths[row])
             (height, width), scale, place = scaled.pixels.shape, scaled.scale_arcsec, scaled.position
             view["size"] = f"{width} x {height} px" + (f", {scale * width / 60:.3g} arcmin wide" if scale else "")
+            view |= {"width": width, "height": height, "field": self._field(width, height)}
             view["position"] = f"{place[0]:.4f}°, {place[1]:+.4f}°" if place else ""
         except UserError as error:
             view |= {"error": printable(str(error)), "size": "", "position": ""}
@@ -154,6 +157,11 @@ class Session:
             view["opinion"] = [{"name": name, "percent": round(100 * share, 1)} for name, share in shares]
             view["entropy"] = round(float(self.opinions.entropy[row]), 3)
         return view
+
+    def _field(self, width: int, height: int) -> int | None:
+        """Returns the side of the field that a network reads, pixels; None if that is the whole image."""
+        field = FIELD if self.opinions is None else self.opinions.field
+        return field if max(width, height) > field else None
 
     def progress(self) -> dict[str, Any]:
         """Returns how many of the images are answered, and how."""

@@ -190,7 +190,7 @@ class GalaxyNet(WithConstants):
             )
         if self.mask is None:
             return x
-        return (x - self.background) * self.mask + self.background
+        return (x - self.background).mul_(self.mask).add_(self.background)
 
     def look(self, x: Tensor, first: nn.Module) -> Maps:
         """Returns the prepared images as the maps that ``first`` reads, with their sky if it makes use of that."""

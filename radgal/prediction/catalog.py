@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 SMALL = 64 << 20  # bytes in memory that any file may take
 Part = dict[str, np.ndarray]
 PLACES, DIGITS = ("ra_deg", "dec_deg"), 6  # networks compute with 7 digits
+NO_FLAG = -1  # stands for a blank where a format needs a number for it
 PYARROW_MISSING = "parquet needs pyarrow: pip install pyarrow (or give --out another suffix, such as .csv)"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a catalog; ``kind`` is 'text' or 'number' (a float)."""
+    """One column of a catalog.
+
+    ``kind`` is 'text', 'number' (a float) or 'flag' (0 or 1, in parts as a float).
+    """
 
     name: str
     kind: str
@@ -147,12 +151,16 @@ def _append_rows(
 ) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     for part in parts:
-        values = [
-            [as_cell(text) for text in part[one.name].tolist()] if one.kind == "text" else part[one.name].tolist()
-            for one in columns
-        ]
+        values = [_cells(one, part[one.name].tolist(), as_cell) for one in columns]
         # NaN is the one value that is not equal to itself
         writer.writerows(["" if value != value else value for value in row] for row in zip(*values, strict=True))
+
+
+def _cells(column: Column, values: list, as_cell: Callable) -> list:
+    """Returns the cells of a column; flags are whole numbers."""
+    if column.kind == "text":
+        return [as_cell(text) for text in values]
+    return [int(value) if value == value else value for value in values] if column.kind == "flag" else values
 
 
 def _write_fits(path: Path, columns: Sequence[Column], parts: Callable, n_rows: int) -> None:
@@ -200,7 +208,7 @@ def _write_parquet(path: Path, columns: Sequence[Column], parts: Callable, n_row
 
 
 def to_table(columns: Sequence[Column], part: Part) -> Table:
-    """Returns a part as an astropy Table with units and descriptions; number columns are masked where NaN."""
+    """Returns a part as an astropy Table with units and descriptions; numbers and flags are masked where NaN."""
     from astropy.table import Column as PlainColumn
     from astropy.table import MaskedColumn, Table
 
@@ -208,8 +216,12 @@ def to_table(columns: Sequence[Column], part: Part) -> Table:
     for column in columns:
         values = part[column.name]
         about = {"unit": column.unit, "description": column.description}
-        if column.kind == "number" and np.isnan(values).any():
-            table[column.name] = MaskedColumn(values, mask=np.isnan(values), **about)
+        blank = column.kind != "text" and np.isnan(values)
+        if column.kind == "flag":
+            values = np.where(blank, NO_FLAG, values).astype(np.int16)
+        if np.any(blank):
+            fill = {"fill_value": NO_FLAG} if column.kind == "flag" else {}
+            table[column.name] = MaskedColumn(values, mask=blank, **fill, **about)
         else:
             table[column.name] = PlainColumn(values, **about)
     return table
@@ -222,14 +234,15 @@ def join_parts(columns: Sequence[Column], parts: Sequence[Part]) -> Table:
 
 def _to_arrow(columns: Sequence[Column], part: Part):
     pyarrow, _ = _pyarrow()
-    kinds = {"text": pyarrow.string(), "number": pyarrow.float64()}
+    kinds = {"text": pyarrow.string(), "number": pyarrow.float64(), "flag": pyarrow.int16()}
     fields, arrays = [], []
     for column in columns:
         values = part[column.name]
         about = {"description": column.description} | ({"unit": column.unit} if column.unit else {})
         missing = values == "" if column.kind == "text" else np.isnan(values)
         fields.append(pyarrow.field(column.name, kinds[column.kind], metadata=about))
-        arrays.append(pyarrow.array(values.tolist(), type=kinds[column.kind], mask=missing))
+        cells = np.where(missing, NO_FLAG, values).astype(np.int16) if column.kind == "flag" else values
+        arrays.append(pyarrow.array(cells.tolist(), type=kinds[column.kind], mask=missing))
     return pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields))
 
 
@@ -254,7 +267,7 @@ def _read_parquet(path: Path, columns: Sequence[Column]) -> Part:
 
 def _from_arrow(column: Column, values, most: int) -> np.ndarray:
     """Returns a column of Parquet; of texts, which repeat there at no cost, at most so many bytes."""
-    if column.kind == "number":
+    if column.kind != "text":
         return values.to_numpy().astype(np.float64)
     found = []
     for chunk in values.chunks:

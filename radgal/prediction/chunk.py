@@ -203,7 +203,7 @@ def columns_of(settings: Settings) -> list[Column]:
             Column("overlap_index_reflected", "number", None, f"corrected overlap index, mean over {angles}"),
         ]
     if all(member.lists_sources for member in settings.members):
-        columns.append(Column(IN_TRAINING, "number", None, "1: a network was trained or validated on it; 0: none was"))
+        columns.append(Column(IN_TRAINING, "flag", None, "1: a network was trained or validated on it; 0: none was"))
     return columns + [
         Column("pixel_scale_arcsec", "number", "arcsec", "side of a pixel of the file, of a square as large"),
         Column("nan_fraction", "number", None, "fraction of pixels without a value"),

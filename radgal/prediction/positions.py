@@ -12,16 +12,33 @@ from radgal.files.angles import angles, bare_name
 from radgal.files.cells import texts
 from radgal.files.tables import read_table
 from radgal.images.mosaic import Position
-from utils import UserError, nearest
+from utils import UserError, counted, nearest
 
 if TYPE_CHECKING:
     from astropy.table import Table
 
 COLUMNS = {"ra": "deg", "dec": "deg", "id": None, "las": "arcsec"}
 ALSO = {  # names that mean J2000 or ICRS, best first, in lower case
-    "ra": ("raj2000", "_raj2000", "ra_j2000", "ra_icrs", "ra_deg", "radeg", "alpha_j2000"),
-    "dec": ("dej2000", "decj2000", "_dej2000", "dec_j2000", "de_icrs", "dec_icrs", "dec_deg", "decdeg", "delta_j2000"),
+    "ra": (
+        *("raj2000", "_raj2000", "ra_j2000", "ra_icrs", "_ra_icrs", "_ra.icrs", "_ra", "ra_deg", "radeg"),
+        *(
+            "ra_deg_cont",
+            "alpha_j2000",
+            "alphawin_j2000",
+            "raj",
+            "right ascension",
+            "right_ascension",
+            "rightascension",
+        ),
+    ),
+    "dec": (
+        *("dej2000", "decj2000", "_dej2000", "dec_j2000", "de_icrs", "dec_icrs", "_de_icrs", "_de.icrs", "_de"),
+        *("dec_deg", "decdeg", "dedeg", "dec_deg_cont", "delta_j2000", "deltawin_j2000", "decj", "declination", "decl"),
+    ),
 }
+
+LIKE_ID = ("source_name", "source_id", "name", "component_name", "component_id", "objid", "number", "uuid")
+"""Names of columns of which one is proposed where there is no column ``id``, best first, in lower case."""
 
 
 def read_positions(
@@ -44,21 +61,24 @@ def read_positions(
     path, notes = Path(path).expanduser(), []
     wanted = [{name.lower()} if name else _names(what) for what, name in columns.items() if name or what in ALSO]
     table = read_table(path, "catalog", wanted=wanted, notes=notes)
+    found = {what: _find_column(table, path, what, name) for what, name in columns.items()}
     if len(table) == 0:
         raise UserError(f"{path} is an empty catalog: it has columns ({', '.join(table.colnames)}) but no rows")
-    found = {what: _find_column(table, path, what, name) for what, name in columns.items()}
     numbers = {
         what: np.full(len(table), np.nan) if found[what] is None else _numbers(table, path, what, found[what], notes)
         for what in ("ra", "dec", "las")
     }
-    ids = [str(i + 1) for i in range(len(table))] if found["id"] is None else texts(table[found["id"]])
+    given = [""] * len(table) if found["id"] is None else texts(table[found["id"]])
+    ids = [one or str(i + 1) for i, one in enumerate(given)]
     notes += [
         f"{what} is column {found[what]!r}" for what in ALSO if not columns[what] and bare_name(found[what]) != what
     ]
     if found["id"] is None:
-        like = nearest("id", table.colnames) or next((n for n in table.colnames if "name" in n.lower()), None)
+        like = next((n for one in LIKE_ID for n in table.colnames if n.lower() == one), nearest("id", table.colnames))
         hint = f" (is it {like!r}?)" if like else ""
         notes.append(f"it has no column 'id', so its rows are numbered from 1; name the column with --id-column{hint}")
+    elif n := given.count(""):
+        notes.append(f"{counted(n, 'row', 'have')} no {found['id']}, and the number of the row in its place")
     if notes:
         say(f"{path}: {'; '.join(notes)}")
     return [Position(*row) for row in zip(ids, *(numbers[what].tolist() for what in ("ra", "dec", "las")), strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from radgal.evaluation import metrics
 from radgal.evaluation.intervals import proportion
-from radgal.evaluation.results import describe_poses
+from radgal.evaluation.results import describe_poses, doubt_of_area
 from radgal.evaluation.scorer import roc_curves
 from radgal.files.tables import column_name
 from radgal.report.charts import Axis, make_chart, make_series
@@ -57,6 +57,7 @@ def scores(run: SavedRun) -> dict[str, Any] | None:
         "one_source": f"{100 / upright['n_sources']:.2f} %",
         "error": score(metrics.ERROR, upright["error"]),
         "calibration": _calibration(upright, temperature) if temperature else None,
+        "doubt": doubt_of_area(run.metrics),
     }
 
 

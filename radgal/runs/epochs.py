@@ -18,6 +18,7 @@ from radgal.data.splits import TrainingData
 from radgal.layers.modelinfo import count_parameters
 from radgal.progress import Work, bar, working
 from radgal.runs import checkpoint, tensorboard
+from radgal.runs.files import RunFile
 from radgal.runs.finetune import freeze_trunk
 from radgal.runs.folder import RunFolder
 from radgal.runs.resume import Start, begin, restore
@@ -226,5 +227,6 @@ def last_line(
     command, images = ("evaluate", "") if metrics is None else ("rotate", "")
     if not data.has_test:
         command, images = "predict", " NEW_IMAGES"
-    where = shlex.quote(str(folder.path))
-    return f"{', '.join(parts)}; written to {folder.path}; next: python main.py {command} {where}{images}"
+    where, page = shlex.quote(str(folder.path)), RunFile.REPORT.at(folder.path)
+    look = f"open {page} in a browser, or " if page.is_file() else ""
+    return f"{', '.join(parts)}; written to {folder.path}; next: {look}python main.py {command} {where}{images}"

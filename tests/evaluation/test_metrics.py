@@ -111,6 +111,14 @@ def test_a_new_row_is_computed_written_and_shown_wherever_scores_are(tmp_path, m
         assert heading in (tmp_path / name).read_text()
 
 
+@pytest.mark.parametrize(("value", "high", "chance"), [(0.44, 0.49, False), (0.44, 0.6, True), (0.5, 0.6, None)])
+def test_an_area_under_one_half_is_told_with_what_it_may_mean(value, high, chance) -> None:
+    said = results.doubt_of_area({"upright": {"roc_auc": {"value": value, "low": 0.3, "high": high}}})
+    assert (said is None) == (chance is None)
+    if said:
+        assert "exchanged" in said and "another survey" in said and ("chance" in said) == chance
+
+
 def test_results_of_before_a_score_was_there_can_be_read(tmp_path):
     torch.manual_seed(0)
     found, table = evaluate.evaluate_test(

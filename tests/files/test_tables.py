@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import MaskedColumn, Table
+from astropy.table import MaskedColumn, QTable, Table
 
 from radgal.data.labeltable import read_labels
 from radgal.files.cells import texts
@@ -90,6 +92,18 @@ def test_units_and_masked_cells_are_understood_in_every_format(tmp_path, read, s
         ("packed.csv", b"PK\x03\x04 and more", "is packed, and not by gzip"),
         ("cut.csv", gzip.compress(b"path,label\n" * 99, mtime=0)[:-9], "cannot be read"),
         ("a.parquet", b"PAR1", "is read from .csv, .ecsv"),
+        ("page.csv", b"<!DOCTYPE html>\n<html>\n", "it is a web page; save it as csv"),
+        ("a.reg", b"# Region file format: DS9 version 4.1\nfk5\ncircle(1,2,3)\n", "a region file of DS9"),
+        ("a.tbl", b"\\fixlen = T\n|path|label|ra|dec|\n a b 1 2\n", "an IPAC table"),
+        ("b.tbl", b"|path|label|ra|dec|\n a b 1 2\n", "an IPAC table"),
+        (
+            "a.mrt",
+            b"Title: a\nTable: b\nByte-by-byte Description of file: t.txt\n---\n 1- 3 A3 --- ra x\n",
+            "CDS or AAS",
+        ),
+        ("a.json", b'[{"path": "a", "ra": 1}]', "it is JSON"),
+        ("fits.csv", b"SIMPLE  =                    T / a", "a FITS file, to be called .fits"),
+        ("wide.csv", (HEAD + ROWS).encode("utf-16-le"), "zero bytes, so it is no text in UTF-8"),
     ],
 )
 def test_what_is_no_table_is_refused_with_the_reason(tmp_path, read, name, content, said) -> None:
@@ -116,13 +130,69 @@ def test_a_table_of_images_is_bounded_and_its_units_must_be_angles(tmp_path, mon
     table = Table({"path": ["a"], "label": ["b"], "ra": [1.0], "dec": [2.0]}, units={"ra": "kg"})
     table.write(tmp_path / "t.ecsv")
     rows, _, findings = read_labels(tmp_path / "t.ecsv")
-    assert "column 'ra' cannot be read as degrees: 'kg'" in findings.problems[0]
+    assert "column 'ra' cannot be read as degrees: its unit 'kg' is none" in findings.problems[0]
     (tmp_path / "case.csv").write_text("path,label,z,Z,Path\na,b,1,2,c\n")
     with pytest.raises(UserError, match="two columns 'path'"):
         read_labels(tmp_path / "case.csv")
     monkeypatch.setattr("radgal.data.labeltable.MAX_BYTES", 10)
     with pytest.raises(UserError, match="more than 10 bytes, too many for a table of images"):
         read_labels(tmp_path / "t.txt")
+
+
+def test_what_masks_say_is_followed_in_ecsv_and_fits(tmp_path) -> None:
+    table = Table({"id": ["p", "q"], "dec": [-2.0, 3.5]})
+    table["ra"] = MaskedColumn([150.5, 1.0], mask=[False, True])
+    for suffix, form in ((".ecsv", "ecsv"), (".fits", "fits")):
+        table["ra"].info.serialize_method[form] = "data_mask"
+        table.write(tmp_path / f"t{suffix}")
+        first, (_, other) = as_positions(tmp_path / f"t{suffix}")
+        assert first == ("p", (150.5, -2.0)) and np.isnan(other[0]) and other[1] == 3.5
+
+
+def test_a_column_of_objects_is_read_as_the_columns_it_is_made_of(tmp_path) -> None:
+    QTable({"id": ["a"], "pos": SkyCoord([150.5] * units.deg, [-2.0] * units.deg)}).write(tmp_path / "t.fits")
+    with pytest.raises(UserError, match="no column 'ra'; did you mean 'pos.ra'"):
+        as_positions(tmp_path / "t.fits")
+    found = read_positions(tmp_path / "t.fits", dict.fromkeys(COLUMNS) | {"ra": "pos.ra", "dec": "pos.dec"})
+    assert (found[0].ra_deg, found[0].dec_deg) == (150.5, -2.0)
+
+
+NAMES = [
+    ("ra", "dec"),
+    ("RA", "DEC"),
+    ("RAJ2000", "DEJ2000"),
+    ("_RA", "_DE"),
+    ("RAdeg", "DEdeg"),
+    ("RA_ICRS", "DE_ICRS"),
+]
+NAMES += [("RA (J2000)", "Dec (J2000)"), ("ra_deg_cont", "dec_deg_cont"), ("Right Ascension", "Declination")]
+NAMES += [("RA (deg) (ICRS)", "Dec [deg]"), ("ALPHA_J2000", "DELTA_J2000"), ("RAJ", "DECJ"), ("rA", "dEC")]
+
+
+@pytest.mark.parametrize(("ra", "dec"), NAMES)
+def test_the_usual_names_of_positions_are_known(tmp_path, ra, dec) -> None:
+    (tmp_path / "c.csv").write_text(f"id;{ra};{dec}\na;150.5;-2\n")
+    assert as_positions(tmp_path / "c.csv") == [("a", (150.5, -2.0))]
+
+
+@pytest.mark.parametrize("content", ["id,ra,dec\na,1,2\n,3,4\n--,5,6\n", "id,ra,dec\na,1,2\nnull,3,4\nN/A,5,6\n"])
+def test_rows_without_an_id_are_numbered_and_that_is_said(tmp_path, content) -> None:
+    lines = []
+    (tmp_path / "c.csv").write_text(content)
+    found = read_positions(tmp_path / "c.csv", dict.fromkeys(COLUMNS), lines.append)
+    assert [one.id for one in found] == ["a", "2", "3"] and "2 rows have no id" in lines[0]
+
+
+def test_the_column_that_names_sources_is_proposed_as_id(tmp_path) -> None:
+    for head, name in (
+        ("Isl_id,Source_id,RA,DEC", "Source_id"),
+        ("x,Name,ra,dec", "Name"),
+        ("ident,y,ra,dec", "ident"),
+    ):
+        lines = []
+        (tmp_path / "c.csv").write_text(f"{head}\n1,2,3,4\n")
+        read_positions(tmp_path / "c.csv", dict.fromkeys(COLUMNS), lines.append)
+        assert f"numbered from 1; name the column with --id-column (is it {name!r}?)" in lines[0]
 
 
 def test_what_other_programs_write_for_nothing_is_nothing() -> None:

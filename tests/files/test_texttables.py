@@ -63,6 +63,7 @@ def test_what_parts_cells_and_lines(parter, end) -> None:
         ([HEAD, ",deg,deg"], "1 row of units and dashes"),
         ([HEAD, ",deg,deg", "-----,------,---"], "2 rows of units and dashes"),
         ([HEAD, "---,---------,---------"], "1 row of units and dashes"),
+        ([HEAD, ":---,---:,:---:"], "1 row of units and dashes"),
         ([HEAD, ' ,"""h:m:s""",mJy/beam', "---,---,---"], "2 rows of units and dashes"),
         ([f"{HEAD},,"], ""),
         ([HEAD, "# left,out,here", "#", "# anything"], "3 lines that begin with # are left out"),
@@ -72,6 +73,20 @@ def test_heads(above, said) -> None:
     rows, found, _ = read(joined(*above, *ROWS))
     assert [row[:3] for row in rows] == EXPECTED
     assert found.startswith(said) if said else found == ""
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_columns_that_comments_number(vector) -> None:
+    """As in SExtractor's ASCII_HEAD, where a column of several values leaves out numbers."""
+    n = 3 if vector else 1
+    above = ["#   1 id     Running object number", "#   2 FLUX_APER    Flux [in rings]   [mJy]"]
+    above += [f"#   {n + 2} ra     Right ascension (J2000)    [deg]", f"#   {n + 3} dec    Declination"]
+    rows = [" ".join(["", one.split(",")[0], *"789"[:n], *one.split(",")[1:]]) for one in ROWS]
+    found, said, table = read(joined(*above, *rows))
+    assert [(row[0], *row[-2:]) for row in found] == EXPECTED and "comments above it number" in said
+    assert [str(table[name].unit) for name in ("FLUX_APER", "ra", "dec")] == ["mJy", "deg", "None"]
+    notes = ["# 1 first note, # 2", "# 2 second note", HEAD]
+    assert read(joined(*notes, *ROWS))[:2] == (EXPECTED, "")
 
 
 def test_units_are_those_of_the_columns() -> None:

@@ -50,8 +50,9 @@ def test_folders_that_are_links_are_followed_each_once(tmp_path) -> None:
     [
         (["1.fits"], []),
         (["1.fits", "2.tif"], ["1 file is no image that is read (1 .tif)"]),
+        (["1.fits", "TERMS.txt", "README", "a/notes.md", "list.csv", "catalog.html"], []),
         (
-            ["1.png", "a/2.fits.bz2", "a/3.FITS.BZ2", "b/4.TIFF", "README"],
+            ["1.png", "a/2.fits.bz2", "a/3.FITS.BZ2", "b/4.TIFF", "without", "TERMS.txt"],
             ["4 files are no images that are read (2 .fits.bz2, 1 .tiff, 1 without a suffix)"],
         ),
         (["1.png", *(f"2.{end}" for end in "abcdefgh")], ["8 files are no images that are read ("]),
@@ -67,8 +68,9 @@ def test_files_of_other_kinds_are_counted_aloud(tmp_path, names, said) -> None:
 
 
 def test_a_folder_of_other_kinds_only_says_what_they_are(tmp_path) -> None:
-    touch(tmp_path, "1.tif", "2.tif")
-    with pytest.raises(UserError, match=r"holds no images \(.*\): 2 files are no images that are read \(2 .tif\)"):
+    touch(tmp_path, "1.tif", "2.tif", "a.txt")
+    said = r"holds no images \(.*\): 3 files are no images that are read \(2 .tif, 1 .txt\)"
+    with pytest.raises(UserError, match=said):
         find_images(tmp_path)
 
 

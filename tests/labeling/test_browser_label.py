@@ -86,6 +86,26 @@ def test_keys_answer_undo_look_back_and_stretch(browser, place) -> None:  # noqa
     assert name(page) == "All images are answered" and page.problems == []
 
 
+def test_what_a_network_reads_is_framed_and_fills_the_view_until_all_is_asked_for(browser, tmp_path) -> None:  # noqa: F811
+    place = save_images(tmp_path / "images", side=300), tmp_path / "labels.csv", []
+    try:
+        page = opened(browser, place)
+        shares = []
+        for key in (None, "f", "f", "-"):
+            if key:
+                page.keyboard.press(key)
+            boxes = [page.locator(name).bounding_box()["width"] for name in ("#frame", "#picture", "#viewport")]
+            shares.append((round(boxes[0] / boxes[1], 2), round(boxes[1] / boxes[2], 1)))
+        assert shares == [(0.5, 1.7), (0.5, 1.0), (0.5, 1.7), (0.5, 1.0)]
+        press(page, "1")
+        assert page.locator("#frame").is_visible() and page.problems == []
+    finally:
+        for process in place[2]:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
 def test_a_reload_in_the_middle_and_a_kill_lose_nothing(browser, place) -> None:  # noqa: F811
     page = opened(browser, place)
     first = name(page)

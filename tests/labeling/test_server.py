@@ -140,6 +140,13 @@ def test_what_earlier_sessions_answered_is_not_asked_again_and_can_be_undone(tmp
         assert window.ask("undo")[1]["view"] is None
 
 
+@pytest.mark.parametrize(("side", "field"), [(300, 150), (150, None)])
+def test_the_window_is_told_which_part_a_network_reads(tmp_path, side: int, field: int | None) -> None:
+    with serving(save_images(tmp_path / "images", 1, side=side), tmp_path / "labels.csv") as window:
+        view = window.ask("start")[1]["view"]
+    assert (view["width"], view["height"], view["field"]) == (side, side, field)
+
+
 def test_a_file_that_cannot_be_read_can_only_be_passed_over(tmp_path) -> None:
     images = save_images(tmp_path / "images", 1)
     (images / "s0.npy").write_bytes(b"no image")

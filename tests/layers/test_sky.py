@@ -14,7 +14,7 @@ from radgal.layers.basis import Symmetry
 from radgal.layers.conventional import PooledConv2d
 from radgal.layers.cpu import maps, tiles
 from radgal.layers.cpu.maps import watch
-from radgal.layers.cpu.sky import Sky
+from radgal.layers.cpu.sky import Sky, in_round_numbers
 from radgal.layers.steerable import GroupPool, ReluMaxPool, SteerableConv
 
 BACKGROUND = -0.068
@@ -49,12 +49,20 @@ def numbers(model: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *grads]
 
 
+BASES = ("VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet")
+QUICK = [(base, side, mask) for base in BASES for side in (50, 61) for mask in (True, False)]
+QUICK += [("VanillaLeNet", 150, True), ("CNSteerableLeNet", 150, True)]
+
+
 @pytest.mark.parametrize(
-    "side, mask",
-    [(50, True), (50, False), (61, True), (61, False), (150, True)]
-    + [pytest.param(150, False, marks=pytest.mark.slow)],
+    "base, side, mask",
+    [
+        pytest.param(base, side, mask, marks=[] if (base, side, mask) in QUICK else pytest.mark.slow)
+        for base in BASES
+        for side in (50, 61, 150)
+        for mask in (True, False)
+    ],
 )
-@pytest.mark.parametrize("base", ["VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet"])
 def test_logits_and_gradients_are_those_of_the_whole_images(
     base: str, side: int, mask: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +137,15 @@ def test_busy_tiles_are_those_that_depend_on_a_pixel() -> None:
     busy = Sky(occupied).after(-1, 3).busy(4, (10, 10))  # row r depends on rows r - 1 ... r + 3
     assert busy[0].nonzero().tolist() == [[0, 2], [1, 2]]  # rows 2 ... 6, so tiles 0 and 1; columns 8 and 9, tile 2
     assert busy[1].all()
+
+
+def test_tiles_are_computed_in_round_numbers_where_there_are_enough() -> None:
+    busy = torch.zeros(3, 5, 5, dtype=torch.bool)
+    busy[1, 2], busy[-1] = True, True
+    more = in_round_numbers(busy)
+    assert more.sum() == 32 and (more & busy).equal(busy)
+    assert in_round_numbers(more).equal(more)
+    assert in_round_numbers(busy[1:, :2]).equal(busy[1:, :2].logical_or(busy[2:, :2])), "20 tiles at most"
 
 
 def test_tiles_of_the_empty_image_are_alike_away_from_its_edges() -> None:

@@ -59,6 +59,7 @@ def names(page) -> list[str]:
 def test_sources_are_filtered_sorted_looked_at_and_saved(browser, page_of_real_cutouts, tmp_path) -> None:  # noqa: F811
     page, data = opened(browser, page_of_real_cutouts), data_of(page_of_real_cutouts)
     assert names(page) == data["columns"]["id"]
+    assert page.locator("#grid .learned").count() == data["columns"]["learned"].count(1) > 0
     page.select_option("#f-class", "1")
     page.select_option("#f-order", "unsure")
     page.wait_for_timeout(300)
@@ -86,6 +87,7 @@ def test_sources_are_filtered_sorted_looked_at_and_saved(browser, page_of_real_c
             saved = list(csv.DictReader(stream))
         assert [row["id"] for row in saved] == [data["columns"]["id"][i] for i in wanted]
         assert {row["pred_name"] for row in saved} == {"FRII"} and "prob_FRI" in saved[0]
+        assert [int(row["in_training"]) for row in saved] == [data["columns"]["learned"][i] for i in wanted]
     page.click("button[type=reset]")
     page.wait_for_timeout(300)
     assert len(names(page)) == len(data["columns"]["id"]) and page.problems == []

@@ -6,11 +6,13 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 from astropy.table import Table
 
 import main
 from radgal.files.tables import ASTROPY_NAMES, FORMATS
+from radgal.prediction.catalog import Column, write_catalog
 from tests.conftest import ROOT
 from tests.prediction.tools import go, rows_of, save_images
 from utils import UserError
@@ -51,6 +53,26 @@ def test_every_format_holds_the_same_table(run_folder, tmp_path, suffix) -> None
         assert [x for x in read[name] if x is not None and x == x] == [float(row[name]) for row in rows if row[name]]
     assert len(read["prob_FRI"]) == 5 and str(read["id"][1]) == "s0001" and "s0002" in str(read["error"][2])
     assert "\\udcff" in rows[4]["id"] and "é" in rows[4]["id"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_flag_is_a_whole_number_in_every_format(tmp_path, suffix) -> None:
+    if suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / f"c{suffix}"
+    columns = [Column("id", "text", None, "name"), Column("learned", "flag", None, "0 or 1")]
+    parts = [
+        {"id": np.array([*names]), "learned": np.array(flags)}
+        for names, flags in (("ab", (1.0, 0.0)), ("cd", (np.nan, 1.0)))
+    ]
+    write_catalog(path, columns, lambda: iter(parts), 4)
+    if suffix == ".parquet":
+        read = parquet.read_table(path)["learned"].to_pylist()
+    else:
+        read = Table.read(path, format=ASTROPY_NAMES[FORMATS[suffix]])["learned"].tolist()
+    assert read == [1, 0, None, 1] and {type(one) for one in read} == {int, type(None)}
+    if suffix in (".csv", ".ecsv"):
+        assert path.read_text().splitlines()[-4:] == ["a,1", "b,0", "c,", "d,1"]
 
 
 def test_every_format_is_named_where_a_user_looks(capsys) -> None:

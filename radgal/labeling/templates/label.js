@@ -2,16 +2,23 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const STRETCHES = ["linear", "sqrt", "log", "asinh"];
-  const ZOOMS = [1, 2, 4, 8];
-  const image = $("image"), viewport = $("viewport");
+  const ZOOMS = [1, 2, 4, 8], AROUND = 1.16; // so much more than the frame is shown around it
+  const image = $("image"), viewport = $("viewport"), frame = $("frame");
   const name = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
   const window_ = sessionStorage.getItem("window") || name();
   sessionStorage.setItem("window", window_);
-  let classes = [], view = null, zoom = 1, busy = true, early = false;
+  let classes = [], view = null, busy = true, early = false;
+  let zoom = "frame"; // or a number: times the size at which the whole image is seen
   let stretch = sessionStorage.getItem("stretch") || "sqrt";
 
-  const say = (text, wrong = false) => {
+  const say = (text, wrong = false, of = "") => {
     $("state").textContent = text;
+    if (of) {
+      const name = document.createElement("span");
+      name.className = "small of";
+      name.textContent = name.title = of;
+      $("state").append(name);
+    }
     $("state").classList.toggle("wrong", wrong);
   };
 
@@ -103,7 +110,7 @@
     if (!view) {
       $("name").textContent = "All images are answered";
       $("facts").textContent = "";
-      image.hidden = true;
+      image.hidden = frame.hidden = true;
       image.removeAttribute("src");
       say("Done. Look back with ←, or end the program with Ctrl-C in its window.");
       return;
@@ -112,6 +119,7 @@
     $("facts").textContent = [view.position, view.size].filter(Boolean).join(" · ");
     image.alt = `radio image of ${view.name}`;
     say("The picture is loading.");
+    place();
     if (view.error || !(await load(view.row))) {
       image.hidden = true;
       viewport.classList.add("failed");
@@ -131,8 +139,8 @@
     const name = view.name;
     await show(content.view);
     if (!content.view || content.view.error) return;
-    const saved = `saved: ${label || "unsure"} (${name})`;
-    say(early ? `${saved}. What was pressed before this picture was there does not count: press again.` : saved, early);
+    const saved = `saved: ${label || "unsure"}`;
+    say(early ? `${saved}. What was pressed before this picture was there does not count: press again.` : saved, early, name);
   });
   const undo = () => doing(async () => {
     const content = await ask("undo");
@@ -155,13 +163,33 @@
     press();
     if (view && !view.error) await load(view.row);
   });
-  const setZoom = (by) => {
-    const at = Math.min(ZOOMS.length - 1, Math.max(0, ZOOMS.indexOf(zoom) + by));
-    zoom = ZOOMS[at];
-    image.style.width = image.style.height = `${100 * zoom}%`;
+  // The frame is what a network reads of an image that is larger. It fills the view at first, since what lies outside
+  // decides nothing.
+  const times = (of) => (of === "frame" ? (view && view.field ? Math.max(1, Math.max(view.width, view.height) / (AROUND * view.field)) : 1) : of);
+  const place = () => {
+    const there = Boolean(view && view.field && !view.error), factor = times(zoom);
+    frame.hidden = !there;
+    if (there) {
+      const side = Math.max(view.width, view.height);
+      const [width, height] = [view.width, view.height].map((one) => (100 * Math.min(one, view.field)) / side);
+      Object.assign(frame.style, { width: `${width}%`, height: `${height}%`, left: `${50 - width / 2}%`, top: `${50 - height / 2}%` });
+    }
+    $("picture").style.width = $("picture").style.height = `${100 * factor}%`;
     viewport.scrollLeft = (viewport.scrollWidth - viewport.clientWidth) / 2;
     viewport.scrollTop = (viewport.scrollHeight - viewport.clientHeight) / 2;
-    $("zoom").textContent = `${zoom}×`;
+    $("zoom").textContent = `${Number(factor.toFixed(1))}×`;
+    $("framed").disabled = !there;
+    $("framed").setAttribute("aria-pressed", String(there && zoom === "frame"));
+    $("whole").setAttribute("aria-pressed", String(factor === 1));
+  };
+  const zoomTo = (to) => {
+    zoom = to;
+    place();
+  };
+  const setZoom = (by) => {
+    const now = times(zoom), others = [...ZOOMS, times("frame")].sort((a, b) => a - b);
+    const next = by > 0 ? others.find((one) => one > now * 1.01) : others.reverse().find((one) => one < now / 1.01);
+    if (next !== undefined) zoomTo(next === times("frame") ? "frame" : next);
   };
   const press = () => document.querySelectorAll("[data-stretch]").forEach((button) => {
     button.setAttribute("aria-pressed", String(button.dataset.stretch === stretch));
@@ -180,21 +208,24 @@
 
   const KEYS = {
     u: undo, ArrowLeft: () => look(-1), ArrowRight: () => look(1), "+": () => setZoom(1), "=": () => setZoom(1), "-": () => setZoom(-1),
+    f: () => zoomTo(zoom === "frame" && times(zoom) > 1 ? 1 : "frame"),
     s: () => setStretch(STRETCHES[(STRETCHES.indexOf(stretch) + 1) % STRETCHES.length]), 0: () => answer(""),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.key.startsWith("Arrow") && zoom > 1 && document.activeElement === viewport) return;
+    if (event.key.startsWith("Arrow") && times(zoom) > 1 && document.activeElement === viewport) return;
     const at = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : -1;
     const action = at >= 0 ? (classes[at] !== undefined && (() => answer(classes[at]))) : KEYS[event.key];
     if (!action) return;
     event.preventDefault();
     action();
   });
-  for (const [id, action] of Object.entries({ back: () => look(-1), forward: () => look(1), undo, smaller: () => setZoom(-1), larger: () => setZoom(1) })) {
+  for (const [id, action] of Object.entries({ back: () => look(-1), forward: () => look(1), undo, smaller: () => setZoom(-1), larger: () => setZoom(1), framed: () => zoomTo("frame"), whole: () => zoomTo(1) })) {
     $(id).addEventListener("click", action);
   }
   document.querySelectorAll("[data-stretch]").forEach((one) => one.addEventListener("click", () => setStretch(one.dataset.stretch)));
+
+  window.addEventListener("resize", place);
 
   busy = false;
   press();

@@ -79,7 +79,7 @@ def watch(x: Tensor, model: nn.Module) -> Maps:
     if plain or len(x) < FEWEST_IMAGES or is_watched(model):
         return Maps(x)
     empty = x[:, :, :1, :1].mode(0, keepdim=True).values
-    occupied = (x != empty).to(torch.float32).amax(1)
+    occupied = (x != empty).any(1).to(torch.float32)
     if occupied.mean() > FULLEST_IMAGES:
         return Maps(x)
     x = torch.cat([x, empty.expand(1, *x.shape[1:])])

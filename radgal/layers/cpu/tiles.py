@@ -5,6 +5,7 @@ Shapes: N images, the empty one included, C channels, H and W pixels, T side of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,25 +38,35 @@ class Windows(torch.autograd.Function):
         """``busy`` (N, rows, columns) says which; windows are ``step`` apart, and the first begins at -``before``."""
         ctx.save_for_backward(busy)
         ctx.geometry, ctx.shape = (step, side, before), x.shape
-        rows, columns = ((n - 1) * step + side - before for n in busy.shape[1:])
-        padded = F.pad(x, (before, columns - x.shape[-1], before, rows - x.shape[-2]))
-        image, row, column = busy.nonzero(as_tuple=True)
-        return padded.unfold(2, side, step).unfold(3, side, step)[image, :, row, column]
+        padded = F.pad(x, _padding(ctx.geometry, busy, x.shape))
+        places = _places(busy, padded.shape, step, side)
+        return padded.flatten().index_select(0, places.flatten()).view(places.shape)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         (busy,), (step, side, before) = ctx.saved_tensors, ctx.geometry
         n, channels, height, width = ctx.shape
-        rows, columns = (n_tiles + 1 for n_tiles in busy.shape[1:])
-        whole = grad.new_zeros(n, channels, rows, step, columns, step)
-        image, row, column = busy.nonzero(as_tuple=True)
-        over = side - step  # what a window shares with the next one; at most one step
-        whole[image, :, row, :, column] = grad[..., :step, :step]
-        whole[image, :, row, :, column + 1, :over] += grad[..., :step, step:]
-        whole[image, :, row + 1, :over, column] += grad[..., step:, :step]
-        whole[image, :, row + 1, :over, column + 1, :over] += grad[..., step:, step:]
-        whole = whole.view(n, channels, rows * step, columns * step)
+        _, right, _, bottom = _padding(ctx.geometry, busy, ctx.shape)
+        shape = (n, channels, before + height + bottom, before + width + right)
+        places = _places(busy, shape, step, side).flatten()
+        whole = grad.new_zeros(math.prod(shape)).scatter_add(0, places, grad.flatten()).view(shape)
         return whole[..., before : before + height, before : before + width], None, None, None, None
+
+
+def _padding(geometry: tuple[int, int, int], busy: Tensor, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """Returns the columns and rows that windows need around maps of ``shape``: left, right, above, below."""
+    step, side, before = geometry
+    rows, columns = ((n - 1) * step + side - before for n in busy.shape[1:])
+    return before, columns - shape[-1], before, rows - shape[-2]
+
+
+def _places(busy: Tensor, shape: Sequence[int], step: int, side: int) -> Tensor:
+    """Returns where, in maps of ``shape`` (N, C, H, W) flattened, each window has its pixels: (M, C, side, side)."""
+    _, channels, height, width = shape
+    image, row, column = busy.nonzero(as_tuple=True)
+    first = (image * channels * height + row * step) * width + column * step
+    pixel, channel = torch.arange(side), torch.arange(channels) * height
+    return first[:, None, None, None] + (channel[:, None, None] + pixel[:, None]) * width + pixel
 
 
 class Assemble(torch.autograd.Function):
@@ -71,14 +82,13 @@ class Assemble(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         (busy,) = ctx.saved_tensors
-        n, rows, columns = busy.shape
-        grad = F.pad(grad, ctx.padding) if any(ctx.padding) else grad.clone()
+        _, rows, columns = busy.shape
+        grad = F.pad(grad, ctx.padding) if any(ctx.padding) else grad.contiguous()
         side = grad.shape[-2] // rows
-        grad = grad.view(n, -1, rows, side, columns, side)
-        image, row, column = busy.nonzero(as_tuple=True)
-        tiles = grad[image, :, row, :, column]
-        grad[image, :, row, :, column] = 0
-        empty = grad.sum(0).permute(1, 3, 0, 2, 4)
+        places = _places(busy, grad.shape, side, side)
+        tiles = grad.flatten().index_select(0, places.flatten()).view(places.shape)
+        empty = grad.flatten().scatter(0, places.flatten(), 0.0).view(grad.shape).sum(0)
+        empty = empty.view(-1, rows, side, columns, side).permute(1, 3, 0, 2, 4)
         tiles[-rows * columns :] += empty.reshape(rows * columns, *tiles.shape[1:])
         return tiles, None, None, None
 
@@ -87,10 +97,9 @@ def assembled(tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
     """Returns what :class:`Assemble` does, in torch's operators."""
     (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
     empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
-    maps = empty.contiguous().repeat(n, 1, 1, 1, 1, 1)
-    image, row, column = busy.nonzero(as_tuple=True)
-    maps[image, :, row, :, column] = tiles
-    return maps.view(n, channels, rows * side, columns * side)[..., :height, :width]
+    maps = empty.reshape(1, channels, rows * side, columns * side).repeat(n, 1, 1, 1)
+    maps.view(-1).scatter_(0, _places(busy, maps.shape, side, side).flatten(), tiles.flatten())
+    return maps[..., :height, :width]
 
 
 class WholeMaps:

@@ -17,6 +17,7 @@
   const flagsOf = columns.flags.map((k) => data.texts.flags[k].split(";").filter(Boolean));
   const inArcsec = Boolean(columns.extent_arcsec);
   const size = (i) => get(inArcsec ? "extent_arcsec" : "extent_px", i);
+  const isLearned = (i) => get("learned", i) === 1;
   const doubt = (i) => {
     const entropy = get("entropy", i);
     return entropy !== null ? entropy : probability(i) === null ? null : 1 - probability(i);
@@ -43,18 +44,23 @@
     slot.style.backgroundPosition = `${(100 * (at % sheets.tiles)) / last}% ${(100 * Math.floor(at / sheets.tiles)) / last}%`;
   };
 
+  const broken = (element, text) => { // a name is broken where it is composed, not within a number
+    element.replaceChildren();
+    for (const part of text.split(/(?<=[_\-+/])/)) element.append(part, document.createElement("wbr"));
+    return element;
+  };
   const picked = new Set();
   const card = (i, list) => {
     const item = make("li"), button = make("button", "source"), slot = make("span", "tile picture");
     button.type = "button";
     button.title = columns.id[i];
     paint(slot, i);
-    const name = make("span", "source-name");
-    for (const part of columns.id[i].split(/(?<=[_\-+])/)) name.append(part, document.createElement("wbr"));
+    const name = broken(make("span", "source-name"), columns.id[i]);
     button.append(slot, name);
     const p = probability(i);
     const shown = p === null ? "" : p >= 0.995 ? " > 0.99" : ` ${p.toFixed(2)}`; // never 1.00: no network is certain
     button.append(make("span", "verdict", className(i) + shown));
+    if (isLearned(i)) button.append(make("span", "learned", "in training"));
     if (flagsOf[i].length) button.append(make("span", "small flagged", flagsOf[i].join(", ")));
     button.addEventListener("click", () => open(i, list, button));
     item.append(button);
@@ -95,7 +101,7 @@
     const [pLow, pHigh, sLow, sHigh] = ["f-p-low", "f-p-high", "f-s-low", "f-s-high"].map(number);
     const inside = (value, low, high) => (low === null || (value !== null && value >= low)) && (high === null || (value !== null && value <= high));
     chosen = everything.filter((i) => (wanted === "" || String(columns.class[i]) === wanted)
-      && (flag === "" || (flag === "-none" ? !flagsOf[i].length : flag === "-any" ? flagsOf[i].length > 0 : flag === "-learned" ? get("learned", i) === 1 : flagsOf[i].includes(flag)))
+      && (flag === "" || (flag === "-none" ? !flagsOf[i].length : flag === "-any" ? flagsOf[i].length > 0 : flag === "-learned" ? isLearned(i) : flag === "-unlearned" ? !isLearned(i) : flagsOf[i].includes(flag)))
       && (name === "" || columns.id[i].toLowerCase().includes(name))
       && inside(probability(i), pLow, pHigh) && inside(size(i), sLow, sHigh));
     chosen = sorted(chosen, $("f-order").value);
@@ -158,7 +164,7 @@
     }
     const low = first / BINS;
     under.append(...[0, 0.25, 0.5, 0.75, 1].map((s) => make("span", "", String(Number((low + s * (1 - low)).toFixed(3))))));
-    $("by-probability").replaceChildren(columns_, under, make("p", "small hidden", `highest column: ${highest} sources`));
+    $("by-probability").replaceChildren(columns_, under, make("p", "small", `highest column: ${highest.toLocaleString("en")} source${highest === 1 ? "" : "s"}`));
   };
 
   // One source, large.
@@ -185,7 +191,7 @@
   };
   const fill = (i) => {
     const picture = $("large-picture");
-    $("large-name").textContent = columns.id[i];
+    broken($("large-name"), columns.id[i]);
     picture.replaceChildren();
     picture.setAttribute("aria-label", `radio image of ${columns.id[i]}`);
     paint(picture, i);
@@ -214,11 +220,14 @@
     if (ra !== null) facts.append(fact("RA, Dec (ICRS)", `${ra.toFixed(5)}°, ${dec.toFixed(5)}°`));
     if (size(i) !== null) facts.append(fact("size", inArcsec ? `${size(i).toFixed(0)}″` : `${size(i)} px`));
     if (field !== null) facts.append(fact("field", `${(field / 60).toFixed(1)}′`));
-    if (get("learned", i) === 1) facts.append(fact("in training", "yes: what is said of it proves nothing"));
+    if (isLearned(i)) facts.append(fact("in training", "yes: what is said of it proves nothing"));
     flagsOf[i].forEach((flag) => facts.append(fact(flag, flags[flag] || "")));
     const error = data.texts.error[columns.error[i]];
     if (error) facts.append(fact("no prediction", error));
-    if (get("path", i) !== null) facts.append(fact("file", data.start + get("path", i)));
+    if (get("path", i) !== null) {
+      facts.append(fact("file", ""));
+      broken(facts.lastChild.lastChild, data.start + get("path", i));
+    }
     $("large-facts").replaceChildren(facts);
     const links = $("large-links");
     links.replaceChildren();
@@ -226,7 +235,7 @@
       const place = encodeURIComponent(`${ra} ${dec >= 0 ? "+" : ""}${dec}`), fov = ((field || 270) / 3600).toFixed(4);
       links.append(
         link("Aladin Lite", `https://aladin.cds.unistra.fr/AladinLite/?target=${place}&fov=${fov}`),
-        link("ESASky", `https://sky.esa.int/?target=${place}&fov=${fov}&cooframe=J2000`),
+        link("ESASky", `https://sky.esa.int/?target=${encodeURIComponent(`${ra} ${dec}`)}&fov=${fov}&cooframe=J2000`),
         link("NED", `https://ned.ipac.caltech.edu/conesearch?search_type=Near%20Position%20Search&coordinates=${encodeURIComponent(`${ra}d ${dec}d`)}&radius=0.5&in_csys=Equatorial&in_equinox=J2000.0`),
         link("SIMBAD", `https://simbad.cds.unistra.fr/simbad/sim-coo?Coord=${place}&Radius=30&Radius.unit=arcsec`),
         link("SkyView", `https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl?Position=${encodeURIComponent(`${ra},${dec}`)}&Survey=VLA%20FIRST%20(1.4%20GHz)`),
@@ -265,8 +274,8 @@
   };
   const calibrated = isCalibrated ? [...classes.keys()] : [];
   const save = (rows) => {
-    const head = ["id", ...(columns.path ? ["path"] : []), "ra_deg", "dec_deg", "pred_name", ...classes.map((name) => `prob_${name}`), ...calibrated.map((k) => `prob_calibrated_${classes[k]}`), "predictive_entropy", inArcsec ? "size_arcsec" : "size_px", "flags", "error"];
-    const lines = rows.map((i) => [columns.id[i], ...(columns.path ? [data.start + get("path", i)] : []), get("ra", i), get("dec", i), columns.class[i] < 0 ? "" : className(i), ...classes.map((_, k) => get(`p${k}`, i)), ...calibrated.map((k) => get(`c${k}`, i)), get("entropy", i), size(i), flagsOf[i].join(";"), data.texts.error[columns.error[i]]]);
+    const head = ["id", ...(columns.path ? ["path"] : []), "ra_deg", "dec_deg", "pred_name", ...classes.map((name) => `prob_${name}`), ...calibrated.map((k) => `prob_calibrated_${classes[k]}`), "predictive_entropy", inArcsec ? "size_arcsec" : "size_px", ...(columns.learned ? ["in_training"] : []), "flags", "error"];
+    const lines = rows.map((i) => [columns.id[i], ...(columns.path ? [data.start + get("path", i)] : []), get("ra", i), get("dec", i), columns.class[i] < 0 ? "" : className(i), ...classes.map((_, k) => get(`p${k}`, i)), ...calibrated.map((k) => get(`c${k}`, i)), get("entropy", i), size(i), ...(columns.learned ? [get("learned", i)] : []), flagsOf[i].join(";"), data.texts.error[columns.error[i]]]);
     const text = [head, ...lines].map((line) => line.map(cell).join(",")).join("\n") + "\n";
     const a = make("a");
     a.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
@@ -292,11 +301,15 @@
   const counts = new Map();
   flagsOf.forEach((row) => row.forEach((flag) => counts.set(flag, (counts.get(flag) || 0) + 1)));
   for (const flag of Object.keys(flags)) option("f-flag", flag, `${flag} (${counts.get(flag) || 0})`);
-  const learned = columns.learned ? columns.learned.filter((one) => one === 1).length : 0;
-  if (learned) option("f-flag", "-learned", `in training (${learned})`);
+  const learned = everything.filter(isLearned).length;
+  if (learned) {
+    option("f-flag", "-learned", `in training (${learned})`);
+    option("f-flag", "-unlearned", `not in training (${n - learned})`);
+  }
   $("size-unit").textContent = inArcsec ? "(arcsec)" : "(px)";
   const meant = Object.entries(flags).map(([flag, text]) => `${flag} ${text}`).join("; ");
-  if (meant) $("meanings").textContent = `What flags mean: ${meant}`;
+  if (learned) $("meanings").append("In training: the network has learned from this source, so what it says of it proves nothing. ");
+  if (meant) $("meanings").append(`What flags mean: ${meant}`);
   let waiting = 0;
   $("choice").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(choose, 120); });
   $("choice").addEventListener("reset", () => setTimeout(choose));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from radgal.figures.plots import save_learning_curves, save_roc, save_training_c
 from radgal.figures.poseplots import Overlaps, save_comparison, save_equivariance
 from radgal.figures.style import COLUMNS, on_paper
 from radgal.files.tables import column_name
+from radgal.progress import progress
 from radgal.report.paper.tables import typed
 from radgal.report.questionviews import answered
 from radgal.report.runviews import kept_epoch
@@ -48,13 +50,14 @@ def draw_all(drawings: Mapping[str, Callable[[Path], Any]], folder: Path) -> tup
     """
     problems: dict[str, None] = {}
     for column in COLUMNS:
-        place = folder / column
-        place.mkdir(parents=True, exist_ok=True)
-        with on_paper(column):
-            for name, draw in drawings.items():
-                _, problem = attempt(draw, place)
-                if problem:
-                    problems[f"{name} is not drawn, its files hold something unexpected: {problem}"] = None
+        (folder / column).mkdir(parents=True, exist_ok=True)
+    kinds = dict.fromkeys(column.rpartition("_")[2] for column in COLUMNS)
+    for kind, name in progress(list(product(kinds, drawings)), "drawing the figures", quiet=False):
+        columns = [column for column in COLUMNS if column.endswith(kind)]
+        with on_paper(*columns):
+            _, problem = attempt(drawings[name], folder / columns[0])
+        if problem:
+            problems[f"{name} is not drawn, its files hold something unexpected: {problem}"] = None
     return sorted({path.stem for path in (folder / next(iter(COLUMNS))).glob("*.pdf")}), list(problems)
 
 

@@ -141,7 +141,8 @@ _add(
 _add(
     "DeLong1988",
     "DeLong, Elizabeth R. and DeLong, David M. and Clarke-Pearson, Daniel L.",
-    "{Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves}",
+    "{Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves: A Nonparametric "
+    "Approach}",
     journal="Biometrics",
     volume="44",
     pages="837",
