@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: there is a test process for each core
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,12 +18,26 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RADGAL_DATA", ROOT.parent / "shared" / "data"))
 
 
+gc.set_threshold(50_000, 20, 50)  # a tenth of the suite's time would go into looking for garbage in what stays
+
+
+def pytest_collection_finish() -> None:
+    """Leaves modules and tests, which all stay, out of what is looked through for garbage."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder with the published archives; skips with a reason where it is absent, never where it is there."""
     if not DATA.is_dir():
         pytest.skip(f"published archives not found at {DATA}; set RADGAL_DATA to the folder that holds them")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory) -> Path:
+    """A data folder for all tests that only read data sets: each archive is unpacked once."""
+    return tmp_path_factory.mktemp("unpacked")
 
 
 ONE_PIXEL = bytes.fromhex(

@@ -86,7 +86,7 @@ def test_bars_are_shown_on_a_terminal_only_and_never_when_quiet(monkeypatch) -> 
 
 
 def test_without_validation_the_last_epoch_is_kept_and_said(config: Path, capsys) -> None:
-    run = train(config, "--set", "training.frac_val=0", "training.epochs=2")
+    run = train(config, "--set", "training.frac_val=0", "training.epochs=1")
     assert "no validation images" in capsys.readouterr().out.strip().splitlines()[-1]
     assert run.history[-1]["test_accuracy"] is None and run.metrics is not None
 
@@ -259,7 +259,11 @@ def test_a_mistake_is_one_line_and_an_exit_code_from_any_folder(tmp_path: Path, 
 
 @pytest.mark.parametrize(
     "option, said",
-    [("--dry-run", "nothing is wrong"), pytest.param("--no-test", "best epoch 1 of 1", marks=pytest.mark.slow)],
+    [
+        ("--version", "E2CNNRadGal"),
+        pytest.param("--dry-run", "nothing is wrong", marks=pytest.mark.slow),
+        pytest.param("--no-test", "best epoch 1 of 1", marks=pytest.mark.slow),
+    ],
 )
 def test_runs_as_a_command_from_another_folder(option: str, said: str, config: Path, tmp_path: Path) -> None:
     done = command("--config", config.name, option, "--set", "training.epochs=1", folder=tmp_path)

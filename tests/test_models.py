@@ -89,13 +89,13 @@ def test_an_unknown_option_is_named() -> None:
     [
         ("VanillaLeNet", None, 2_501_346),
         ("CNSteerableLeNet", 4, 2_525_865 - 22_801),
-        ("CNSteerableLeNet", 8, 2_530_089 - 22_801),
+        pytest.param("CNSteerableLeNet", 8, 2_530_089 - 22_801, marks=pytest.mark.slow),
         ("CNSteerableLeNet", 16, 2_538_537 - 22_801),
-        ("CNSteerableLeNet", 20, 2_542_761 - 22_801),
+        pytest.param("CNSteerableLeNet", 20, 2_542_761 - 22_801, marks=pytest.mark.slow),
         ("DNSteerableLeNet", 4, 2_530_089 - 22_801),
-        ("DNSteerableLeNet", 8, 2_538_537 - 22_801),
+        pytest.param("DNSteerableLeNet", 8, 2_538_537 - 22_801, marks=pytest.mark.slow),
         ("DNSteerableLeNet", 16, 2_555_433 - 22_801),
-        ("DNSteerableLeNet", 20, 2_563_881 - 22_801),
+        pytest.param("DNSteerableLeNet", 20, 2_563_881 - 22_801, marks=pytest.mark.slow),
     ],
 )
 def test_published_parameter_counts(name: str, nrot: int | None, count: int) -> None:

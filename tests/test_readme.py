@@ -81,12 +81,12 @@ def test_table_of_data_sets() -> None:
 
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "FIRSTGalaxyData"])
-def test_counts_of_archives(name: str, real_data, tmp_path) -> None:
-    check_counts(name, root=tmp_path, mirror=str(real_data))
+def test_counts_of_archives(name: str, real_data, unpacked) -> None:
+    check_counts(name, root=unpacked, mirror=str(real_data))
 
 
-def test_counts_of_the_package(tmp_path) -> None:
-    check_counts("FIRSTGalaxyData", root=tmp_path)
+def test_counts_of_the_package(unpacked) -> None:
+    check_counts("FIRSTGalaxyData", root=unpacked)
 
 
 def check_counts(name: str, **where) -> None:

@@ -19,7 +19,7 @@ from utils import UserError, counted
 
 FEW_SOURCES = 10
 NOTED_FLAGS = (
-    "fill no_noise uneven mirrored sheared several_images other_kind transparent color bright_background"
+    "fill no_noise uneven offset mirrored sheared several_images other_kind transparent color bright_background dim"
 ).split()
 """Of ``reading.FLAGS``, those that say that an image may not show what is meant."""
 

@@ -181,7 +181,9 @@ def take_names_as_they_are(figure: Figure) -> None:
     """Turns mathematics off in all that is written but the numbers at axes; to be called before a drawing."""
     from matplotlib.legend import Legend
 
-    texts = [text for legend in figure.findobj(Legend) for text in (*legend.get_texts(), legend.get_title())]
+    drawn = (*figure.legends, *(child for axes in figure.axes for child in axes.get_children()))
+    legends = [child for child in drawn if isinstance(child, Legend)]
+    texts = [text for legend in legends for text in (*legend.get_texts(), legend.get_title())]
     for axes in figure.axes:
         texts += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
     for text in (*texts, *figure.texts):

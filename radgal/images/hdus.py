@@ -14,15 +14,19 @@ from utils import UserError, counted, reason_of
 NAME_WORDS = ("EXTNAME", "HDUNAME", "BTYPE", "IMAGETYP", "IMTYPE")
 USUAL_NAMES = {"SCI", "SCIENCE", "IMAGE", "DATA", "FLUX", "INTENSITY", "I", "STOKES I", "MAP", "SIGNAL", "PRIMARY"}
 OTHER_KINDS = re.compile(
-    r"(?<![a-z])(rms|weights?|wh?t|wgt|errs?|errors?|sigma|std(dev)?|noise|unc(ertainty)?|var(iance)?|i(nv)?var|"
-    r"masks?|flags?|dq|quality|bkg|background|thumb(nail)?s?|preview|quicklook|resid(uals?)?|model|psf|beam|exp|"
-    r"exposure|expmap|cov|coverage|n?hits|sensitivity|pb|response|spectral.?ind(ex|ices)|spix|alpha|(stokes.?)?[quv])"
-    r"(?![a-z])",
+    r"(?<![a-z])(avg|mean|min|max|bkg|isl(and)?|inv|eff|n)?"
+    r"(rms|weights?|wh?t|wgt|errs?|errors?|sigma|std(dev)?|stdev|noise|unc(ert(ainty)?)?|var(iance)?|ivar|snr|chi2?|"
+    r"masks?|flags?|dq|quality|confidence|bad.?pix(els?)?|bpm|seg|segm(entation)?|context|ctx|gain|"
+    r"bkg|bg|background|mean.?map|thumb(nail)?s?|preview|quicklook|resid(uals?)?|model|psf|p?beam|"
+    r"exp|exposure|exptime|cov|coverage|hits?|samp|sens|sensitivity|conf.?map|pb|response|"
+    r"spec(tral)?.?ind(ex|ices)?|spindex|spix|alpha(err(or)?)?|curvature|taylor.?[1-9]|tt[1-9]|mom(ent)?.?[1-9]|"
+    r"(stokes.?)?[quv]|rm|rotation.?measure|faraday|poli|fpol|pang|lin.?pol|polari[sz](ed|ation))"
+    r"\d*(.?maps?|.?image|img)?(?![a-z])",
     re.IGNORECASE,
 )
 """Names of what accompanies an image: maps of its noise, weights, masks, previews, other Stokes parameters."""
 
-STOKES_BUT_I = {2, 3, 4, -1, -2, -3, -4, -5, -6, -7, -8}  # FITS's numbers; I is 1
+STOKES_BUT_I = {*range(2, 10), *range(-8, 0)}  # FITS's numbers, and those of AIPS for what is derived; I is 1
 THUMBNAIL = 0.5  # of the sides of the file's largest image; what is not larger is one
 
 

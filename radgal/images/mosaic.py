@@ -17,7 +17,7 @@ from radgal.images.fits import MAX_PIXELS, without_compression
 from radgal.images.hdus import choose_image
 from radgal.images.reading import Field, Image, as_image, factors_to
 from radgal.images.recipes import CUTOUT_SIDES
-from radgal.images.sky import Sky, beam_of, celestial, pixels_at, sky_at
+from radgal.images.sky import Sky, beam_of, celestial, frame_of, pixels_at, sky_at
 from utils import UserError, reason_of, without_warnings
 
 
@@ -67,6 +67,11 @@ class Mosaic:
                 f"{self.path} has no celestial WCS in its header, so positions cannot be found in it; add one "
                 "(CTYPE, CRVAL, CRPIX, CDELT or CD), or cut the sources out yourself and give the files"
             )
+        try:
+            frame_of(sky.wcs)
+        except ValueError:
+            said = f"{sky.wcs.wcs.ctype[0]}, RADESYS {sky.wcs.wcs.radesys or 'not given'}"
+            raise UserError(f"{self.path} has coordinates of a system that is not known ({said})") from None
         self._wcs, self._swapped = sky.wcs, sky.swapped
         self._lengths = tuple(side for side in self._shape if side > 1)  # of the slow and of the fast axis of the file
         self.height, self.width = self._lengths[::-1] if sky.swapped else self._lengths

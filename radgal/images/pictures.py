@@ -8,9 +8,11 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from radgal.images.fits import MAX_PIXELS
+from radgal.images.recipes import fit_to_side
 from utils import UserError, without_warnings
 
 COLOR_STEP = 10  # of 255, between the channels of a pixel; what is gray may differ by less after compression
+DIM = 150  # of 255, which the brightest pixel exceeds; that of a training image is 255
 BRIGHT = 25  # of 255, which all but a tenth of a border exceeds; the empty sky of the training images is 0
 
 
@@ -25,7 +27,10 @@ def read_picture(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         Exception: of many kinds, if it is damaged.
     """
     with without_warnings(), path.open("rb") as file:
-        image = PillowImage.open(file, formats=("PNG", "JPEG"))
+        try:
+            image = PillowImage.open(file, formats=("PNG", "JPEG"))
+        except PillowImage.UnidentifiedImageError:
+            raise UserError(f"{path} cannot be read as an image: it is neither PNG nor JPEG, or damaged") from None
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UserError(f"{path} has {height} x {width} pixels; at most {MAX_PIXELS:,} are read")
@@ -65,5 +70,10 @@ def flags_of_pixels(pixels: np.ndarray, side: int) -> tuple[str, ...]:
         side: pixels along each side that will be used.
     """
     border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    flags = {"bright_background": np.percentile(border, 10) > BRIGHT, "cropped": max(pixels.shape) > side}
+    used = fit_to_side(pixels, side)
+    flags = {
+        "bright_background": np.percentile(border, 10) > BRIGHT,
+        "cropped": max(pixels.shape) > side,
+        "dim": used.min() < used.max() <= DIM,
+    }
     return tuple(flag for flag, is_so in flags.items() if is_so)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from radgal.files.angles import spelled_unit
 from utils import without_warnings
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ ARCSEC = 3600 * 180 / np.pi
 TOLERANCE = 0.02
 """Relative: pixel scales that differ by more are different, and axes further from a right angle are sheared."""
 
-NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA|LONPOLE|LATPOLE|CD\d_|PC\d_|PV\d_)\d*$")
-"""Words of a header that place an image on the sky."""
+NUMBERS = re.compile(r"(?:(?:CRVAL|CRPIX|CDELT|CROTA)(\d+)|(?:CD|PC)(\d+)_(\d+)|PV(\d+)_\d+|(?:LON|LAT)POLE)$")
+"""Words of a header that place an image on the sky, with the numbers of their axes."""
+
+SYSTEMS = {"J2000": "FK5", "J2000.0": "FK5", "B1950": "FK4", "B1950.0": "FK4"}
+"""Coordinate systems as some programs call them -> as FITS does."""
+
+SPELLED_FREELY = {"EQUINOX", "EPOCH", *(f"CUNIT{i}" for i in range(1, 10))}
 
 NO_WORDS = {"COMMENT", "HISTORY", ""}
 """Keywords of lines of text, which tell nothing of the sky."""
@@ -61,14 +67,19 @@ def celestial(header: Any) -> Celestial | None:
 
     with without_warnings():
         try:
-            # Without the text, of which FIRST's cutouts have 500 lines: WCS would look through all of them.
-            header = Header([card for card in header.cards if card.keyword not in NO_WORDS])
-            whole = WCS(header)
-            long_axes = {i for i in range(whole.naxis) if header.get(f"NAXIS{i + 1}", 1) > 1}
-            if not whole.has_celestial or {whole.wcs.lng, whole.wcs.lat} != long_axes or not _are_numbers(header):
+            axes = [i + 1 for i in range(header["NAXIS"]) if header[f"NAXIS{i + 1}"] > 1]
+            cards = [_as_wcslib_knows_it(card) for card in header.cards if card.keyword not in NO_WORDS]
+            header = Header(cards)
+            if len(axes) != 2 or not _are_numbers(header, axes):
                 return None
-            swapped = whole.wcs.lng > whole.wcs.lat
-            wcs = whole.sub([whole.wcs.lng + 1, whole.wcs.lat + 1])
+            wcs = WCS(header, naxis=axes)  # whatever is wrong with a frequency, the sky is where it is
+            if not wcs.has_celestial:
+                return None
+            swapped = wcs.wcs.lng > wcs.wcs.lat
+            if swapped:
+                wcs = wcs.sub([2, 1])
+            system = wcs.wcs.radesys.strip().upper()
+            wcs.wcs.radesys = SYSTEMS.get(system, system)
             if _projection(wcs) in LINEAR_IN_LONGITUDE:
                 wcs.wcs.bounds_check(False, True)  # or else pixels beyond 180 degrees are none
             return Celestial(wcs, swapped)
@@ -76,11 +87,26 @@ def celestial(header: Any) -> Celestial | None:
             return None
 
 
-def _are_numbers(header: Any) -> bool:
+def _as_wcslib_knows_it(card: Any) -> Any:
+    """Returns a card of a header, or what it says in words that wcslib knows: units, equinoxes, Fortran's exponents."""
+    word, value = card.keyword, card.value if NUMBERS.match(card.keyword) or card.keyword in SPELLED_FREELY else None
+    if isinstance(value, float) and "D" in str(card).partition("=")[2].partition("/")[0]:
+        return word, value
+    if isinstance(value, str) and word.startswith("CUNIT"):
+        return word, spelled_unit(value) or value
+    if isinstance(value, str) and (year := re.fullmatch(r"\s*[BJ]?\s*(\d{4}(\.\d*)?)\s*", value)):
+        return word, float(year[1])
+    return card
+
+
+def _are_numbers(header: Any, axes: Sequence[int]) -> bool:
     """Returns whether what should be numbers are some: wcslib takes NaN for 0, and words for nothing."""
-    return all(
-        isinstance(header[word], (int, float)) and np.isfinite(header[word]) for word in header if NUMBERS.match(word)
-    )
+    for word in header:
+        found = NUMBERS.match(word)
+        if found and all(int(axis) in axes for axis in found.groups() if axis):
+            if not isinstance(header[word], (int, float)) or not np.isfinite(header[word]):
+                return False
+    return True
 
 
 def _projection(wcs: WCS) -> str:
@@ -106,18 +132,16 @@ def sky_at(wcs: WCS, x: float, y: float, position: tuple[float, float] | None = 
         x, y: pixels.
         position: ICRS right ascension and declination of the place, degrees; None: it is computed.
     """
-    from astropy.coordinates import ICRS
-
     with without_warnings(), np.errstate(all="ignore"):
         try:
             corners = np.array([(x, y), (x - 0.5, y), (x + 0.5, y), (x, y - 0.5), (x, y + 0.5)])
             places = wcs.all_pix2world(corners, 0)
-            position = position or _transformed(places[0], _frame_of(wcs), ICRS())
             lon, lat = np.deg2rad(places).T
         except Exception:  # a header can be wrong in any way: then it does not tell a position
             return Sky()
-        if not np.isfinite(position).all():
+        if not np.isfinite(places[0]).all():
             return Sky()
+        position = position or _to_icrs(wcs, places[0])
         vectors = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
         east = np.array([-np.sin(lon[0]), np.cos(lon[0]), 0.0])
         north = np.cross(vectors[:, 0], east)
@@ -131,6 +155,17 @@ def sky_at(wcs: WCS, x: float, y: float, position: tuple[float, float] | None = 
         return Sky(position, scales, mirrored=bool(a * d - b * c > 0), sheared=bool(cosine > TOLERANCE))
 
 
+def _to_icrs(wcs: WCS, place: Sequence[float]) -> tuple[float, float] | None:
+    """Returns a position of the coordinate system of a WCS as one of ICRS; None if that system is not known."""
+    from astropy.coordinates import ICRS
+
+    try:
+        found = _transformed(place, frame_of(wcs), ICRS())
+    except Exception:  # as above
+        return None
+    return found if np.isfinite(found).all() else None
+
+
 def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
     """Returns all the pixels that an ICRS position may have, (N, 2) of x and y; none where it is not mapped.
 
@@ -140,7 +175,7 @@ def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
 
     with without_warnings(), np.errstate(all="ignore"):
         try:
-            place = _transformed((ra_deg, dec_deg), ICRS(), _frame_of(wcs))
+            place = _transformed((ra_deg, dec_deg), ICRS(), frame_of(wcs))
             first = np.array(wcs.world_to_pixel_values(*place), dtype=float)
             if not np.isfinite(first).all():
                 return np.empty((0, 2))
@@ -151,10 +186,12 @@ def pixels_at(wcs: WCS, ra_deg: float, dec_deg: float) -> np.ndarray:
             return np.empty((0, 2))
 
 
-def _frame_of(wcs: WCS) -> Any:
-    """Returns the coordinate system of a WCS, such as ICRS or FK5."""
+def frame_of(wcs: WCS) -> Any:
+    """Returns the coordinate system of a WCS, such as ICRS or FK5; ValueError if it is none that is known."""
     from astropy.wcs.utils import wcs_to_celestial_frame
 
+    if wcs.wcs.lngtyp not in ("RA", "GLON"):  # astropy takes ecliptic coordinates for ICRS
+        raise ValueError(f"coordinates of the kind {wcs.wcs.lngtyp} are not known")
     return wcs_to_celestial_frame(wcs)
 
 

@@ -37,13 +37,13 @@ COUNTS |= {f"{name}_v2": COUNTS[name] for name in list(COUNTS) if name.startswit
 
 
 @pytest.fixture(scope="module")
-def opened(real_data, tmp_path_factory):
+def opened(real_data, unpacked):
     """Returns a function (name, train) -> data set, each opened once, archives extracted once."""
-    root, known = tmp_path_factory.mktemp("datasets"), {}
+    known = {}
 
     def open_one(name, train):
         if (name, train) not in known:
-            known[name, train] = PUBLISHED[name](root, train=train, mirror=real_data)
+            known[name, train] = PUBLISHED[name](unpacked, train=train, mirror=real_data)
         return known[name, train]
 
     return open_one

@@ -30,17 +30,12 @@ DATA_KEYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def datadir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
 @pytest.fixture
-def config(real_data, datadir):
+def config(real_data, unpacked):
     """Returns a function that makes a config, any key overridden."""
 
     def make(**changes):
-        data = dict(dataset="MBFRConfident", datadir=str(datadir), datamean=None, datastd=None, pad=0, downsample=1)
+        data = dict(dataset="MBFRConfident", datadir=str(unpacked), datamean=None, datastd=None, pad=0, downsample=1)
         data |= dict(split="stratified", fold=None, val_fold=None, download=False, mirror=str(real_data))
         data |= dict(also=[], train_on="train", leave_out=[], train_size=None)
         training = dict(frac_val=0.2, seed=42, imsize=150, num_classes=2)
@@ -192,7 +187,7 @@ def test_a_configs_normalization_comes_first(config):
 
 
 @pytest.mark.real_data
-def test_nothing_of_the_test_set_reaches_training(config, datadir, monkeypatch):
+def test_nothing_of_the_test_set_reaches_training(config, monkeypatch):
     load_training_data(config())
     read, opened = Path.read_bytes, []
     monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path.name) or read(path))
@@ -203,7 +198,7 @@ def test_nothing_of_the_test_set_reaches_training(config, datadir, monkeypatch):
     assert not set(data.train.names) & set(test.names)
 
 
-def test_validation_folds_hold_out_every_training_source_once_and_open_no_test_file(config, datadir, monkeypatch):
+def test_validation_folds_hold_out_every_training_source_once_and_open_no_test_file(config, monkeypatch):
     from radgal.data import mirabest
 
     opened, read = [], mirabest.MBFRConfident.read

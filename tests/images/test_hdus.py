@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits as pyfits
 
 from radgal.images.fits import read_fits
+from radgal.images.hdus import choose_image
 from tests.images.test_fits import SKY
 from utils import UserError
 
@@ -37,13 +39,26 @@ def taken(image) -> int:
 
 OTHERS = [
     *[(name, SKY) for name in ("RMS", "WHT", "image_err", "SIGMA_MAP", "weight.1", "Mask", "DQ", "residual", "Q")],
-    (None, SKY | {"BTYPE": "Noise"}),
+    (None, SKY | {"BTYPE": "Polarised intensity"}),
+    (None, SKY | STOKES | {"CRVAL3": 5.0}),  # AIPS: percent polarization
     (None, SKY | STOKES | {"CRVAL3": 2.0}),
     (None, SKY | STOKES | {"CRVAL3": 4.0}),
     ("THUMBNAIL", {}),
     (None, {}),
     (None, SKY | {"side": 10}),
 ]
+
+
+NAMES = (
+    "RMSMAP rms_map BKGRMS NOISEMAP WGTMAP WEIGHT-MAP UNCERT STDEV ERRMAP ERR2 VAR_POISSON ISLANDMASK BPM CTX NEXP SNR "
+    "SEGMAP primary_beam POLI FPOL RM taylor.1 tt1 MOM1 alphaerr meanMap confmap"
+).split()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "linear polarization", "Spectral index", "RMS noise", "bad pixels"])
+def test_what_comes_along_is_known_by_its_name(name) -> None:
+    hdus = [pyfits.ImageHDU(np.zeros((SIDE, SIDE)), name=name)]
+    assert choose_image(hdus, Path("a.fits"), SIDE**2).flags == ("other_kind",)
 
 
 @pytest.mark.parametrize("image", [("SCI", SKY), (None, SKY), ("field 7", SKY)], ids=str)
@@ -65,7 +80,16 @@ def test_where_several_may_be_meant_the_usual_name_then_the_first_is_taken_and_s
 def test_an_image_that_is_of_another_kind_and_alone_is_flagged(tmp_path) -> None:
     for name, header in (("RMS", SKY), (None, SKY | STOKES | {"CRVAL3": 3.0}), ("WEIGHT", {})):
         assert read_fits(save(tmp_path / f"{name}.fits", (name, header))).flags == ("other_kind",)
-    for name in ("I", "varied", "Quasars", "export", "skymodelling"):  # words count, not parts of them
+    for name in (
+        "I",
+        "varied",
+        "Quasars",
+        "export",
+        "skymodelling",
+        "terms",
+        "tt0",
+        "image.pbcor",
+    ):  # words count, not parts of them
         assert read_fits(save(tmp_path / f"{name}.fits", (name, SKY | STOKES | {"CRVAL3": 1.0}))).flags == ()
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from radgal.images.reading import read_image
+from utils import UserError
 
 
 @pytest.fixture
@@ -70,6 +71,22 @@ def test_opaque_gray_pictures_of_every_mode_are_taken_as_they_are(tmp_path, pict
         found = read(image, tmp_path / f"{name}.png")
         assert np.array_equal(found.pixels, picture) and found.flags == (), name
     assert read(np.dstack([picture] * 3), tmp_path / "a.jpg").flags == ()
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_picture_that_is_far_from_white_is_told(tmp_path, picture, bits) -> None:
+    """As one of 12 bits is in a file of 16."""
+    peak = np.maximum(picture, 255 * (picture == picture.max())).astype(np.uint8)
+    assert "dim" not in read(peak, tmp_path / "a.png").flags
+    dim = {8: peak // 2, 12: peak.astype(np.uint16) * 16, 16: peak.astype(np.uint16) * 100}[bits]
+    assert "dim" in read(dim, tmp_path / "dim.png").flags
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(40), b"SIMPLE  =                    T", b"<html></html>"])
+def test_what_is_no_picture_is_told_in_words(tmp_path, content) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match="a.png cannot be read as an image: it is neither PNG nor JPEG, or damaged$"):
+        read_image(tmp_path / "a.png", recipe="mirabest_v1")
 
 
 def test_colors_a_bright_background_and_a_crop_are_told(tmp_path, picture) -> None:

@@ -55,6 +55,12 @@ def test_fluxes_in_arrays_go_through_the_recipe_as_fits_do(tmp_path) -> None:
     assert from_fits.position is not None and from_fits.pixel_scale_arcsec == pytest.approx(1.8)
 
 
+@pytest.mark.parametrize(("level", "flags"), [(0.0, ()), (1.0, ()), (3.0, ("offset",)), (1e3, ("offset",)), (-3.0, ())])
+def test_a_background_that_is_not_near_zero_is_told(tmp_path, level, flags) -> None:
+    image = read_image(save(tmp_path / "a.npy", a_field((60, 60)) + level), recipe=RECIPE, native_size=30)
+    assert image.flags == flags
+
+
 def test_larger_images_are_cropped_and_smaller_ones_padded_and_flagged(tmp_path, pixels) -> None:
     path = save(tmp_path / "a.png", pixels)
     cropped = read_image(path, recipe=RECIPE, native_size=10)

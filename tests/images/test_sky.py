@@ -12,6 +12,7 @@ from radgal.images.mosaic import Mosaic, Position, read_cutout
 from radgal.images.reading import is_another_scale, read_image
 from radgal.images.sky import sky_at
 from tests.images.test_fits import SKY, a_field, write
+from utils import UserError
 
 RECIPE = "mirabest_v1"
 PIXEL = 0.0005  # degrees
@@ -89,6 +90,69 @@ def test_axes_of_length_1_may_stand_anywhere(tmp_path, where, swapped) -> None:
     assert mosaic.find(150.0, 20.0) == pytest.approx((24.5, 29.5))
     assert np.array_equal(mosaic.cut(9.5, 19.5, (20, 16)), field[12:28, 0:20])
     assert np.isnan(mosaic.cut(0, 0, (4, 4))).sum() == 12
+
+
+SPECTRUM = {"CTYPE3": "FREQ", "CRVAL3": 1.4e9, "CRPIX3": 1.0, "CDELT3": 1e6}
+AMISS = {  # what does not concern the two axes of the sky, or is said in another way than wcslib knows
+    "no step": SPECTRUM | {"CDELT3": 0.0},
+    "no step, Stokes": {"CTYPE3": "STOKES", "CRVAL3": 1.0, "CRPIX3": 0.0, "CDELT3": 0.0},
+    "no type": {"CTYPE3": "", "CDELT3": 0.0},
+    "a type of AIPS": SPECTRUM | {"CTYPE3": "FELO-HEL", "CRVAL3": 0.0, "CDELT3": 0.0},
+    "a unit that is none": SPECTRUM | {"CUNIT3": "banana"},
+    "the unit of another": SPECTRUM | {"CTYPE3": "FREQ-LSR", "CUNIT3": "km/s"},
+    "a word for a number": SPECTRUM | {"CRVAL3": "1.4 GHz"},
+    "a matrix without it": SPECTRUM | {"PC1_1": 1.0, "PC2_2": 1.0, "PC3_3": 0.0},
+    "Degrees": {"CUNIT1": "Degrees", "CUNIT2": "DEGREES"},
+    "arcsec": {
+        "CUNIT1": "arcsec",
+        "CUNIT2": "arcsec",
+        "CDELT1": -1.8,
+        "CDELT2": 1.8,
+        "CRVAL1": 540000.0,
+        "CRVAL2": 72000.0,
+    },
+    "a system in small letters": {"RADESYS": "icrs"},
+    "a system by its equinox": {"RADESYS": "J2000"},
+    "an equinox in words": {"EQUINOX": "J2000.0"},
+}
+
+
+@pytest.mark.parametrize("what", AMISS)
+def test_the_sky_is_where_it_is_whatever_is_amiss_beside_it(tmp_path, what) -> None:
+    field = a_field((60, 50))
+    path = write(tmp_path / "a.fits", field[None], **(SKY | AMISS[what]))
+    sky = read_fits(path).sky
+    assert sky.position == pytest.approx((150.0 - 15 * 0.0005 / np.cos(np.deg2rad(20)), 20.0 + 20 * 0.0005), abs=4e-5)
+    assert sky.scales_arcsec == pytest.approx((1.8, 1.8)) and sky.flags == ()
+    assert Mosaic(path).find(150.0, 20.0) == pytest.approx((9.5, 9.5), abs=0.03)  # FK5 is 0.02 arcsec from ICRS
+
+
+def test_an_exponent_as_fortran_writes_it_is_one(tmp_path) -> None:
+    path = write(tmp_path / "a.fits", a_field((60, 50)), **SKY)
+    content = path.read_bytes()
+    for word, value in (("CDELT1", "-5.0D-04"), ("CDELT2", "5.0d-04")):
+        at = content.index(word.encode())
+        content = content[:at] + f"{word}  = {value:>20}".ljust(80).encode() + content[at + 80 :]
+    path.write_bytes(content)
+    assert read_fits(path).sky.scales_arcsec == pytest.approx((1.8, 1.8))
+    assert Mosaic(path).find(150.0, 20.0) == pytest.approx((9.5, 9.5), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "header", [{"EQUINOX": "B1950"}, {"EQUINOX": 1950.0}, {"RADESYS": "B1950"}, {"EPOCH": "1950.0"}]
+)
+def test_an_old_equinox_is_one_however_it_is_said(tmp_path, header) -> None:
+    position = read_fits(write(tmp_path / "a.fits", a_field((20, 20)), **(SKY | header))).sky.position
+    assert position == pytest.approx((150.691, 19.759), abs=2e-3)
+
+
+@pytest.mark.parametrize("header", [{"RADESYS": "GAPPT"}, {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"}])
+def test_a_system_that_is_not_known_tells_no_position_and_still_the_scale(tmp_path, header) -> None:
+    path = write(tmp_path / "a.fits", a_field((20, 20)), **(SKY | header))
+    sky = read_fits(path).sky
+    assert sky.position is None and sky.scales_arcsec == pytest.approx((1.8, 1.8))
+    with pytest.raises(UserError, match="coordinates of a system that is not known"):
+        Mosaic(path)
 
 
 def a_sky(projection: str, lon: float, lat: float, pixel_deg: float = 0.5) -> WCS:

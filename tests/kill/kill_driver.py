@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -188,6 +189,9 @@ def run_and_kill(folder: Path, n_kills: int, seed: int, epochs: int) -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    main.build_parser()
+    for name in ("radgal.api", "scipy.optimize", "torch._dynamo"):  # what every start would load anew
+        import_module(name)
     splits.load_training_data = toy_data
     plots.save_training_curves = lambda *_: None
     trainingrun.environment, trainingrun.make_report = dict, lambda *_: None

@@ -49,12 +49,20 @@ def numbers(model: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
     return [logits.detach(), *grads]
 
 
+BASES = ("VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet")
+QUICK = [(base, side, mask) for base in BASES for side in (50, 61) for mask in (True, False)]
+QUICK += [("VanillaLeNet", 150, True), ("CNSteerableLeNet", 150, True)]
+
+
 @pytest.mark.parametrize(
-    "side, mask",
-    [(50, True), (50, False), (61, True), (61, False), (150, True)]
-    + [pytest.param(150, False, marks=pytest.mark.slow)],
+    "base, side, mask",
+    [
+        pytest.param(base, side, mask, marks=[] if (base, side, mask) in QUICK else pytest.mark.slow)
+        for base in BASES
+        for side in (50, 61, 150)
+        for mask in (True, False)
+    ],
 )
-@pytest.mark.parametrize("base", ["VanillaLeNet", "CNSteerableLeNet", "DNSteerableLeNet", "DNRestrictedLeNet"])
 def test_logits_and_gradients_are_those_of_the_whole_images(
     base: str, side: int, mask: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

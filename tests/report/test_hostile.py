@@ -11,7 +11,12 @@ import pytest
 
 from radgal.evaluation.gallery import read_gallery
 from radgal.report.page import write_report
-from tests.report.tools import HOSTILE, check_page, report, rewrite
+from tests.report.tools import HOSTILE, check_page, report, rewrite, with_few_images
+
+
+@pytest.fixture
+def few(copy: Path) -> Path:
+    return with_few_images(copy)
 
 
 def test_texts_of_the_files_cannot_become_markup(copy: Path) -> None:
@@ -52,15 +57,15 @@ def test_texts_of_the_files_cannot_become_markup(copy: Path) -> None:
     ],
     ids=lambda gone: gone[0],
 )
-def test_what_is_missing_is_left_out(copy: Path, gone: list[str]) -> None:
+def test_what_is_missing_is_left_out(few: Path, gone: list[str]) -> None:
     for name in gone:
-        path = copy / name
+        path = few / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    page = check_page(report(copy))
+    page = check_page(report(few))
     if "metrics.json" in gone:
         assert "main.py evaluate" in page.text and "Confusion" not in page.text and "Training" in page.text
-        rewrite(copy / "environment.json", lambda content: {**content, "has_test_set": False})
-        assert "These data have no test set" in check_page(report(copy)).text
+        rewrite(few / "environment.json", lambda content: {**content, "has_test_set": False})
+        assert "These data have no test set" in check_page(report(few)).text
     if "gallery.npz" in gone and "metrics.json" not in gone:
         assert "no image saved" in page.text and "Misclassified" in page.text
     if "config.txt" in gone:
@@ -85,17 +90,17 @@ def test_what_is_missing_is_left_out(copy: Path, gone: list[str]) -> None:
         ("equivariance_summary.csv", b"model\nx\n"),
     ],
 )
-def test_what_is_damaged_is_named_and_the_rest_is_shown(copy: Path, capsys, name: str, content: bytes) -> None:
-    (copy / name).write_bytes(content)
-    page = check_page(report(copy))
+def test_what_is_damaged_is_named_and_the_rest_is_shown(few: Path, capsys, name: str, content: bytes) -> None:
+    (few / name).write_bytes(content)
+    page = check_page(report(few))
     assert "Not everything could be shown" in page.text and "note: " in capsys.readouterr().out
     assert "How to cite" in page.text and ("Training" in page.text) == (name != "history.csv")
 
 
 @pytest.mark.parametrize("name, key", [("metrics.json", "epoch"), ("environment.json", "kept_epoch")])
-def test_numbers_that_are_too_large_for_any_use_are_no_traceback(copy: Path, name: str, key: str) -> None:
-    text = (copy / name).read_text()
-    (copy / name).write_text(re.sub(rf'"{key}": \d+', f'"{key}": 1{"0" * 400}', text, count=1))
-    assert (copy / name).read_text() != text
-    write_report([copy])
-    check_page(copy / "report.html")
+def test_numbers_that_are_too_large_for_any_use_are_no_traceback(few: Path, name: str, key: str) -> None:
+    text = (few / name).read_text()
+    (few / name).write_text(re.sub(rf'"{key}": \d+', f'"{key}": 1{"0" * 400}', text, count=1))
+    assert (few / name).read_text() != text
+    write_report([few])
+    check_page(few / "report.html")

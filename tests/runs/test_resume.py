@@ -126,8 +126,8 @@ NETWORKS = {
     "HMTNet": ("model.base=HMTNet", "training.imsize=34"),  # has batch normalization
     "CNSteerableLeNet": ("model.base=CNSteerableLeNet", "model.nrot=4", "model.engine=e2cnn"),
 }  # the last keeps filters while it validates
-QUICK = [("VanillaLeNet", where) for where in BATCHES]
-QUICK += [("HMTNet", "within"), ("CNSteerableLeNet", "validating"), ("CNSteerableLeNet", "two and a batch")]
+QUICK = [("VanillaLeNet", "within"), ("VanillaLeNet", "two"), ("VanillaLeNet", "two and a batch")]
+QUICK += [("HMTNet", "within"), ("CNSteerableLeNet", "validating")]
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,7 @@ def test_a_checkpoint_that_lacks_what_a_resume_needs_is_refused(config: Path, on
     "before, after",
     [
         ("plateau", "cosine"),
-        ("cosine", "plateau"),
         ("plateau", "none"),
-        ("plateau", "onecycle"),
         ("onecycle", "plateau"),
     ],
 )

@@ -61,7 +61,7 @@ def train(tmp_path: Path, images: TrainingData, *overrides: str, resume=False, b
     return progress.history, checkpoint.read(folder.last)
 
 
-@pytest.mark.parametrize(("base", "nrot"), [("VanillaLeNet", None), ("CNSteerableLeNet", 4), ("DNSteerableLeNet", 4)])
+@pytest.mark.parametrize(("base", "nrot"), [("VanillaLeNet", None), ("CNSteerableLeNet", 4), ("DNSteerableLeNet", 2)])
 def test_bf16_learns_what_fp32_learns(tmp_path: Path, images: TrainingData, base: str, nrot: int | None) -> None:
     full, _ = train(tmp_path, images, "training.precision=fp32", base=base, nrot=nrot)
     half, content = train(tmp_path, images, "training.precision=bf16", base=base, nrot=nrot)
@@ -163,7 +163,8 @@ def test_the_precision_of_a_run_is_chosen_once(tmp_path: Path, monkeypatch) -> N
         monkeypatch.setattr(f"radgal.{module}.choose_precision", choose)
     content = CONFIG.format(base="VanillaLeNet", nrot=None, folder=(tmp_path / "out").as_posix())
     (tmp_path / "run.txt").write_text(content)
-    main.main(["--config", str(tmp_path / "run.txt"), "--no-test", "--set", "training.epochs=1"])
+    quick = ["training.epochs=1", "training.imsize=26", "training.batch_size=64"]
+    main.main(["--config", str(tmp_path / "run.txt"), "--no-test", "--set", *quick])
     assert len(chosen) == 1
 
 

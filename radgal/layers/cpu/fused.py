@@ -16,8 +16,8 @@ from torch import Tensor
 
 from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
 from radgal.layers.cpu.harmonic import HarmonicForm
-from radgal.layers.cpu.tiles import Assemble, Layout, TiledMaps, Tiles, WholeMaps
-from radgal.layers.cpu.twice import gradients, relu_max_blur
+from radgal.layers.cpu.tiles import Layout, TiledMaps, Tiles, WholeMaps, assembled
+from radgal.layers.cpu.twice import gradients, needs_torch, relu_max_blur
 
 WINDOW_PIXELS = 8192
 """Convolved pixels of one channel that the first layer works on at a time, windows together."""
@@ -48,7 +48,7 @@ class FirstLayer(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         windows, weight, blur, inside = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
 
             def stock(windows: Tensor, weight: Tensor) -> Tensor:
                 return relu_max_blur(F.conv2d(windows, weight), blur, 0, inside)
@@ -179,7 +179,7 @@ class LaterLayer(torch.autograd.Function):
     @staticmethod
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
             x, blur, *parameters = ctx.saved_tensors
             found = gradients(lambda *inputs: _stock(ctx, blur, *inputs), [x, *parameters], grad)
             return (found[0], None, None, None, None, None, *found[1:])
@@ -212,7 +212,7 @@ class LaterLayer(torch.autograd.Function):
 
 def _stock(ctx, blur: Tensor, x: Tensor, *parameters: Tensor) -> Tensor:
     """Returns what ``LaterLayer`` does, of all images as a whole."""
-    maps, tiles = x if ctx.layout is None else Assemble.apply(x, *ctx.layout), ctx.tiles
+    maps, tiles = x if ctx.layout is None else assembled(x, *ctx.layout), ctx.tiles
     after = [n + tiles.kernel_size - 1 - tiles.padding - m for n, m in zip(tiles.whole, maps.shape[-2:], strict=True)]
     convolved = ctx.form.convolve(F.pad(maps, (tiles.padding, after[1], tiles.padding, after[0])), parameters)
     return relu_max_blur(convolved[..., : tiles.size[0], : tiles.size[1]], blur)
