@@ -21,8 +21,10 @@ import numpy as np
 from radgal.files.packing import check_zip
 
 MAX_PICKLE_BYTES = 16 << 20  # that of a run of ten thousand epochs has two million
+MAX_STEPS = 1_000_000  # to build what it holds; that same one takes a third of them
 MAX_DEPTH = 32
 MAX_VALUES = 5_000_000
+MAX_AXES = 32  # of a tensor
 MAX_INT_BITS = 256  # NumPy's random generators have states of 128
 KEYS = {"str", "bytes_or_str", "int", "int_or_bool"}  # as pickletools calls text and whole numbers
 NOT_NEEDED = {"EMPTY_SET", "FROZENSET", "ADDITEMS", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
@@ -38,8 +40,10 @@ def check_pickle(content: bytes) -> None:
     """
     stack: list[str] = []  # the kinds of what the unpickler would have there
     memo: dict[int, str] = {}
-    for opcode, argument, _ in pickletools.genops(content):
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
+        if step > MAX_STEPS:
+            raise ValueError(f"it has more than {MAX_STEPS:,} steps")
         if name in NOT_NEEDED:
             raise ValueError(f"it holds what no file here needs ({name})")
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
@@ -58,10 +62,15 @@ def check_pickle(content: bytes) -> None:
 def _move(stack: list[str], opcode: pickletools.OpcodeInfo) -> None:
     """Takes from the stack of kinds and puts there what ``opcode`` does; ValueError for a key that is none here."""
     name, takes = opcode.name, [one.name for one in opcode.stack_before]
-    n_below = takes.index("mark") if "mark" in takes else len(takes)
-    at = len(stack) - 1 - stack[::-1].index("mark") if "mark" in takes else len(stack)
+    n_below, at = takes.index("mark") if "mark" in takes else len(takes), len(stack)
+    if "mark" in takes:
+        at -= 1
+        while stack[at] != "mark":  # from the top: what is above it is taken away, and never looked at again
+            at -= 1
+    if at < n_below:
+        raise ValueError("it takes more from its stack than there is")
     below, items = stack[at - n_below : at], stack[at + 1 :]
-    del stack[max(0, at - n_below) :]
+    del stack[at - n_below :]
     keys = {"SETITEM": below[1:2], "SETITEMS": items[::2], "DICT": items[::2]}.get(name, ())
     if wrong := set(keys) - KEYS:
         raise ValueError(f"a dictionary in it has a key that is neither text nor a whole number ({min(wrong)})")
@@ -73,11 +82,15 @@ def _move(stack: list[str], opcode: pickletools.OpcodeInfo) -> None:
         stack += ["made"] if name == "REDUCE" else [one.name for one in opcode.stack_after]
 
 
-def check_archive(path: Path) -> None:
-    """Raises ValueError (or what zipfile and pickle raise) unless ``path`` is made as ``torch.save`` makes files.
+def open_archive(path: Path) -> io.BytesIO:
+    """Returns a copy in memory, for ``torch.load``, of a file that is made as ``torch.save`` makes files.
 
     That is: a zip of uncompressed members that do not overlap and have their checksums; one pickle of plain values and
-    tensors; every tensor contiguous in a storage that is just as long as the pickle says.
+    tensors; every tensor contiguous in a storage that is just as long as the pickle says. A copy, because a file can be
+    made of two zips in one, of which Python finds the one and torch the other.
+
+    Raises:
+        ValueError, or what zipfile and pickle raise: if it is not.
     """
     sizes = check_zip(path)
     (name,) = (name for name in sizes if name.rpartition("/")[2] == "data.pkl")
@@ -86,11 +99,16 @@ def check_archive(path: Path) -> None:
         raise ValueError("it is a TorchScript program")
     if sizes[name] > MAX_PICKLE_BYTES:
         raise ValueError(f"its description has {sizes[name]:,} bytes")
-    with zipfile.ZipFile(path) as archive:
+    copy = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as clean:
         description = archive.read(name)
-    check_pickle(description)
-    content = _Scan(description, prefix, sizes).load()
-    _count(content, 0, {})
+        check_pickle(description)
+        content = _Scan(description, prefix, sizes).load()
+        _count(content, 0, {})
+        for member in (one for one in sizes if one.startswith(prefix)):
+            clean.writestr(f"archive/{member.removeprefix(prefix)}", archive.read(member))
+    copy.seek(0)
+    return copy
 
 
 class _Tensor:
@@ -114,9 +132,12 @@ class _Stored:
         self.n_elements = n_elements
 
 
-def _rebuild(storage: object, offset: object, size: object, stride: object, *rest: object) -> _Tensor:
-    integers = all(type(part) is tuple and all(type(i) is int and i >= 0 for i in part) for part in (size, stride))
-    if not isinstance(storage, _Stored) or type(offset) is not int or offset < 0 or not integers:
+def _rebuild(
+    storage: object, offset: object, size: object, stride: object, needs_grad: object, hooks: object, *rest: object
+) -> _Tensor:
+    lists = [[offset], *(part if type(part) is tuple and len(part) <= MAX_AXES else [None] for part in (size, stride))]
+    integers = all(type(i) is int and 0 <= i < 2**63 for part in lists for i in part)
+    if not isinstance(storage, _Stored) or not integers or type(needs_grad) is not bool or hooks or any(rest):
         raise ValueError("a tensor is not described as one")
     if len(size) != len(stride) or offset + math.prod(size) > storage.n_elements:
         raise ValueError("a tensor reaches over the end of what is stored of it")
@@ -126,8 +147,8 @@ def _rebuild(storage: object, offset: object, size: object, stride: object, *res
     return _Tensor()
 
 
-def _parameter(tensor: object, *_: object) -> _Tensor:
-    if not isinstance(tensor, _Tensor):
+def _parameter(tensor: object, needs_grad: object, hooks: object) -> _Tensor:
+    if not isinstance(tensor, _Tensor) or type(needs_grad) is not bool or hooks:
         raise ValueError("a parameter is no tensor")
     return tensor
 

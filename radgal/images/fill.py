@@ -13,6 +13,9 @@ HUGE = 1e18
 RUN = 24
 """So many equal values side by side are no chance. Noise that is rounded to half its standard deviation has 15."""
 
+SQUARE = 10
+"""So many along each side of a square neither."""
+
 MIN_PIXELS = 100
 COMMON_VALUES = 8  # values of areas that are looked at one by one
 ROUNDED = 0.75
@@ -71,13 +74,14 @@ def without_fill(data: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _areas(data: np.ndarray) -> np.ndarray:
-    """Returns the pixels in runs of equal values along rows or columns, and all that are equal beside those."""
+    """Returns the pixels in runs or squares of equal values, and all that are equal beside those."""
     beside, below = data[:, 1:] == data[:, :-1], data[1:] == data[:-1]
     area = np.zeros(data.shape, dtype=bool)
     if max(beside.sum(), below.sum()) < RUN - 1:
         return area
     _mark_runs(area, beside)
     _mark_runs(area.T, below.T)
+    _mark_squares(area, beside, below)
     n_pixels = -1
     while n_pixels != (n_pixels := int(area.sum())):
         area[:, 1:] |= area[:, :-1] & beside
@@ -98,6 +102,22 @@ def _mark_runs(area: np.ndarray, equal: np.ndarray) -> None:
     rows = starts.any(axis=1)
     for i in range(RUN):
         area[rows, i : i + starts.shape[1]] |= starts[rows]
+
+
+def _mark_squares(area: np.ndarray, beside: np.ndarray, below: np.ndarray) -> None:
+    """Marks the first pixel of each square of equal pixels in an area (H, W).
+
+    Args:
+        beside: (H, W - 1), whether a pixel is equal to the one on its right.
+        below: (H - 1, W), whether it is equal to the one in the next row.
+    """
+    flat, side = beside[:-1] & below[:, :-1], SQUARE - 1
+    if min(flat.shape) < side or flat.sum() < side**2:
+        return
+    sums = np.zeros(area.shape, dtype=np.int32)
+    np.cumsum(np.cumsum(flat, axis=0), axis=1, out=sums[1:, 1:])
+    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    area[:-side, :-side] |= inside == side**2
 
 
 def _is_rounded(data: np.ndarray, area: np.ndarray, rest: np.ndarray) -> bool:

@@ -45,6 +45,8 @@ def find_images(
             matches = [path]
         elif glob.has_magic(str(place)):
             matches = [p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file()]
+        elif path.is_symlink():
+            raise UserError(f"{place} is a link to {os.readlink(path)}, which is not there")
         else:
             raise UserError(f"there is no file or folder {place}{nearest_path(place)}")
         if not matches:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from radgal.layers.constants import for_keeps
 from radgal.layers.e2cnn_compat import patch_e2cnn, quick_einsum, quiet_masks
 from utils import UserError
 
@@ -94,6 +95,7 @@ def make_gspace(symmetry: Symmetry):
 
 
 @functools.lru_cache(maxsize=8)
+@for_keeps()
 def make_basis(symmetry: Symmetry, regular_input: bool, kernel_size: int) -> KernelBasis:
     """Builds the basis of kernels from a regular (or else trivial) field to a regular field with e2cnn.
 

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from radgal.layers.constants import for_keeps
 from radgal.layers.cpu.blurpool import where_positive
 from radgal.layers.cpu.maps import Maps
 from radgal.layers.cpu.sky import in_round_numbers, runs_eagerly_on_cpu
 from radgal.layers.cpu.tiles import Assemble, Windows
-from radgal.layers.cpu.twice import gradients
+from radgal.layers.cpu.twice import gradients, needs_torch
 from radgal.layers.plain import plain_conv
 
 TILE = 4
@@ -113,7 +114,7 @@ class _MaxOfFour(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
         maps, out = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
             return gradients(lambda maps: torch.stack(maps.chunk(4, 1)).max(0).values.relu(), [maps], grad)[0]
         grad_maps = torch.empty_like(maps)
         a, b, c, d = maps.chunk(4, 1)
@@ -130,6 +131,7 @@ class _MaxOfFour(torch.autograd.Function):
         return grad_maps
 
 
+@for_keeps()
 def circular_mask(side: int, margin: float = 1.0) -> Tensor:
     """Returns the soft circular mask of e2cnn's ``MaskModule``, float32 (S, S): 1 inside, 0 far outside.
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgal.layers.basis import Symmetry, check_nrot
+from radgal.layers.constants import WithConstants, here
 from radgal.layers.conventional import circular_mask
 from radgal.layers.cpu.maps import Maps, watch
 from radgal.layers.modelinfo import exact_sides
@@ -58,7 +59,7 @@ class NetworkOptions:
             )
 
 
-class GalaxyNet(nn.Module):
+class GalaxyNet(WithConstants):
     """What all networks share: checks of the arguments, the mask, and the loading of published checkpoints.
 
     Differs from the published program: the mask is the same for every network (there it was applied by
@@ -97,7 +98,7 @@ class GalaxyNet(nn.Module):
         chosen = NetworkOptions(**options)
         self.in_chan, self.imsize, self.kernel_size = in_chan, int(imsize), kernel_size
         self.head, self.background = chosen.head, float(chosen.background)
-        self.register_buffer("mask", circular_mask(imsize) if chosen.mask else None, persistent=False)
+        self.register_buffer("mask", here(circular_mask(imsize)) if chosen.mask else None, persistent=False)
         self.drop = nn.Dropout(chosen.dropout)
         if group is not None:
             self.symmetry = (group.kind, group.n)
@@ -106,6 +107,10 @@ class GalaxyNet(nn.Module):
     def _build(self, in_chan: int, out_chan: int, kernel_size: int, group: Symmetry | None, engine: str) -> None:
         """Makes the layers; ``group`` is that of a class with ``takes_nrot``, and ``engine`` a key of ``ENGINES``."""
         raise NotImplementedError
+
+    def constants(self) -> dict[str, Tensor]:
+        """Returns the mask, if this network has one; a subclass with further buffers of that kind adds them."""
+        return {} if self.mask is None else {"mask": circular_mask(self.imsize)}
 
     def _group(self, nrot: object) -> Symmetry | None:
         """Returns the group of ``nrot`` rotations, or None for a network without one."""

@@ -11,6 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from radgal.layers.constants import for_keeps
 from utils import UserError
 
 BLUR_SIGMA = 0.6
@@ -53,6 +54,7 @@ def plain_relu_max_blur(n_channels: int) -> nn.Sequential:
     return nn.Sequential(nn.ReLU(), nn.MaxPool2d(2, stride=1), conv)
 
 
+@for_keeps()
 def gaussian_blur(sigma: float = BLUR_SIGMA) -> Tensor:
     """Returns e2cnn's normalized blur filter of ``sigma`` pixels: (1, 1, 5, 5) for 0.6, rounded as there."""
     size = 2 * round(4 * sigma) + 1

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from radgal.layers.basis import KernelBasis, Symmetry, make_basis
+from radgal.layers.basis import Symmetry, make_basis
+from radgal.layers.constants import WithConstants, here
 from radgal.layers.cpu.blurpool import ReluMaxBlur, blurred, full_precision, pooled_size
 from radgal.layers.cpu.fused import DenseForm, FirstLayer, LaterLayer, inside
 from radgal.layers.cpu.harmonic import HarmonicForm, make_plan, mixing_matrices
@@ -43,7 +44,7 @@ class Way(Enum):
     SPECTRAL = "many channels, convolved as plane waves and pooled, a batch at a time"
 
 
-class SteerableConv(nn.Module):
+class SteerableConv(WithConstants):
     """Convolution from trivial or regular to regular fields of G, without bias, like e2cnn's ``R2Conv``.
 
     Differs from e2cnn: no buffer is ever saved, and the filter that eval mode reuses is checked against the
@@ -77,16 +78,20 @@ class SteerableConv(nn.Module):
         self.out_channels = out_fields * basis.sampled.shape[1]
         self._basis_shape = basis.sampled.shape
         # Flat: a memory format such as channels_last is for what has as many axes as images.
-        self.register_buffer("basis", basis.sampled.flatten(1), persistent=False)
+        self.register_buffer("basis", here(basis.sampled.flatten(1)), persistent=False)
         self.weights = nn.Parameter(torch.empty(out_fields * in_fields * len(basis)))
         self._cached: tuple[str, Tensor, list[Tensor]] | None = None
-        self.reset_parameters(basis)
+        self.reset_parameters()
 
-    def reset_parameters(self, basis: KernelBasis) -> None:
+    def reset_parameters(self) -> None:
         """Draws the weights as e2cnn's generalized He initialization does: same seed, same values."""
+        basis = make_basis(self.symmetry, self.regular_input, self.kernel_size)
         std = basis.init_std(self.in_fields).repeat(self.out_fields * self.in_fields)
         with torch.no_grad():
             self.weights.copy_(std * torch.randn_like(std))
+
+    def constants(self) -> dict[str, Tensor]:
+        return {"basis": make_basis(self.symmetry, self.regular_input, self.kernel_size).sampled.flatten(1)}
 
     @property
     def weight(self) -> nn.Parameter:
@@ -229,7 +234,7 @@ def _same(kept: Tensor, now: Tensor) -> bool:
     return kept.dtype == now.dtype and kept.device == now.device and torch.equal(kept, now)
 
 
-class ReluMaxPool(nn.Module):
+class ReluMaxPool(WithConstants):
     """ReLU, then the anti-aliased max pooling by 2 of e2cnn's ``PointwiseMaxPoolAntialiased``.
 
     A 2 x 2 maximum at stride 1, then a 5 x 5 Gaussian blur (sigma 0.6 pixels) at stride 2 with two rows of zeros
@@ -244,7 +249,10 @@ class ReluMaxPool(nn.Module):
     def __init__(self, symmetry: Symmetry, n_fields: int):
         super().__init__()
         self.n_channels = n_fields * symmetry.order
-        self.register_buffer("blur", gaussian_blur(), persistent=False)
+        self.register_buffer("blur", here(gaussian_blur()), persistent=False)
+
+    def constants(self) -> dict[str, Tensor]:
+        return {"blur": gaussian_blur()}
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the pooled maps: (N, C, H, W) -> (N, C, (H - 2) // 2 + 1, (W - 2) // 2 + 1)."""

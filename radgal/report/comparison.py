@@ -15,6 +15,7 @@ import numpy as np
 
 from radgal.evaluation import metrics
 from radgal.evaluation.metrics import AVERAGED, BY_KEY, ROTATED, UPRIGHT
+from radgal.evaluation.results import doubt_of_area
 from radgal.files.tables import column_name
 from radgal.repeats.paired import compare_networks, mcnemar
 from radgal.report import questionviews, resultviews, runviews
@@ -96,6 +97,7 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
         "differing": differing or [],
         "without_config": [name for name, run in zip(names, runs, strict=True) if not run.config],
         "without_pairs": problem,
+        "doubts": [f"{name}: {doubt}" for name, run in zip(names, runs, strict=True) if (doubt := _doubt(run))],
         "note": _note(common, names) if common else None,
         "n_common": len(common.names) if common else 0,
         "pairs": pairs,
@@ -104,6 +106,11 @@ def compare_runs(runs: Sequence[SavedRun], names: Sequence[str], pages: Sequence
         "questions": attempt(questionviews.of_repeat, runs)[0],
         "charts": _charts(runs, names),
     }
+
+
+def _doubt(run: SavedRun) -> str | None:
+    """Returns what is odd about the test of a run, in a sentence."""
+    return attempt(doubt_of_area, run.metrics)[0] if run.metrics.get("upright") else None
 
 
 def common_sources(runs: Sequence[SavedRun]) -> Common:

@@ -19,7 +19,7 @@ from radgal.config.config import Config
 from radgal.data.datasets import preparation_of
 from radgal.data.samesource import Sources
 from radgal.data.splits import TrainingData
-from radgal.files.pickles import check_archive
+from radgal.files.pickles import open_archive
 from radgal.pretrained import registry
 from radgal.runs.files import RunFile
 from radgal.training.learner import Learner
@@ -116,8 +116,7 @@ def read(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():  # a device or a pipe might never end
         raise UserError(f"{path} is not a file")
     try:
-        check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(open_archive(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except pickle.UnpicklingError as error:
@@ -188,8 +187,7 @@ def _is_calibration(found: Any, n_classes: int) -> bool:
 def holds_weights(path: Path, weights: dict[str, torch.Tensor]) -> bool:
     """Returns whether a file is a plain state dict with these very numbers; any other file is not."""
     try:
-        check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(open_archive(path), map_location="cpu", weights_only=True)
         return content.keys() == weights.keys() and all(
             content[key].shape == value.shape and torch.equal(_bytes_of(content[key]), _bytes_of(value))
             for key, value in weights.items()
@@ -220,6 +218,8 @@ def find(run: str | Path) -> Path:
         there = ", ".join(sorted(p.name for p in run.iterdir())[:8]) or "nothing"
         raise UserError(f"{run} holds no best.pt, so it is not the folder of a training run; it holds {there}")
     if run.exists():
+        if not run.is_file():  # a device or a pipe might never end
+            raise UserError(f"{run} is not a file")
         return run
     if name in registry.names():
         return registry.file_of(name)

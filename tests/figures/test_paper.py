@@ -39,6 +39,18 @@ def test_a_figure_on_paper_is_a_pdf_as_wide_as_the_column_with_letters_as_text(t
     assert (tmp_path / "roc.png").read_bytes()[:8] == PNG
 
 
+def test_what_is_drawn_once_for_two_journals_is_as_wide_as_the_column_of_each(tmp_path: Path) -> None:
+    columns = ("mnras_single", "aa_single")
+    for column in columns:
+        (tmp_path / column).mkdir()
+    with on_paper(*columns):
+        plots.save_roc(tmp_path / columns[0] / "roc.png", "ROC area 0.9", CURVES)
+    for column in columns:
+        content = unpacked((tmp_path / column / "roc.pdf").read_bytes())
+        box = [float(number) for number in re.search(rb"/MediaBox \[([^\]]*)\]", content)[1].split()]
+        assert box[2] / 72 == pytest.approx(COLUMNS[column], abs=0.01) and b"/FontFile2" in content
+
+
 def test_the_widths_are_those_of_the_journals() -> None:
     points = {name: width * 72.27 for name, width in COLUMNS.items()}
     assert points["mnras_single"] == pytest.approx(240) and points["mnras_double"] == pytest.approx(504)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import models
 from radgal.config.config import Config
 from radgal.evaluation.results import for_reading
+from radgal.files import pickles
 from radgal.files.pickles import read_arrays
 from radgal.images.preparation import Preparation
 from radgal.runs import checkpoint
@@ -179,6 +181,75 @@ def test_only_texts_and_whole_numbers_are_keys(opcodes: bytes, tmp_path: Path) -
     with time_limit(), pytest.raises(UserError, match="key|no file here needs|made of a list|not a dictionary"):
         checkpoint.read(tmp_path / "best.pt")
     with time_limit(), pytest.raises((ValueError, pickle.UnpicklingError)):
+        read_arrays(b"\x80\x02" + opcodes)
+
+
+def two_in_one(seen: bytes, hidden: bytes) -> bytes:
+    """Returns a zip that Python reads as ``seen``, and torch as ``hidden``, with as long a list of members."""
+    ends = [content.rindex(b"PK\x05\x06") for content in (seen, hidden)]
+    (size, at), (hidden_size, hidden_at) = (
+        struct.unpack("<II", content[end + 12 : end + 20]) for content, end in zip((seen, hidden), ends, strict=True)
+    )
+    assert size == hidden_size and hidden_at >= at
+    body, record = bytearray(seen[: ends[0]]), bytearray(seen[ends[0] :])
+    struct.pack_into("<I", record, 16, hidden_at)
+    place = at
+    while place < len(body):  # where each member begins, as Python will count it
+        lengths, start = struct.unpack_from("<HHH", body, place + 28), struct.unpack_from("<I", body, place + 42)[0]
+        struct.pack_into("<I", body, place + 42, start - at + hidden_at)
+        place += 46 + sum(lengths)
+    return hidden[: ends[1]] + bytes(body) + bytes(record)
+
+
+def test_torch_reads_what_was_looked_through(tmp_path: Path) -> None:
+    whole = put_pickle(take_pickle())
+    hidden = put_pickle(b"\x80\x02}X\x05\x00\x00\x00stateK\x01s0" + b"N0" * len(whole) + take_pickle()[2:])
+    path = tmp_path / "best.pt"
+    path.write_bytes(two_in_one(put_pickle(take_pickle().replace(b"SteerableLeNet", b"SteerableLeNot")), hidden))
+    assert len(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")) > len(whole)
+    assert checkpoint.read(path)["config"]["model"]["base"] == "CNSteerableLeNot"
+
+
+def tensor(size: tuple, stride: tuple, more: bytes = b"\x89ccollections\nOrderedDict\n)R") -> bytes:
+    """Returns opcodes of a tensor in the first storage of ``network()``."""
+    n_numbers = len(torch.load(io.BytesIO(network()), weights_only=True)["model"]["conv1.weights"])
+    sides = [
+        b"(" + b"".join(b"\x8a\x0a" + n.to_bytes(10, "little", signed=True) for n in part) + b"t"
+        for part in (size, stride)
+    ]
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuM%btQ"
+    storage = storage.replace(b"%b", struct.pack("<H", n_numbers))
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + b"".join(sides) + more + b"tR"
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        tensor((1,) * 60_000, (1,) * 60_000),
+        tensor((0, 2**70), (1, 1)),
+        tensor((5,), (1,), b"\x89}X\x01\x00\x00\x00aK\x01s"),
+        tensor((5,), (1,), b"\x89})X\x00\x00\x00\x00}X\x03\x00\x00\x00neg\x88s"),
+        tensor((5,), (1,), b"K\x07ccollections\nOrderedDict\n)R"),
+    ],
+    ids=["axes", "sides", "hooks", "more", "grad"],
+)
+def test_tensors_are_described_as_torch_save_does(opcodes: bytes, tmp_path: Path) -> None:
+    path, whole = tmp_path / "best.pt", take_pickle()
+    path.write_bytes(put_pickle(whole[:-1] + b"X\x01\x00\x00\x00x" + tensor((5,), (1,)) + b"s."))
+    assert checkpoint.read(path)["x"].shape == (5,)
+    path.write_bytes(put_pickle(whole[:-1] + b"X\x01\x00\x00\x00x" + opcodes + b"s."))
+    with time_limit(), pytest.raises(UserError, match="a tensor is not described as one"):
+        checkpoint.read(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opcodes", [b"N" * 200_000 + b"(t" * 100_000 + b".", b"(" * 100_000 + b"t" * 100_000 + b"."])
+def test_a_pickle_of_many_steps_takes_no_longer_than_they_are_many(opcodes: bytes, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "best.pt").write_bytes(put_pickle(b"\x80\x02" + opcodes))
+    with time_limit(), pytest.raises(UserError, match="not a checkpoint|nested"):
+        checkpoint.read(tmp_path / "best.pt")
+    monkeypatch.setattr(pickles, "MAX_STEPS", 100_000)
+    with pytest.raises(ValueError, match="more than 100,000 steps"):
         read_arrays(b"\x80\x02" + opcodes)
 
 

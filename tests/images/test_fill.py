@@ -18,6 +18,8 @@ BEYOND = {
     "three rows": y > 296,
     "aslant": x - 0.3 * y > 200,
     "a hole": np.hypot(x - 60, y - 60) < 15,
+    "a square": (abs(x - 60.5) < 10) & (abs(y - 200.5) < 10),
+    "many squares": (x % 60 < 12) & (y % 50 < 10),
 }
 FILLS = [0.0, -32768.0, -9.2e18, 1e30, -999.0, 32767.0, float(np.float32(1e-6))]
 
@@ -84,7 +86,9 @@ def test_fills_are_seen_in_compressed_images(cutout, tmp_path, dithering, flags)
     assert image.nan_fraction == pytest.approx(0.3 if "fill" in flags else 0, abs=0.001)
 
 
-@pytest.mark.parametrize("digit, flags", [(0.1, ()), (0.5, ()), (1.5, ("rounded",)), (3.0, ("rounded",))])
+@pytest.mark.parametrize(
+    "digit, flags", [(0.1, ()), (0.5, ()), (1.0, ("rounded",)), (1.5, ("rounded",)), (3.0, ("rounded",))]
+)
 def test_rounded_noise_is_data(noise, digit, flags) -> None:
     rounded = np.round(noise / digit) * digit
     found, said = without_fill(rounded)

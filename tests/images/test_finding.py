@@ -67,6 +67,12 @@ def test_files_of_other_kinds_are_counted_aloud(tmp_path, names, said) -> None:
     )
 
 
+def test_a_link_to_nothing_is_called_one(tmp_path) -> None:
+    (tmp_path / "a.fits").symlink_to(tmp_path / "gone.fits")
+    with pytest.raises(UserError, match="a.fits is a link to .*gone.fits, which is not there"):
+        find_images(tmp_path / "a.fits")
+
+
 def test_a_folder_of_other_kinds_only_says_what_they_are(tmp_path) -> None:
     touch(tmp_path, "1.tif", "2.tif", "a.txt")
     said = r"holds no images \(.*\): 3 files are no images that are read \(2 .tif, 1 .txt\)"

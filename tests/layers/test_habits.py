@@ -12,15 +12,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from radgal.layers import conventional, steerable
-from radgal.layers.cpu import maps
+from radgal.layers import basis, conventional, steerable
+from radgal.layers.cpu import harmonic, maps, spectral
 from utils import float32_in_full
 
 SIDE = 18
-NETWORKS = [("VanillaLeNet", None), ("CNSteerableLeNet", 4), ("DNSteerableLeNet", 8)]  # D_8: the harmonic form
+NETWORKS = [("VanillaLeNet", None), ("CNSteerableLeNet", 4), ("DNSteerableLeNet", 12)]  # D_12: the harmonic form
 QUICK = "CNSteerableLeNet"
 each = pytest.mark.parametrize(
     "name, nrot", [pytest.param(*one, marks=[pytest.mark.slow] * (one[0] != QUICK), id=one[0]) for one in NETWORKS]
@@ -36,8 +38,8 @@ def device(request) -> Iterator[torch.device]:
         yield where
 
 
-def build(name: str, nrot: int | None) -> nn.Module:
-    torch.manual_seed(3)
+def build(name: str, nrot: int | None, seed: int = 3) -> nn.Module:
+    torch.manual_seed(seed)
     with torch.device("cpu"):
         model = models.build_model(name, n_classes=2, side=SIDE, nrot=nrot).eval()
     return model.to(torch.empty(0).device)
@@ -92,6 +94,126 @@ def test_gradients_of_gradients(twice: Callable, name: str, nrot: int | None, mo
             assert (a is None or not a.any()) and (b is None or not b.any())
         else:
             check(a, b, atol=1e-4 * max(1.0, float(b.abs().max())))
+
+
+@each
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_many_gradients_at_once(create_graph: bool, name: str, nrot: int | None) -> None:
+    """As for Jacobians: torch computes a batch of gradients in one pass, in either of its two ways."""
+    model, x = build(name, nrot), images(4).requires_grad_()
+    out, inputs = model(x), [x, *model.parameters()]
+    given = torch.eye(2)[:, None].expand(2, len(x), 2)
+    many = torch.autograd.grad(out, inputs, given, is_grads_batched=True, retain_graph=True, create_graph=create_graph)
+    mapped = vmap(lambda one: torch.autograd.grad(out, inputs, one, retain_graph=True))(given)
+    for k in range(2):
+        expected = torch.autograd.grad(out[:, k].sum(), inputs, retain_graph=True)
+        check([one[k] for one in many], list(expected))
+        check([one[k] for one in mapped], list(expected))
+    if create_graph:
+        many[0].square().sum().backward()
+        assert model.fc1.weight.grad.any()
+
+
+@each
+@pytest.mark.slow
+def test_an_ensemble_is_stacked(name: str, nrot: int | None) -> None:
+    members, x = [build(name, nrot, seed) for seed in range(3)], images(4)
+    parameters, buffers = stack_module_state(members)
+    shell = copy.deepcopy(members[0]).to("meta")
+
+    def loss(parameters: dict, buffers: dict) -> Tensor:
+        return functional_call(shell, (parameters, buffers), (x,)).square().sum()
+
+    slopes = vmap(grad(loss))(parameters, buffers)
+    for i, member in enumerate(members):
+        member(x).square().sum().backward()
+        check({key: one[i] for key, one in slopes.items()}, {k: p.grad for k, p in member.named_parameters()})
+
+
+def emptied(model: nn.Module) -> nn.Module:
+    return model.to_empty(device=model.fc1.weight.device)
+
+
+def from_meta(model: nn.Module) -> nn.Module:
+    return model.to("meta").to_empty(device=torch.empty(0).device)
+
+
+def built_on_meta(model: nn.Module) -> nn.Module:
+    with torch.device("meta"):
+        return models.build_model(type(model).__name__, n_classes=2, side=SIDE, nrot=model.symmetry[1] or None).eval()
+
+
+@each
+@pytest.mark.parametrize(
+    "forget, assign", [(emptied, False), (from_meta, False), (lambda m: m.to("meta"), True), (built_on_meta, True)]
+)
+def test_what_is_never_saved_is_made_again(
+    forget: Callable, assign: bool, name: str, nrot: int | None, monkeypatch
+) -> None:
+    """A network that was made without numbers, or lost them, is whole again once it has its weights."""
+    if name == "VanillaLeNet":
+        monkeypatch.setattr(models.VanillaLeNet, "symmetry", ("e", None))
+    model, x = build(name, nrot), images()
+    expected, weights = model(x), {key: value.clone() for key, value in model.state_dict().items()}
+    other = forget(model)
+    other.load_state_dict(weights, assign=assign)
+    check(other(x), expected)
+
+
+MODES = {
+    "inference": torch.inference_mode,
+    "meta": lambda: torch.device("meta"),
+    "double": lambda: default_dtype(torch.float64),
+}
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mode_in_which_a_network_is_first_built_is_its_own_affair(mode: str) -> None:
+    """What is computed once for all networks of a kind is none the wiser for it."""
+    for cached in (basis.make_basis, harmonic.make_plan, spectral.make_plan):
+        cached.cache_clear()
+    for nrot in (4, 12):
+        with MODES[mode]():
+            first = models.build_model("CNSteerableLeNet", n_classes=2, side=SIDE, nrot=nrot)
+            assert first(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, 2)
+        model, x = build("CNSteerableLeNet", nrot), images()
+        with MODES[mode]() if mode != "double" else default_dtype(torch.float32):
+            expected = model(x)
+        check(model(x), expected)
+        model(x).sum().backward()
+        assert all(parameter.grad is not None and parameter.dtype == torch.float32 for parameter in model.parameters())
+    penalty(model, x)
+    left = basis.make_basis(basis.Symmetry("C", 4), True, 5).sampled
+    basis.make_basis.cache_clear()
+    assert torch.equal(left, basis.make_basis(basis.Symmetry("C", 4), True, 5).sampled)
+
+
+@each
+def test_weights_are_drawn_anew_by_the_method_that_layers_have(name: str, nrot: int | None) -> None:
+    model, x = build(name, nrot), images()
+    before = model(x)
+    model.apply(lambda layer: layer.reset_parameters() if hasattr(layer, "reset_parameters") else None)
+    assert not torch.allclose(model(x), before)
+
+
+@each
+def test_those_who_watch_the_operators_see_them(name: str, nrot: int | None) -> None:
+    model, x = build(name, nrot), images()
+    with FlopCounterMode(display=False) as counter:
+        out = model(x)
+    assert counter.get_total_flops() > 1e5
+    with torch.no_grad():
+        check(make_fx(model)(x)(x), out)
 
 
 @each

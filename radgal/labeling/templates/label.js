@@ -11,8 +11,14 @@
   let zoom = "frame"; // or a number: times the size at which the whole image is seen
   let stretch = sessionStorage.getItem("stretch") || "sqrt";
 
-  const say = (text, wrong = false) => {
+  const say = (text, wrong = false, of = "") => {
     $("state").textContent = text;
+    if (of) {
+      const name = document.createElement("span");
+      name.className = "small of";
+      name.textContent = name.title = of;
+      $("state").append(name);
+    }
     $("state").classList.toggle("wrong", wrong);
   };
 
@@ -133,8 +139,8 @@
     const name = view.name;
     await show(content.view);
     if (!content.view || content.view.error) return;
-    const saved = `saved: ${label || "unsure"} (${name})`;
-    say(early ? `${saved}. What was pressed before this picture was there does not count: press again.` : saved, early);
+    const saved = `saved: ${label || "unsure"}`;
+    say(early ? `${saved}. What was pressed before this picture was there does not count: press again.` : saved, early, name);
   });
   const undo = () => doing(async () => {
     const content = await ask("undo");
@@ -218,6 +224,8 @@
     $(id).addEventListener("click", action);
   }
   document.querySelectorAll("[data-stretch]").forEach((one) => one.addEventListener("click", () => setStretch(one.dataset.stretch)));
+
+  window.addEventListener("resize", place);
 
   busy = false;
   press();

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgal.layers.cpu.twice import gradients, relu_max_blur
+from radgal.layers.cpu.twice import gradients, needs_torch, relu_max_blur
 
 CACHED_PIXELS = 530_000
 """Pixels of all maps that are worked on at a time: about two megabytes of float32, which stay in a core's cache."""
@@ -40,7 +40,7 @@ class ReluMaxBlur(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         x, blur = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
             return (*gradients(lambda maps: relu_max_blur(maps, blur), [x], grad), None)
         grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
         for maps, grad_out, result in _few_maps(x, grad, grad_x):

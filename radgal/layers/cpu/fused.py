@@ -16,8 +16,8 @@ from torch import Tensor
 
 from radgal.layers.cpu.blurpool import few_maps_of, pool_maps, pooled_size, write_gradient
 from radgal.layers.cpu.harmonic import HarmonicForm
-from radgal.layers.cpu.tiles import Assemble, Layout, TiledMaps, Tiles, WholeMaps
-from radgal.layers.cpu.twice import gradients, relu_max_blur
+from radgal.layers.cpu.tiles import Layout, TiledMaps, Tiles, WholeMaps, assembled
+from radgal.layers.cpu.twice import gradients, needs_torch, relu_max_blur
 
 WINDOW_PIXELS = 8192
 """Convolved pixels of one channel that the first layer works on at a time, windows together."""
@@ -48,7 +48,7 @@ class FirstLayer(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         windows, weight, blur, inside = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
 
             def stock(windows: Tensor, weight: Tensor) -> Tensor:
                 return relu_max_blur(F.conv2d(windows, weight), blur, 0, inside)
@@ -157,14 +157,17 @@ class LaterLayer(torch.autograd.Function):
             parameters: of the ``form``.
         """
         ctx.save_for_backward(x, blur, *parameters)
-        ctx.tiles, ctx.layout, ctx.form, ctx.kept = tiles, layout, form, {}
+        ctx.tiles, ctx.layout, ctx.form = tiles, layout, form
         images = WholeMaps(x) if layout is None else TiledMaps(x, *layout)
         sky = out = None
         for n in reversed(range(len(images))):
             parts = tiles.cut(images[n], n).split(form.at_once)
             convolved = torch.cat([form.convolve(part, parameters) for part in parts]) if tiles.has_any(n) else None
-            if keep:
-                ctx.kept[n] = convolved
+            if keep and sky is None:  # in one piece: many small ones would leave gaps in memory
+                counts = [tiles.count(k) for k in range(len(images))]
+                ctx.kept = convolved.new_empty(sum(counts), *convolved.shape[1:]).split(counts)
+            if keep and convolved is not None:
+                ctx.kept[n].copy_(convolved)
             maps = tiles.join(convolved, n, sky)
             if sky is None:  # the empty image is the last
                 sky, out = maps, x.new_empty(len(images), len(maps), *pooled_size(tiles.size))
@@ -176,7 +179,7 @@ class LaterLayer(torch.autograd.Function):
     @staticmethod
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
             x, blur, *parameters = ctx.saved_tensors
             found = gradients(lambda *inputs: _stock(ctx, blur, *inputs), [x, *parameters], grad)
             return (found[0], None, None, None, None, None, *found[1:])
@@ -187,7 +190,8 @@ class LaterLayer(torch.autograd.Function):
 
         def through_pooling(n: int) -> Tensor:
             """Returns the gradient of image n's tiles; a function, so that the maps are gone afterwards."""
-            maps, grad_maps = sky if n == last else tiles.join(ctx.kept[n], n, sky), torch.zeros_like(sky)
+            convolved = ctx.kept[n] if tiles.has_any(n) else None
+            maps, grad_maps = sky if n == last else tiles.join(convolved, n, sky), torch.zeros_like(sky)
             parts = (tiles.crop(maps), grad[n], tiles.crop(grad_maps))
             for some, grad_out, result in zip(*(_few(part, parts[0]) for part in parts), strict=True):
                 write_gradient(some, blur, grad_out, result)
@@ -208,7 +212,7 @@ class LaterLayer(torch.autograd.Function):
 
 def _stock(ctx, blur: Tensor, x: Tensor, *parameters: Tensor) -> Tensor:
     """Returns what ``LaterLayer`` does, of all images as a whole."""
-    maps, tiles = x if ctx.layout is None else Assemble.apply(x, *ctx.layout), ctx.tiles
+    maps, tiles = x if ctx.layout is None else assembled(x, *ctx.layout), ctx.tiles
     after = [n + tiles.kernel_size - 1 - tiles.padding - m for n, m in zip(tiles.whole, maps.shape[-2:], strict=True)]
     convolved = ctx.form.convolve(F.pad(maps, (tiles.padding, after[1], tiles.padding, after[0])), parameters)
     return relu_max_blur(convolved[..., : tiles.size[0], : tiles.size[1]], blur)

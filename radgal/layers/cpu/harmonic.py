@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgal.layers.basis import Symmetry, make_basis
+from radgal.layers.constants import for_keeps
 from radgal.layers.e2cnn_compat import patch_e2cnn
 
 NOTHING = 1e-5
@@ -93,6 +94,7 @@ class HarmonicPlan:
 
 
 @functools.lru_cache(maxsize=8)
+@for_keeps()
 def make_plan(symmetry: Symmetry, kernel_size: int) -> HarmonicPlan:
     """Returns the harmonic form of the convolution from regular to regular fields; ``kernel_size`` must be odd."""
     n_rot, flips = symmetry.n, symmetry.order // symmetry.n

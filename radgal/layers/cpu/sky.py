@@ -28,11 +28,15 @@ ROUND_NUMBER = 32
 def runs_eagerly_on_cpu(x: Tensor) -> bool:
     """Returns whether ``x`` is on a CPU and nobody is recording the operators: then the forms for CPUs can be used.
 
-    Nor may they be transformed by ``torch.func`` (grad, jacrev, vmap) or differentiated forward, which do not look into
-    these forms.
+    Nor may they be transformed by ``torch.func`` (grad, jacrev, vmap), differentiated forward, or watched (fake
+    tensors, counts of operations), which do not look into these forms; nor may new tensors be made elsewhere.
     """
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing() or peek_interpreter_stack() is not None
-    return x.device.type == "cpu" and not recorded and forward_ad._current_level < 0
+    if x.device.type != "cpu" or recorded or forward_ad._current_level >= 0:
+        return False
+    if torch._C._len_torch_dispatch_stack():
+        return False
+    return not torch._C._len_torch_function_stack() or torch.empty(0).device.type == "cpu"  # quick, in this order
 
 
 def in_round_numbers(busy: Tensor) -> Tensor:

@@ -24,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radgal.layers.constants import for_keeps
 from radgal.layers.cpu.blurpool import few_maps_of, split_gradient, where_positive
-from radgal.layers.cpu.twice import gradients, relu_max_blur
+from radgal.layers.cpu.twice import gradients, needs_torch, relu_max_blur
 
 LARGEST = 18
 """Output pixels along the side of a window, at most: of 12, 18, 24 and 40 the fastest for most groups and sizes."""
@@ -101,6 +102,7 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
+@for_keeps()
 def make_plan(size: tuple[int, int], kernel_size: int) -> Plan:
     """Returns the plan for outputs of ``size``."""
     counts = tuple(-(-n // LARGEST) for n in size)
@@ -159,7 +161,7 @@ class SpectralLayer(torch.autograd.Function):
     @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad: Tensor) -> tuple:
         x, dense, blur = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if needs_torch(grad):
 
             def stock(x: Tensor, dense: Tensor) -> Tensor:
                 return relu_max_blur(F.conv2d(x, dense, padding=ctx.padding), blur)

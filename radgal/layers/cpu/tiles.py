@@ -75,12 +75,9 @@ class Assemble(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
         ctx.save_for_backward(busy)
-        (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
+        (_, rows, columns), side = busy.shape, tiles.shape[2]
         ctx.padding = (0, columns * side - width, 0, rows * side - height)
-        empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
-        maps = empty.reshape(1, channels, rows * side, columns * side).repeat(n, 1, 1, 1)
-        maps.view(-1).scatter_(0, _places(busy, maps.shape, side, side).flatten(), tiles.flatten())
-        return maps[..., :height, :width]
+        return assembled(tiles, busy, height, width)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
@@ -94,6 +91,15 @@ class Assemble(torch.autograd.Function):
         empty = empty.view(-1, rows, side, columns, side).permute(1, 3, 0, 2, 4)
         tiles[-rows * columns :] += empty.reshape(rows * columns, *tiles.shape[1:])
         return tiles, None, None, None
+
+
+def assembled(tiles: Tensor, busy: Tensor, height: int, width: int) -> Tensor:
+    """Returns what :class:`Assemble` does, in torch's operators."""
+    (n, rows, columns), (channels, side) = busy.shape, tiles.shape[1:3]
+    empty = tiles[-rows * columns :].view(rows, columns, channels, side, side).permute(2, 0, 3, 1, 4)
+    maps = empty.reshape(1, channels, rows * side, columns * side).repeat(n, 1, 1, 1)
+    maps.view(-1).scatter_(0, _places(busy, maps.shape, side, side).flatten(), tiles.flatten())
+    return maps[..., :height, :width]
 
 
 class WholeMaps:
@@ -192,10 +198,14 @@ class Tiles:
         """Returns the rows and columns of image n's tiles, or None if it is computed as a whole."""
         return self._places[n] if self._places else None
 
+    def count(self, n: int) -> int:
+        """Returns how many windows of image n are computed."""
+        place = self.place(n)
+        return 1 if place is None else len(place[0])
+
     def has_any(self, n: int) -> bool:
         """Returns whether anything of image n is computed: not if all of it is sky."""
-        place = self.place(n)
-        return place is None or len(place[0]) > 0
+        return self.count(n) > 0
 
     def cut(self, image: Tensor, n: int) -> Tensor:
         """Returns what image n's tiles depend on, (C, H, W) -> (M, C, h, w)."""

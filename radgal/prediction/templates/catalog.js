@@ -44,14 +44,18 @@
     slot.style.backgroundPosition = `${(100 * (at % sheets.tiles)) / last}% ${(100 * Math.floor(at / sheets.tiles)) / last}%`;
   };
 
+  const broken = (element, text) => { // a name is broken where it is composed, not within a number
+    element.replaceChildren();
+    for (const part of text.split(/(?<=[_\-+/])/)) element.append(part, document.createElement("wbr"));
+    return element;
+  };
   const picked = new Set();
   const card = (i, list) => {
     const item = make("li"), button = make("button", "source"), slot = make("span", "tile picture");
     button.type = "button";
     button.title = columns.id[i];
     paint(slot, i);
-    const name = make("span", "source-name");
-    for (const part of columns.id[i].split(/(?<=[_\-+])/)) name.append(part, document.createElement("wbr"));
+    const name = broken(make("span", "source-name"), columns.id[i]);
     button.append(slot, name);
     const p = probability(i);
     const shown = p === null ? "" : p >= 0.995 ? " > 0.99" : ` ${p.toFixed(2)}`; // never 1.00: no network is certain
@@ -160,7 +164,7 @@
     }
     const low = first / BINS;
     under.append(...[0, 0.25, 0.5, 0.75, 1].map((s) => make("span", "", String(Number((low + s * (1 - low)).toFixed(3))))));
-    $("by-probability").replaceChildren(columns_, under, make("p", "small hidden", `highest column: ${highest} sources`));
+    $("by-probability").replaceChildren(columns_, under, make("p", "small", `highest column: ${highest.toLocaleString("en")} source${highest === 1 ? "" : "s"}`));
   };
 
   // One source, large.
@@ -187,7 +191,7 @@
   };
   const fill = (i) => {
     const picture = $("large-picture");
-    $("large-name").textContent = columns.id[i];
+    broken($("large-name"), columns.id[i]);
     picture.replaceChildren();
     picture.setAttribute("aria-label", `radio image of ${columns.id[i]}`);
     paint(picture, i);
@@ -220,7 +224,10 @@
     flagsOf[i].forEach((flag) => facts.append(fact(flag, flags[flag] || "")));
     const error = data.texts.error[columns.error[i]];
     if (error) facts.append(fact("no prediction", error));
-    if (get("path", i) !== null) facts.append(fact("file", data.start + get("path", i)));
+    if (get("path", i) !== null) {
+      facts.append(fact("file", ""));
+      broken(facts.lastChild.lastChild, data.start + get("path", i));
+    }
     $("large-facts").replaceChildren(facts);
     const links = $("large-links");
     links.replaceChildren();

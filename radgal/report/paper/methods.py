@@ -229,9 +229,10 @@ def _software(run: SavedRun, cite: Citations) -> list[str]:
     lines = [text + (f", with {', '.join(shown)}." if shown else ".")]
     device = env.get("cuda_device") or env.get("processor")
     if device:
+        threads = f", {counted(int(env['threads']), 'thread')}" if "threads" in env else ""
         lines.append(
             f"It was computed on {latex(device)} ({latex(env.get('device', ''))}, {latex(env.get('precision', ''))}, "
-            f"{latex(env.get('platform', ''))}, {latex(env.get('threads', ''))} threads)."
+            f"{latex(env.get('platform', ''))}{threads})."
         )
     return lines
 
