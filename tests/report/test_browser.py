@@ -9,6 +9,8 @@ import pytest
 
 from tests.report.tools import HOSTILE, report, rewrite, with_ten_classes
 
+pytestmark = pytest.mark.slow  # the browser alone takes ten seconds of a processor
+
 
 def find_chromium() -> str | None:
     """Returns the installed Chromium or Chrome, None if there is none."""

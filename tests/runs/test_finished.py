@@ -69,7 +69,7 @@ def as_of_an_older_epoch(out: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        spoil_nothing_but("finished.json"),
+        pytest.param(spoil_nothing_but("finished.json"), marks=pytest.mark.slow),
         as_of_an_older_epoch,
         pytest.param(spoil_nothing_but("metrics.json"), marks=pytest.mark.slow),
         pytest.param(lambda out: (out / "finished.json").write_bytes(b"{"), marks=pytest.mark.slow),
