@@ -9,17 +9,18 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks import accuracy, gpu, growth, limits, table
 from benchmarks.equality import check_equality
 from benchmarks.measure import Bench, seconds_per_image
-from benchmarks.options import FULL_RUN_CONFIG, TIME_TO_ACCURACY, batch_sizes, command_text, parse
+from benchmarks.options import EQUALITY, FULL_RUN_CONFIG, TIME_TO_ACCURACY, batch_sizes, command_text, parse
 from radgal.data.datasets import PUBLISHED
 from radgal.images.preparation import Preparation
 from radgal.training.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, float32_in_full, pick_device, write_json
 
-EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
+EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 4.0, 0.7
 GPU_STEPS = 10
 QUICK_NOTE = (
     "`--quick` checks that the benchmark works here. Its images are small and its readings few, so its ratios are none "
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> dict:
         "dataset": args.dataset,
         "side": 151 if args.what == TIME_TO_ACCURACY else args.imsize,
     }
-    result |= {"all": _all, "growth": _growth, TIME_TO_ACCURACY: _time_to_accuracy}[args.what](images, args, device)
+    measure = {"all": _all, EQUALITY: _equality, "growth": _growth, TIME_TO_ACCURACY: _time_to_accuracy}
+    result |= measure[args.what](images, args, device)
     result["load_after"] = _load()
     _write(result, args)
     return result
@@ -63,16 +65,26 @@ def _load() -> list[float]:
     return list(os.getloadavg()) if hasattr(os, "getloadavg") else [0.0]
 
 
-def _all(images, args: Namespace, device: torch.device) -> dict:
-    """Returns equality and then the rows of every network, batch size and precision."""
-    how, n = Preparation(images.mean, images.std, args.imsize, args.pad, args.downsample), 4
-    side, step = how.side, max(1, len(images) // n)
+def _few(images, args: Namespace, device: torch.device, n: int = 4) -> tuple[Preparation, Tensor, Tensor]:
+    """Returns how images are prepared, and the input and labels of ``n`` of them."""
+    how, step = Preparation(images.mean, images.std, args.imsize, args.pad, args.downsample), max(1, len(images) // n)
     x = how.to_input(how.crop(images.data[::step][:n])).to(device)
-    labels = images.labels[::step][:n].to(device)
+    return how, x, images.labels[::step][:n].to(device)
+
+
+def _equality(images, args: Namespace, device: torch.device) -> dict:
+    how, x, labels = _few(images, args, device)
     equality = {}
     for name in args.models:
-        equality[name] = check_equality(name, side, x, labels, how.background)
+        equality[name] = check_equality(name, how.side, x, labels, how.background)
         print(f"{name}: as stock, relative " + ", ".join(f"{k} {v:.1e}" for k, v in equality[name].items()), flush=True)
+    return {"equality": equality, "side": how.side}
+
+
+def _all(images, args: Namespace, device: torch.device) -> dict:
+    """Returns equality and then the rows of every network, batch size and precision."""
+    how, x, labels = _few(images, args, device)
+    result, side = _equality(images, args, device), how.side
     rows: list[dict] = []
     for name in args.models:
         for batch_size in batch_sizes(args, name, device.type):
@@ -92,7 +104,7 @@ def _all(images, args: Namespace, device: torch.device) -> dict:
                     args.compile,
                 )
                 rows += bench.measure(say=lambda text: print(text, flush=True))
-    result = {"equality": equality, "rows": rows, "side": side, "rates": limits.measured_rates(device, args.repeats)}
+    result |= {"rows": rows, "rates": limits.measured_rates(device, args.repeats)}
     limits.add_limits(rows, side, result["rates"])
     if device.type == "cuda":
         result["convolution_rate"] = gpu.convolution_rate(device, args.repeats)
@@ -119,6 +131,8 @@ def _write(result: dict, args: Namespace) -> None:
     draw = None
     if args.what == "growth":
         text, draw = table.growth_caption(result), growth.save_growth
+    elif args.what == EQUALITY:
+        text = table.worst_equality(result)
     elif args.what == TIME_TO_ACCURACY:
         text, draw = table.time_to_accuracy(result), accuracy.save_curves
     else:

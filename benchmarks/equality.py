@@ -19,7 +19,8 @@ def check_equality(name: str, side: int, x: Tensor, labels: Tensor, background: 
     """Returns the relative differences of this program's network to the stock one: same weights, same images, fp32.
 
     The difference of two tensors is the length of a - b over the length of b; of the gradients the largest of all
-    parameters. Dropout is off. ``stock_gradients`` is that of the stock network in float32 to itself in float64.
+    parameters. Dropout is off. ``stock_gradients`` and ``own_gradients`` are those of either network in float32 to the
+    stock one in float64, and ``float64_gradients`` is that of this program's in float64 to it.
 
     Raises:
         UserError: if a difference of this program's exceeds ``TOLERANCE``, or of gradients ``GRADIENT_TOLERANCE``:
@@ -35,12 +36,14 @@ def check_equality(name: str, side: int, x: Tensor, labels: Tensor, background: 
         gradients.append(found)
         with torch.no_grad():
             results.append((logits, model.eval()(x)))
-    exact = _gradients(stock.train().double(), x.double(), labels)[1]
+    exact, own_exact = (_gradients(model.train().double(), x.double(), labels)[1] for model in (stock, ours))
     found = {
         "logits_train_mode": _difference(results[1][0], results[0][0]),
         "logits_eval_mode": _difference(results[1][1], results[0][1]),
         "gradients": _largest(gradients[1], gradients[0]),
         "stock_gradients": _largest(gradients[0], exact),
+        "own_gradients": _largest(gradients[1], exact),
+        "float64_gradients": _largest(own_exact, exact),
     }
     logits = max(found["logits_train_mode"], found["logits_eval_mode"])
     if not (logits < TOLERANCE and found["gradients"] < GRADIENT_TOLERANCE):

@@ -9,6 +9,7 @@ EXAMPLES = """examples:
   python -m benchmarks --quick                       a check that it works; no measurement
   python -m benchmarks --dataset MBFRConfident --mirror FOLDER --update docs/benchmarks.md   all networks, as published
   python -m benchmarks --imsize 148 --pad 0 --downsample 2 ...   at the size of the recipe of configs/
+  python -m benchmarks equality ...                  that both paths are the same function, for C1 to C20 and D1 to D20
   python -m benchmarks growth                        cost against N and against the size of the image
   python -m benchmarks time-to-accuracy --mirror FOLDER --models LeNet   until the paper's error, against 600 epochs
   python -m benchmarks --device cuda --dataset MBFRConfident --mirror FOLDER --full-run"""
@@ -17,6 +18,8 @@ GPU_BATCH_SIZE = 50
 FULL_RUN_CONFIG = "configs/paper/config_paper_mb_dn16lenet.txt"
 TIME_TO_ACCURACY = "time-to-accuracy"
 OF_THE_PAPER = ("LeNet", "C16", "D16")
+EQUALITY = "equality"
+ALL_GROUPS = [f"{kind}{n}" for kind in "CD" for n in range(1, 21)]
 PATHS = ("--out", "--update", "--mirror", "--datadir")
 
 
@@ -33,12 +36,17 @@ def parse(argv: list[str]) -> Namespace:
     add(
         "what",
         nargs="?",
-        choices=("all", "growth", TIME_TO_ACCURACY),
+        choices=("all", EQUALITY, "growth", TIME_TO_ACCURACY),
         default="all",
         help="what to measure (default: all)",
     )
     add("--quick", action="store_true", help="few networks, small images, few repeats")
-    add("--models", nargs="+", metavar="NAME", help="LeNet, C<N> or D<N> (default: LeNet to D16, or the paper's)")
+    add(
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="LeNet, C<N> or D<N> (default: LeNet to D16, the paper's, or all groups)",
+    )
     add("--batch-size", nargs="+", type=int, metavar="N", help="default: 50 to 10, by network; with growth 4")
     add("--imsize", type=int, metavar="PX", help="central pixels that are used (default: 150, with --quick 50)")
     add("--pad", type=int, default=1, metavar="PX", help="rows and columns added (default: 1, as published)")
@@ -48,7 +56,7 @@ def parse(argv: list[str]) -> Namespace:
     add("--precision", nargs="+", metavar="NAME", help="of this program (default: fp32, and bf16 on a GPU)")
     add("--compile", action="store_true", help="compile this program's networks with torch.compile")
     add("--repeats", type=int, metavar="N", help="readings of the clock (default: 5, with --quick 3)")
-    add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 8 s, at most all)")
+    add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 4 s, at most all)")
     add("--dataset", metavar="NAME", help="default: FIRSTGalaxyData, which pip brings; of time-to-accuracy MiraBest v1")
     add("--datadir", default="data", metavar="FOLDER", help="of the data (default: data)")
     add("--mirror", metavar="FOLDER", help="where the archives lie")
@@ -61,7 +69,8 @@ def parse(argv: list[str]) -> Namespace:
             setattr(args, key, quick if args.quick else usual)
     is_timed = args.what == TIME_TO_ACCURACY
     usual = ["LeNet"] if is_timed else ["LeNet", "C4"]
-    args.models = args.models or (usual if args.quick else list(OF_THE_PAPER if is_timed else BATCH_SIZES))
+    of_all = {TIME_TO_ACCURACY: list(OF_THE_PAPER), EQUALITY: ALL_GROUPS}.get(args.what, list(BATCH_SIZES))
+    args.models = args.models or (usual if args.quick else of_all)
     for name in args.models:
         if is_timed and name not in OF_THE_PAPER:
             parser.error(f"--models {name}: the paper's errors are of {', '.join(OF_THE_PAPER)}")

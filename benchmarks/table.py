@@ -21,6 +21,14 @@ LIMIT = (
     "convolutions have: empty sky is left out, and filters act on plane waves or frequencies of the group."
 )
 LOGITS_MUST, LOGITS_GOAL = 1e-4, 1e-5
+DIFFERENCES = {
+    "logits_train_mode": "logits, train mode",
+    "logits_eval_mode": "logits, eval mode",
+    "gradients": "gradients",
+    "stock_gradients": "gradients of stock layers, to float64",
+    "own_gradients": "gradients here, to float64",
+    "float64_gradients": "gradients, both in float64",
+}
 MARKS = ("<!-- {}: begin -->", "<!-- {}: end -->")
 
 
@@ -64,7 +72,10 @@ def section_name(result: dict) -> str:
     device = result["device"].split(":")[0]
     if "time_to_accuracy" in result:
         return f"time-to-accuracy {device}"
-    return "growth" if "by_group" in result else f"{device} {result['dataset']} {result['side']}"
+    if "by_group" in result:
+        return "growth"
+    what = device if "rows" in result else "equality"
+    return f"{what} {result['dataset']} {result['side']}"
 
 
 def _machine(result: dict) -> str:
@@ -103,12 +114,26 @@ def _verdict(met: bool) -> str:
 
 
 def _equality(result: dict) -> str:
-    heads = ["fp32, relative difference", "logits, train mode", "logits, eval mode", "gradients"]
-    heads.append("gradients of stock layers, to float64")
+    heads = ["fp32, relative difference", *DIFFERENCES.values()]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, found in result["equality"].items():
-        lines.append(f"| {name} | " + " | ".join(f"{value:.1e}" for value in found.values()) + " |")
+        lines.append(f"| {name} | " + " | ".join(f"{found[key]:.1e}" for key in DIFFERENCES) + " |")
     return "\n".join(lines)
+
+
+def worst_equality(result: dict) -> str:
+    """Returns the largest difference of each kind over all networks, and how many have no larger one than the goal."""
+    found = result["equality"]
+    lines = [
+        f"{_machine(result)}\n",
+        f"| fp32, relative difference | largest of {len(found)} groups | of | groups up to {LOGITS_GOAL:g} |",
+        "|---|---|---|---|",
+    ]
+    for key, words in DIFFERENCES.items():
+        worst = max(found, key=lambda name: found[name][key])
+        n_within = sum(one[key] <= LOGITS_GOAL for one in found.values())
+        lines.append(f"| {words} | {found[worst][key]:.1e} | {worst} | {n_within} |")
+    return "\n".join(lines) + "\n"
 
 
 def _rows(result: dict) -> str:

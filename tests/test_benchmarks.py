@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import accuracy, equality, gpu, limits, predict_memory, table
 from benchmarks.__main__ import main
-from benchmarks.options import FULL_RUN_CONFIG, command_text, parse
+from benchmarks.options import ALL_GROUPS, FULL_RUN_CONFIG, command_text, parse
 from benchmarks.published import build
 from benchmarks.timing import compare, interleave
 from main import build_parser
@@ -163,6 +163,17 @@ def test_nothing_is_timed_if_the_paths_differ(tmp_path: Path, monkeypatch, capsy
     with pytest.raises(UserError, match="not the same function, so nothing was timed"):
         main([*SMALL, "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir()) and "training step" not in capsys.readouterr().out
+
+
+def test_of_all_groups_the_worst_is_named(tmp_path: Path) -> None:
+    small = ["--imsize", "26", "--pad", "0", "--device", "cpu", "--out", str(tmp_path)]
+    result = main(["equality", "--models", "C2", "D1", *small])
+    assert table.section_name(result) == "equality FIRSTGalaxyData 26"
+    found = result["equality"]
+    assert all(one["float64_gradients"] < 1e-5 for one in found.values())  # stock group pooling rounds to float32
+    found["D1"]["gradients"], found["C2"]["gradients"] = 2e-5, 1e-6
+    assert "| gradients | 2.0e-05 | D1 | 1 |" in table.worst_equality(result)
+    assert parse(["equality"]).models == ALL_GROUPS and len(ALL_GROUPS) == 40
 
 
 def test_paths_take_turns_and_the_warm_up_does_not_count() -> None:

@@ -103,5 +103,4 @@ def run(args) -> None:
     choices = dict(rotations=args.rotations, mc_samples=args.mc_samples, seed=args.seed)
     results.test_run(run, out, priors=priors_of(args, run), **choices)
     print(f"written to {out}: {written_by('evaluate')}")
-    command, what = ("report", run.folder) if out == run.path.parent else ("rotate", args.run)
-    print(f"next: python main.py {command} {shlex.quote(str(what))}")
+    print(f"next: python main.py report {shlex.quote(str(out))}")

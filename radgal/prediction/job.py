@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from utils import UserError, counted, free_name, remove_if_dead, write_json
 FORMAT = "radgal-predict-1"
 READY = "ready.json"  # among the parts: says that the catalog is whole, and where the one that was there goes
 PART_ROWS = 1000
+PATHS = (str, os.PathLike)
 EXPLAINED = ("pixel_scale", "several_images")
 """Flags of which the first image is told of as soon as it is there."""
 
@@ -85,10 +86,18 @@ def list_sources(
         out: the catalog, which is no image of the request though it may lie among them, in FITS format.
         columns: of the table, see :func:`radgal.prediction.positions.read_positions`; None: the usual names.
         say: gets a line on what was guessed of a table, or left out of a folder.
+
+    Raises:
+        UserError: if what is given is no name of a file, or there is none.
     """
+    is_one = mosaic is not None or isinstance(images, PATHS) or not isinstance(images, Iterable)
+    names = [images] if is_one else list(images)
+    if odd := [one for one in names if not isinstance(one, PATHS)]:
+        what = "the catalog of positions is" if mosaic is not None else "images are"
+        raise UserError(f"{what} given by the names of files, not as {type(odd[0]).__name__}; write a file of it first")
     if mosaic is not None:
         return read_positions(images, columns or dict.fromkeys(COLUMNS), say)
-    return [str(path) for path in find_images(images, say) if path.resolve() != out.resolve()]
+    return [str(path) for path in find_images(names, say) if path.resolve() != out.resolve()]
 
 
 def plan(settings: Settings, sources: Sequence[Source], out: Path, part_rows: int = PART_ROWS) -> Job:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from astropy.io import fits as pyfits
+from astropy.table import Table
 
 import main
 from radgal.config.config import Config, load_config
 from radgal.data.datasets import preparation_of
 from radgal.images.preparation import Preparation
 from radgal.prediction import inputs
+from radgal.prediction.job import list_sources
 from radgal.runs import checkpoint
 from tests.images.test_fits import a_field
 from tests.images.test_fits import write as write_fits
@@ -74,6 +76,20 @@ def test_what_was_taken_of_several_images_is_said_once_and_another_can_be_named(
     assert cut[0]["error"] == "" and "several_images" not in cut[0]["flags"]
     with pytest.raises(UserError, match="has no image SCI .*HDU 0"):
         go(run_folder, *where, "--hdu", "SCI", out=tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("images", [5, None, np.zeros((2, 2)), Table({"ra": [1.0]}), ["a.png", 3]], ids=str)
+def test_what_is_no_name_of_a_file_is_called_so(images) -> None:
+    with pytest.raises(UserError, match="images are given by the names of files, not as "):
+        list_sources(images, None, Path("catalog.csv"))
+    with pytest.raises(UserError, match="the catalog of positions is given by the names of files, not as "):
+        list_sources(images, "mosaic.fits", Path("catalog.csv"))
+
+
+def test_images_may_be_any_list_of_names(tmp_path) -> None:
+    (tmp_path / "a.png").touch()
+    for images in (tmp_path, str(tmp_path), (tmp_path / "a.png" for _ in range(2)), np.array([str(tmp_path)])):
+        assert list_sources(images, None, Path("catalog.csv")) == [str(tmp_path / "a.png")]
 
 
 def test_an_error_is_told_in_words_whatever_it_is(monkeypatch) -> None:

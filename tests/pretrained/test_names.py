@@ -73,7 +73,7 @@ def test_results_go_into_runs_and_not_beside_the_network(comes_along: Path) -> N
 def test_the_other_commands_take_a_name(comes_along: Path, capsys) -> None:
     before = sorted(comes_along.iterdir())
     main.main(["evaluate", "fr-small", "--rotations", "2", "--mc-samples", "2", "--device", "cpu"])
-    assert "next: python main.py rotate fr-small" in capsys.readouterr().out
+    assert f"next: python main.py report {Path('runs', 'fr-small')}" in capsys.readouterr().out
     main.main(["demo", "fr-small", "--conventional", "--angles", "0", "90", "--out", "demo.png"])
     assert Path("demo.png").is_file()
     words = ["--limit", "2", "--mc-samples", "2", "--compare", "fr-small"]

@@ -157,14 +157,17 @@ class LaterLayer(torch.autograd.Function):
             parameters: of the ``form``.
         """
         ctx.save_for_backward(x, blur, *parameters)
-        ctx.tiles, ctx.layout, ctx.form, ctx.kept = tiles, layout, form, {}
+        ctx.tiles, ctx.layout, ctx.form = tiles, layout, form
         images = WholeMaps(x) if layout is None else TiledMaps(x, *layout)
         sky = out = None
         for n in reversed(range(len(images))):
             parts = tiles.cut(images[n], n).split(form.at_once)
             convolved = torch.cat([form.convolve(part, parameters) for part in parts]) if tiles.has_any(n) else None
-            if keep:
-                ctx.kept[n] = convolved
+            if keep and sky is None:  # in one piece: many small ones would leave gaps in memory
+                counts = [tiles.count(k) for k in range(len(images))]
+                ctx.kept = convolved.new_empty(sum(counts), *convolved.shape[1:]).split(counts)
+            if keep and convolved is not None:
+                ctx.kept[n].copy_(convolved)
             maps = tiles.join(convolved, n, sky)
             if sky is None:  # the empty image is the last
                 sky, out = maps, x.new_empty(len(images), len(maps), *pooled_size(tiles.size))
@@ -187,7 +190,8 @@ class LaterLayer(torch.autograd.Function):
 
         def through_pooling(n: int) -> Tensor:
             """Returns the gradient of image n's tiles; a function, so that the maps are gone afterwards."""
-            maps, grad_maps = sky if n == last else tiles.join(ctx.kept[n], n, sky), torch.zeros_like(sky)
+            convolved = ctx.kept[n] if tiles.has_any(n) else None
+            maps, grad_maps = sky if n == last else tiles.join(convolved, n, sky), torch.zeros_like(sky)
             parts = (tiles.crop(maps), grad[n], tiles.crop(grad_maps))
             for some, grad_out, result in zip(*(_few(part, parts[0]) for part in parts), strict=True):
                 write_gradient(some, blur, grad_out, result)

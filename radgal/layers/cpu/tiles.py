@@ -198,10 +198,14 @@ class Tiles:
         """Returns the rows and columns of image n's tiles, or None if it is computed as a whole."""
         return self._places[n] if self._places else None
 
+    def count(self, n: int) -> int:
+        """Returns how many windows of image n are computed."""
+        place = self.place(n)
+        return 1 if place is None else len(place[0])
+
     def has_any(self, n: int) -> bool:
         """Returns whether anything of image n is computed: not if all of it is sky."""
-        place = self.place(n)
-        return place is None or len(place[0]) > 0
+        return self.count(n) > 0
 
     def cut(self, image: Tensor, n: int) -> Tensor:
         """Returns what image n's tiles depend on, (C, H, W) -> (M, C, h, w)."""

@@ -26,6 +26,8 @@ _add(
     volume="503",
     pages="2369",
     doi="10.1093/mnras/stab530",
+    eprint="2102.08252",
+    archivePrefix="arXiv",
 )
 _add(
     "Porter2023",
@@ -35,6 +37,8 @@ _add(
     volume="2",
     pages="293",
     doi="10.1093/rasti/rzad017",
+    eprint="2305.11108",
+    archivePrefix="arXiv",
 )
 _add(
     "Griese2023",
@@ -53,6 +57,8 @@ _add(
     volume="488",
     pages="3358",
     doi="10.1093/mnras/stz1883",
+    eprint="1903.11921",
+    archivePrefix="arXiv",
 )
 _add(
     "Becker1995",
