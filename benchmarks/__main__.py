@@ -20,7 +20,7 @@ from radgal.images.preparation import Preparation
 from radgal.training.precision import choose_precision, runnable
 from utils import UserError, atomic_write, environment, float32_in_full, pick_device, write_json
 
-EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 8.0, 0.7
+EPOCH_SECONDS, QUICK_EPOCH_SECONDS = 4.0, 0.7
 GPU_STEPS = 10
 QUICK_NOTE = (
     "`--quick` checks that the benchmark works here. Its images are small and its readings few, so its ratios are none "

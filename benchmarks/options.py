@@ -56,7 +56,7 @@ def parse(argv: list[str]) -> Namespace:
     add("--precision", nargs="+", metavar="NAME", help="of this program (default: fp32, and bf16 on a GPU)")
     add("--compile", action="store_true", help="compile this program's networks with torch.compile")
     add("--repeats", type=int, metavar="N", help="readings of the clock (default: 5, with --quick 3)")
-    add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 8 s, at most all)")
+    add("--epoch-images", type=int, metavar="N", help="of an epoch (default: what takes 4 s, at most all)")
     add("--dataset", metavar="NAME", help="default: FIRSTGalaxyData, which pip brings; of time-to-accuracy MiraBest v1")
     add("--datadir", default="data", metavar="FOLDER", help="of the data (default: data)")
     add("--mirror", metavar="FOLDER", help="where the archives lie")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -171,10 +172,22 @@ def _unit(column: Column) -> str | None:
     return None if said.lower() in NO_UNIT else spelled_unit(said) or said
 
 
+def is_short(unit: str) -> bool:
+    """Returns whether a unit is as short as one is, powers included: astropy takes for ever to compute 10**99999999."""
+    return len(unit) <= LONGEST_NAME and re.search(r"(?:\*\*|\^|10[+-])[\s(+-]*\d{5}", unit) is None
+
+
+def check_units(units: Iterable[str | None]) -> None:
+    """Raises ValueError if one is not :func:`is_short`, before astropy reads it."""
+    if long := [unit for unit in units if unit and not is_short(unit)]:
+        raise ValueError(f"a column's unit is {long[0][:40]!r}, which takes without end to read")
+
+
 def _factor(given: str, unit: str) -> float:
     from astropy import units
 
     try:
+        check_units([given])
         return float(units.Unit(given).to(unit))
     except (TypeError, ValueError, units.UnitsError):
         raise ValueError(f"its unit {given[:40]!r} is none of angles; known: {', '.join(SPELLED)}") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from radgal.files.angles import check_units
 from radgal.files.cells import safe_cell
 from radgal.files.packing import check_packing
 from radgal.files.texttables import Wanted, choose, read_text_table
@@ -113,11 +114,13 @@ def _read_fits(path: Path, packed: bool, wanted: Wanted, notes: list[str]) -> Ta
         best = choose(found, wanted)
         if len(found) > 1:
             notes.append(f"of its {len(found)} tables HDU {best} ({hdus[best].name or 'no name'}) is read")
+        check_units(hdus[best].columns.units)
         table = Table.read(hdus[best], format="fits")
         if not all(isinstance(column, Column) for column in table.columns.values()):
             # Comments of astropy's make objects, such as SkyCoord, of columns: without them these are what they are.
             hdus[best].header.remove("COMMENT", ignore_missing=True, remove_all=True)
-            table = Table.read(hdus[best], format="fits")
+            check_units(hdus[best].columns.units)
+        table = Table.read(hdus[best], format="fits")
         return table
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from radgal.files.angles import bare_name, spelled_unit
+from radgal.files.angles import bare_name, check_units, is_short, spelled_unit
 from radgal.files.cells import plain_cell
 from utils import counted
 
@@ -42,7 +42,9 @@ BY_BYTES = "byte-by-byte description of file"
 
 _NUMBERED = re.compile(r"#\s*(\d{1,4})\s+(\S+)(?:.*\[([^\[\]]*)\])?.*")
 """A line of SExtractor's head: number, name, what it is, [unit]."""
-MAX_ECSV_HEADER = 1 << 20  # characters
+MAX_ECSV_HEADER = 1 << 18  # characters
+MAX_DEPTH = 60  # of what is in brackets, or indented, in that header
+MAX_COLUMNS = 10_000
 Wanted = Sequence[Collection[str]]
 """For each column that must be there, the names that it may have, in lower case."""
 
@@ -145,9 +147,23 @@ def _ecsv_header(lines: list[str]) -> tuple[str, dict[str, str | None]]:
 
     if sum(map(len, lines)) > MAX_ECSV_HEADER:
         raise ValueError(f"its header has more than {MAX_ECSV_HEADER:,} characters")
+    if re.search(r"(?:[:.]\d+){20}", "".join(lines)) or max(_depths(lines), default=0) > MAX_DEPTH:
+        raise ValueError("its header holds what no table needs: numbers or lists without end")
     header = get_header_from_yaml(lines)
-    units = {str(column["name"]): str(column.get("unit") or "") or None for column in header["datatype"]}
-    return header.get("delimiter", " "), units
+    columns = [(column["name"], column.get("unit") or None) for column in header["datatype"]]
+    if not all(isinstance(one, (str, int, float, type(None))) for column in columns for one in column):
+        raise ValueError("its header has a column whose name or unit is no text")  # which may print without end
+    return header.get("delimiter", " "), {str(name): unit and str(unit) for name, unit in columns}
+
+
+def _depths(lines: Iterable[str]) -> Iterator[int]:
+    """Yields how deep in brackets each line of a header begins and ends, those in texts counted as well."""
+    depth = 0
+    for line in lines:
+        for sign in re.findall(r"[\[\]{}]", line):
+            depth += 1 if sign in "[{" else -1
+            yield depth
+        yield len(line) - len(line.lstrip())  # as YAML has it, too
 
 
 def _without_masked(head: list[str], rows: list[list[str]]) -> list[list[str]]:
@@ -237,6 +253,10 @@ def _rows(lines: list[str], parter: str, notes: list[str]) -> tuple[list[str], l
     head = [name or f"col{i + 1}" for i, name in enumerate(head)]
     if not n_named:
         raise ValueError("it is empty")
+    if len(head) > MAX_COLUMNS:
+        raise ValueError(f"it has {counted(len(head), 'column')}, more than {MAX_COLUMNS:,}")
+    if (n_cells := len(rows) * len(head)) > max(1_000_000, 10 * sum(map(len, lines))):
+        raise ValueError(f"with the blank ones its rows would have {counted(n_cells, 'cell')}")
     if twice := [name for name, count in Counter(head).items() if count > 1]:
         raise ValueError(f"it has two columns {twice[0]!r}")
     for i, cells in enumerate(rows):
@@ -279,7 +299,9 @@ def _are_units(cells: list[str]) -> bool:
 
     def is_unit(cell: str) -> bool:
         try:
-            return bool(spelled_unit(cell) or (cell and not cell[0].isdecimal() and units.Unit(cell)))
+            return bool(
+                spelled_unit(cell) or (cell and not cell[0].isdecimal() and is_short(cell) and units.Unit(cell))
+            )
         except (TypeError, ValueError):
             return False
 
@@ -291,6 +313,7 @@ def _as_table(head: list[str], rows: list[list[str]], units: dict[str, str | Non
     """Returns columns of Python's texts, which take as much memory as they have characters."""
     from astropy.table import Column, Table
 
+    check_units(units.values())
     columns = []
     for i, name in enumerate(head):
         values = np.empty(len(rows), dtype=object)

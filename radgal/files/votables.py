@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
+from radgal.files.angles import check_units
 from radgal.files.packing import MAX_RATIO
 from radgal.files.texttables import Wanted, choose
 from utils import counted, without_warnings
@@ -19,6 +20,7 @@ from utils import counted, without_warnings
 if TYPE_CHECKING:
     from astropy.table import Table
 
+MOST_TABLES, MOST_FIELDS, LONGEST_NUMBER = 1000, 2000, 4
 SMALL = 64 << 20  # bytes in memory that any file may take
 BYTES = {"boolean": 1, "bit": 1, "unsignedbyte": 1, "short": 2, "int": 4, "float": 4, "char": 4, "unicodechar": 4}
 
@@ -72,6 +74,7 @@ def check_votable(content: bytes) -> None:
     parser = expat.ParserCreate()
     parser.StartElementHandler = look.start
     parser.EntityDeclHandler = look.entity
+    parser.AttlistDeclHandler = look.default
     parser.Parse(content, True)
 
 
@@ -80,11 +83,15 @@ class _Look:
 
     def __init__(self, size: int):
         self.size, self.limit = size, max(SMALL, MAX_RATIO * size)
+        self.tables = self.fields = 0  # so far, and of the table
         self.promised = self.rows = 0  # rows as it says, and as they were counted
         self.width = self.stored = 0  # bytes of a row in memory, and at least in the file
 
     def entity(self, name: str, *_: object) -> None:
         raise ValueError(f"it defines the entity {name[:40]!r}, which no table needs")
+
+    def default(self, name: str, attribute: str, *_: object) -> None:
+        raise ValueError(f"it gives a default to the attribute {attribute[:40]!r}, which no table needs")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         tag = name.rpartition(":")[2].upper()
@@ -95,12 +102,23 @@ class _Look:
             method(self, {key.lower(): value for key, value in attributes.items()})
 
     def table(self, attributes: dict[str, str]) -> None:
-        self.rows = self.width = self.stored = 0
+        self.rows = self.width = self.stored = self.fields = 0
+        self.tables += 1
+        if self.tables > MOST_TABLES:
+            raise ValueError(f"it has more than {MOST_TABLES:,} tables")
         self.promised = int(attributes.get("nrows", 0))
         if self.promised > self.size:
             raise ValueError(f"it says that it has {counted(self.promised, 'row')}, more than it has bytes")
 
     def field(self, attributes: dict[str, str]) -> None:
+        self.fields += 1
+        if self.fields > MOST_FIELDS:
+            raise ValueError(f"it has a table of more than {MOST_FIELDS:,} columns")
+        for key in ("unit", "precision", "width"):
+            if key == "unit":
+                check_units([attributes.get(key)])
+            elif len(said := attributes.get(key, "")) > LONGEST_NUMBER:
+                raise ValueError(f"a column's {key} is {said[:40]!r}, which takes without end to read")
         sides = [int(side) for side in re.findall(r"\d+", attributes.get("arraysize", "1"))]
         n = 1
         for side in sides:

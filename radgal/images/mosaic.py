@@ -69,7 +69,7 @@ class Mosaic:
             )
         try:
             frame_of(sky.wcs)
-        except ValueError:
+        except Exception:  # astropy raises many kinds for an equinox that is none
             said = f"{sky.wcs.wcs.ctype[0]}, RADESYS {sky.wcs.wcs.radesys or 'not given'}"
             raise UserError(f"{self.path} has coordinates of a system that is not known ({said})") from None
         self._wcs, self._swapped = sky.wcs, sky.swapped

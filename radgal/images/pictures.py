@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from radgal.images.recipes import fit_to_side
 from utils import UserError, without_warnings
 
 COLOR_STEP = 10  # of 255, between the channels of a pixel; what is gray may differ by less after compression
+STRIP_PIXELS = 1 << 18  # of a picture that are looked at together
+MOST_SCANS = 100  # of a JPEG, over all of which its decoder goes; encoders make ten
 DIM = 150  # of 255, which the brightest pixel exceeds; that of a training image is 255
 BRIGHT = 25  # of 255, which all but a tenth of a border exceeds; the empty sky of the training images is 0
 
@@ -34,6 +37,8 @@ def read_picture(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise UserError(f"{path} has {height} x {width} pixels; at most {MAX_PIXELS:,} are read")
+        if image.format == "JPEG" and path.read_bytes().count(b"\xff\xda") > MOST_SCANS:
+            raise UserError(f"{path} is refused: it is a JPEG of more than {MOST_SCANS} scans")
         if image.mode.startswith("I"):
             return _from_16_bits(image)
         return _from_8_bits(image)
@@ -41,26 +46,46 @@ def read_picture(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
 
 def _from_16_bits(image: PillowImage.Image) -> tuple[np.ndarray, tuple[str, ...]]:
     """Returns the upper 8 bits; Pillow would cut the values off at 255."""
-    values = np.asarray(image).astype(np.int64)
-    pixels = (values >> 8).clip(0, 255).astype(np.uint8)
+    values = np.asarray(image)
+    pixels = np.empty(values.shape, np.uint8)
+    for some, result in zip(_strips(values), _strips(pixels), strict=True):
+        result[:] = (some >> 8).clip(0, 255)
     transparent = values == image.info.get("transparency", -1)
     pixels[transparent] = 0
     return pixels, ("transparent",) * bool(transparent.any())
 
 
+def _strips(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields some rows at a time: what is made of those of a large picture takes little memory, and stays in caches."""
+    rows = max(1, STRIP_PIXELS // pixels.shape[1])
+    return (pixels[start : start + rows] for start in range(0, len(pixels), rows))
+
+
 def _from_8_bits(image: PillowImage.Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    flags = []
+    image.load()
+    (width, height), flags = image.size, set()
+    pixels, rows = np.empty((height, width), np.uint8), max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(height, top + rows)))
+        strip.info = image.info
+        pixels[top : top + rows] = _to_gray(strip, flags)
+    return pixels, tuple(sorted(flags, reverse=True))
+
+
+def _to_gray(image: PillowImage.Image, flags: set[str]) -> np.ndarray:
+    """Returns part of a picture as uint8; adds what is unusual about it to ``flags``."""
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] < 255:
-            flags.append("transparent")
+            flags.add("transparent")
             black = PillowImage.new("RGBA", image.size, (0, 0, 0, 255))
             image = PillowImage.alpha_composite(black, image)
     if image.mode not in ("L", "1"):
-        channels = np.asarray(image.convert("RGB")).astype(np.int16)
-        if np.ptp(channels, axis=2).max() > COLOR_STEP:
-            flags.append("color")
-    return np.array(image.convert("L")), tuple(flags)
+        red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
+        largest, smallest = (of(of(red, green), blue) for of in (np.maximum, np.minimum))
+        if (largest - smallest).max() > COLOR_STEP:
+            flags.add("color")
+    return np.asarray(image.convert("L"))
 
 
 def flags_of_pixels(pixels: np.ndarray, side: int) -> tuple[str, ...]:

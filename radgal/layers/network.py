@@ -16,6 +16,7 @@ from radgal.layers.basis import Symmetry, check_nrot
 from radgal.layers.constants import WithConstants, here
 from radgal.layers.conventional import circular_mask
 from radgal.layers.cpu.maps import Maps, watch
+from radgal.layers.cpu.sky import runs_eagerly_on_cpu
 from radgal.layers.modelinfo import exact_sides
 from radgal.layers.publishedkeys import take_out_extras
 from utils import UserError
@@ -190,7 +191,10 @@ class GalaxyNet(WithConstants):
             )
         if self.mask is None:
             return x
-        return (x - self.background).mul_(self.mask).add_(self.background)
+        shifted = x - self.background
+        if runs_eagerly_on_cpu(x):
+            return shifted.mul_(self.mask).add_(self.background)
+        return shifted * self.mask + self.background  # of a stack of networks (vmap) nothing can be changed in place
 
     def look(self, x: Tensor, first: nn.Module) -> Maps:
         """Returns the prepared images as the maps that ``first`` reads, with their sky if it makes use of that."""

@@ -17,7 +17,7 @@ from radgal.runs.files import RunFile, forbid_leaving
 from radgal.runs.outputs import check_outputs
 from radgal.runs.statecheck import find_mistake
 from radgal.training.loop import CSV_COLUMNS
-from utils import UserError, atomic_write, free_name, remove_if_dead
+from utils import UserError, atomic_write, free_name, printable, remove_if_dead
 
 
 class RunFolder:
@@ -59,7 +59,8 @@ class RunFolder:
                 stack.enter_context(lock.hold(where.parent, f".{where.name}.lock", f"[output] {key}"))
         check_outputs(self._config)
         if dead := self.lock.left_by:
-            say(f"taken over from process {dead.get('pid')}, started {dead.get('started')}, which has died")
+            who = printable(f"process {dead.get('pid')}, started {dead.get('started')}")
+            say(f"taken over from {who}, which has died")
         left = [self.path.glob(".*.part")]
         left += [path.parent.glob(f".{escape(path.name)}.*part") for path in (self.csv, self.weights)]
         for part in chain(*left):

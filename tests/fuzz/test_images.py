@@ -17,7 +17,18 @@ from radgal.images import mosaic
 from radgal.images.fits import read_fits
 from radgal.images.reading import read_image
 from tests.fuzz.tokens import CARDS, NPY, NUMBERS
-from tests.fuzz.tools import MANY, PIXELS, Reader, check_refusal, each, fits_bytes, fuzz, memory_limit, real_folder
+from tests.fuzz.tools import (
+    MANY,
+    PIXELS,
+    Reader,
+    check_refusal,
+    each,
+    fits_bytes,
+    fuzz,
+    memory_limit,
+    real_folder,
+    time_limit,
+)
 from utils import UserError
 
 
@@ -97,6 +108,32 @@ def test_damaged_files(reader: Reader, n_cases: int, tmp_path: Path) -> None:
 def test_images_that_unpack_without_bound_are_refused(huge: bytes, tmp_path: Path) -> None:
     for read in (lambda path: read_fits(path, max_pixels=100), mosaic.Mosaic):
         check_refusal(read, tmp_path / "a.fits", huge)
+
+
+def jpeg_of_scans(n: int) -> bytes:
+    """Returns a progressive JPEG whose last scan is there n times."""
+    stream = io.BytesIO()
+    PillowImage.fromarray(PIXELS.astype(np.uint8)).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * n + content[-2:]
+
+
+def test_a_jpeg_of_scans_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg_of_scans(20))
+    check_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(jpeg_of_scans(5000))
+    with time_limit(), pytest.raises(UserError, match="JPEG of more than 100 scans"):
+        check_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
+def test_large_pictures_take_little_more_memory_than_their_pixels(mode: str, tmp_path: Path) -> None:
+    PillowImage.new(mode, (8192, 8192)).save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 2**20
+    with memory_limit():
+        check_image(tmp_path / "a.png")
 
 
 def test_images_are_bounded_before_they_are_decoded(tmp_path: Path) -> None:

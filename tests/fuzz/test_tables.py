@@ -95,6 +95,77 @@ def test_a_votable_that_expands_without_end_is_refused(tmp_path: Path) -> None:
         check_positions(tmp_path / "a.vot")
 
 
+NESTED = "".join(f"# a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+ECSV_BOMBS = {
+    "unit": ("# datatype:", f"# a0: &a0 [x]\n{NESTED}# datatype:", "unit: deg", "unit: *a39"),
+    "name": ("# datatype:", f"# a0: &a0 [x]\n{NESTED}# datatype:", "name: ra", "name: *a39"),
+    "number": ("# datatype:", f"# meta: {'1:' * 100_000}1\n# datatype:"),
+    "digits": ("unit: deg", f"unit: {'1:' * 50_000}1"),
+    "brackets": ("# datatype:", f"# meta: {'[' * 2000}\n# datatype:"),
+    "depth": ("# datatype:", "".join(f"#{' ' * i}a:\n" for i in range(1, 500)) + "# datatype:"),
+    "power": ("unit: deg", "unit: 10**99999999 deg"),
+}
+
+
+@pytest.mark.parametrize("bomb", ECSV_BOMBS)
+def test_an_ecsv_header_without_end_is_refused(bomb: str, tmp_path: Path) -> None:
+    text = positions("ascii.ecsv").decode()
+    for old, new in zip(ECSV_BOMBS[bomb][::2], ECSV_BOMBS[bomb][1::2], strict=True):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "a.ecsv").write_text(text)
+    with time_limit(), memory_limit(), pytest.raises(UserError, match="no text|without end"):
+        check_positions(tmp_path / "a.ecsv")
+
+
+VOTABLE_BOMBS = {
+    "attribute": ("<VOTABLE", f"<!DOCTYPE x [<!ATTLIST TD y CDATA '{'z' * 9999}'>]><VOTABLE", "gives a default"),
+    "columns": ("<DATA>", "<FIELD name='x' datatype='int'/>" * 3000 + "<DATA>", "more than 2,000 columns"),
+    "tables": ("<RESOURCE", "<RESOURCE>" + "<TABLE/>" * 3000 + "</RESOURCE><RESOURCE", "more than 1,000 tables"),
+    "unit": ('unit="deg"', 'unit="10**99999999 deg"', "unit is"),
+    "cds": ('unit="deg"', 'unit="10+99999999deg"', "unit is"),
+    "precision": ('unit="deg"', 'unit="deg" precision="E99999999"', "precision is"),
+}
+
+
+@pytest.mark.parametrize("bomb", VOTABLE_BOMBS)
+def test_a_votable_that_asks_for_work_without_end_is_refused(bomb: str, tmp_path: Path) -> None:
+    old, new, said = VOTABLE_BOMBS[bomb]
+    (tmp_path / "a.vot").write_text(positions("votable").decode().replace(old, new, 1))
+    with time_limit(), memory_limit(), pytest.raises(UserError, match=said):
+        check_positions(tmp_path / "a.vot")
+
+
+def test_a_unit_without_end_is_refused_in_fits_and_csv_too(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    with fits.open(io.BytesIO(positions("fits"))) as hdus:
+        hdus[1].header["TUNIT2"] = "10**99999999 deg"
+        raw = hdus[1].header.tostring().encode() + positions("fits")[-2880:]
+    (tmp_path / "a.fits").write_bytes(positions("fits")[:2880] + raw)
+    (tmp_path / "a.csv").write_text("id,ra,dec\n,10**99999999 deg,deg\n--,--,--\na,1,2\n")
+    for name in ("a.fits", "a.csv"):
+        with time_limit(), pytest.raises(UserError, match="unit is '10"):
+            check_positions(tmp_path / name)
+
+
+def test_units_of_other_columns_may_be_what_they_are(tmp_path: Path) -> None:
+    more = '<FIELD name="s" datatype="double" unit="1.4959787e11 W m**-2 Hz**-1"/><DATA>'
+    text = positions("votable").decode().replace("<DATA>", more, 1)
+    (tmp_path / "a.vot").write_text(text.replace("</TR>", "<TD>1</TD></TR>"))
+    check_positions(tmp_path / "a.vot")
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [("," * 20_000, "20,003 columns, more than 10,000"), ("," * 9000, "with the blank ones its rows would have")],
+)
+def test_a_csv_of_blank_columns_takes_no_more_memory_than_it_has_bytes(head: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"id,ra,dec{head}\n" + "a,1,2\n" * 3000)
+    with time_limit(), memory_limit(), pytest.raises(UserError, match=said):
+        check_positions(tmp_path / "a.csv")
+
+
 def test_tables_that_unpack_without_bound_are_refused(huge: bytes, tmp_path: Path) -> None:
     """Whatever its name, astropy would unpack what looks packed."""
     for name, read in (
