@@ -81,7 +81,7 @@ def to_plain(module: nn.Module) -> nn.Module:
 
 def _is_own_layer(module: nn.Module) -> bool:
     """Returns whether a module is a layer that torch does not have; a network is none, but made of layers."""
-    homes = {cls.__module__ for cls in type(module).__mro__} - {"radgal.layers.network"}
+    homes = {cls.__module__ for cls in type(module).__mro__} - {"radgal.layers.network", "radgal.layers.constants"}
     return hasattr(module, "to_plain") or any(home.startswith(("radgal.layers.", "e2cnn.")) for home in homes)
 
 
