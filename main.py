@@ -11,7 +11,7 @@ from pathlib import Path
 from radgal.commands import common, train
 from radgal.commands.mistakes import Parser
 from radgal.progress import working
-from utils import VERSION, UserError, float32_in_full
+from utils import VERSION, UserError, float32_in_full, printable
 
 # Read when torch is loaded: threads that wait for one another spin for a moment only, and then sleep. On a busy machine
 # a training step is several times as fast so (docs/benchmarks.md).
@@ -99,7 +99,8 @@ def run_as_program():
         os.dup2(nowhere, sys.stdout.fileno())
         sys.exit(141)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        lines = (printable(line) for line in str(error).split("\n"))  # a stranger's name must not steer the terminal
+        sys.exit("error: " + "\n".join(lines))
     except KeyboardInterrupt:
         print(
             "interrupted: what is finished is on disk; give the same command again, with --resume where it has that",

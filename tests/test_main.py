@@ -314,3 +314,15 @@ def test_percent_run_twice_in_one_kernel(config: Path, tmp_path: Path) -> None:
     finally:
         client.stop_channels()
         manager_.shutdown_kernel(now=True)
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\x9bb", "a\rb", "a\x1b]0;title\x07"])
+def test_what_a_message_names_does_not_steer_the_terminal(name: str, monkeypatch) -> None:
+    def fail() -> None:
+        raise UserError(f"{name} is no image;\nsay another")
+
+    monkeypatch.setattr(main, "main", fail)
+    with pytest.raises(SystemExit) as ended:
+        main.run_as_program()
+    first, second = ended.value.code.split("\n")
+    assert first.isprintable() and first.startswith("error: a\\") and second == "say another"
