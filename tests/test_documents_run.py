@@ -240,7 +240,7 @@ def test_the_way_from_cutouts_to_the_catalog_runs(real_data: Path, tmp_path, mon
     for kind, block in blocks_of("docs/from_cutouts_to_catalog.md"):
         if kind == "ini":
             Path("mine.txt").write_text(re.sub(r"^epochs: \d+", "epochs: 1", block, flags=re.MULTILINE))
-        for line in block.splitlines() if kind == "" else ():
+        for line in block.splitlines() if kind == "" else ():  # the block called bash measures the curve, for minutes
             if "main.py" in line:
                 run_line(line)
     said = capsys.readouterr().out
