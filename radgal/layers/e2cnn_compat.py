@@ -79,7 +79,7 @@ def patch_e2cnn() -> None:
 def quiet_masks() -> Iterator[None]:
     """Silences, while a basis is built, that e2cnn indexes with bytes, which torch would have be bools."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="indexing with dtype torch.uint8", module="e2cnn")
+        warnings.filterwarnings("ignore", message="indexing with dtype torch.uint8")
         yield
 
 

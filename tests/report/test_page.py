@@ -65,15 +65,17 @@ def test_ten_classes_are_told_apart(copy: Path) -> None:
 def test_commands_that_are_printed_can_be_pasted(run: Path, tmp_path: Path, capsys) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "my run"))
     quick = ["--mc-samples", "2"]
-    for words in (
-        ["evaluate", folder, "--rotations", "1", *quick],
-        ["evaluate", folder, "--rotations", "1", *quick, "--out", tmp_path / "else"],
-        ["rotate", folder, "--limit", "1", "--out", folder, *quick, "--angles", "0", "0", "1"],
-        ["equivariance", folder, "--n-images", "1", "--step", "90"],
+    elsewhere = tmp_path / "some where"
+    for words, named in (
+        (["evaluate", folder, "--rotations", "1", *quick], folder),
+        (["evaluate", folder, "--rotations", "1", *quick, "--out", elsewhere], elsewhere),
+        (["rotate", folder, "--limit", "1", "--out", folder, *quick, "--angles", "0", "0", "1"], folder),
+        (["equivariance", folder, "--n-images", "1", "--step", "90"], folder),
     ):
         main.main(list(map(str, words)))
         last = capsys.readouterr().out.splitlines()[-1]
-        assert shlex.split(last)[-1] == str(folder), last
+        assert shlex.split(last)[-1] == str(named), last
+    assert read(report(elsewhere)).text
     (folder / "metrics.json").unlink()
     text = read(report(folder)).text
     assert f"python main.py evaluate '{folder}'" in text
