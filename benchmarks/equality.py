@@ -11,8 +11,8 @@ from utils import UserError
 
 TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 1e-2
-"""Rounding decides which of two nearly equal pixels is the maximum, and the gradient then goes to the other one. So those
-of float32 are held against float64; what rounding makes of the stock layers' own gradients is measured beside it."""
+"""Rounding decides which of two nearly equal pixels is the maximum, and the gradient then goes to the other one. So
+those of float32 are held against float64; what rounding makes of the stock layers' own is measured beside it."""
 
 
 def check_equality(name: str, side: int, x: Tensor, labels: Tensor, background: float) -> dict:
