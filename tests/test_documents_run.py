@@ -53,7 +53,7 @@ FILLED = (
     (r"(fine-tune fr-.*)", r"\1 --set training.imsize=148"),
     (r"\bRUN\b", "runs/config_first_lenet"),
     (r"\bIMAGES\.\.\.", "my_cutouts"),
-    (r"--config FILE", "--config configs/config_mb_lenet.txt"),
+    (r"--config FILE", "--config configs/config_fr_lenet.txt"),
     (r"'FILE'", "'my_cutouts/a.fits'"),
 )
 BEFORE = {
@@ -245,7 +245,7 @@ def test_the_way_from_cutouts_to_the_catalog_runs(real_data: Path, tmp_path, mon
                 run_line(line)
     said = capsys.readouterr().out
     assert "22 of 22 answered, in labels.csv" in said and "Cohen's kappa: 1.000" in said
-    for made in ("first_look.html", "runs/own/report.html", "catalog.csv", "catalog.html"):
+    for made in ("first_look.html", "runs/own2/report.html", "catalog.csv", "catalog.html"):
         assert Path(made).is_file(), made
     with open("catalog.csv", newline="") as file:
         assert sum(row["in_training"] == "1" for row in csv.DictReader(file)) >= 10

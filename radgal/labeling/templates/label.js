@@ -110,8 +110,10 @@
     if (!view) {
       $("name").textContent = "All images are answered";
       $("facts").textContent = "";
-      image.hidden = frame.hidden = true;
+      image.hidden = true;
       image.removeAttribute("src");
+      image.alt = "";
+      place();
       say("Done. Look back with ←, or end the program with Ctrl-C in its window.");
       return;
     }
@@ -180,7 +182,7 @@
     $("zoom").textContent = `${Number(factor.toFixed(1))}×`;
     $("framed").disabled = !there;
     $("framed").setAttribute("aria-pressed", String(there && zoom === "frame"));
-    $("whole").setAttribute("aria-pressed", String(factor === 1));
+    $("whole").setAttribute("aria-pressed", String(factor === 1 && !(there && zoom === "frame")));
   };
   const zoomTo = (to) => {
     zoom = to;

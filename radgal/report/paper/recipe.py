@@ -52,11 +52,14 @@ def images(d: Values, t: Values, cite: Cite) -> list[str]:
     mean, sd = d["datamean"], d["datastd"]
     norm = "the mean and standard deviation of the training data set"
     if mean is not None or sd is not None:
-        norm = f"a mean of {mean} and a standard deviation of {sd} (None: the data set's own)"
+        given = {"mean": mean, "standard deviation": sd}
+        norm = " and ".join(
+            f"the data set's own {what}" if one is None else f"a {what} of {one}" for what, one in given.items()
+        )
     sentences = [f"{size}; pixels were normalized by {norm}"]
     if d.get("dataset") == "ImageTable":
         scale = d["pixel_scale"]
-        of = "" if scale is None else f", of {scale} arcsec per pixel"
+        of = "" if scale is None else f", of {scale} arcsec per pixel,"
         sentences.append(f"The images{of} were prepared by the recipe {d['recipe']}")
     if d["also"]:
         sentences.append(f"Further training sources came from {', '.join(map(str, d['also']))}")
