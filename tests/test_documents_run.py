@@ -57,7 +57,8 @@ FILLED = (
     (r"'FILE'", "'my_cutouts/a.fits'"),
 )
 BEFORE = {
-    "docs/export.md": [f"python main.py export runs/config_first_lenet --format {form}" for form in ("onnx", "torch")]
+    "docs/benchmarks.md": ["python main.py --config configs/config_mb_lenet.txt --dry-run"],  # brings the data
+    "docs/export.md": [f"python main.py export runs/config_first_lenet --format {form}" for form in ("onnx", "torch")],
 }
 """What a page supposes that the reader has done, after the words of its text."""
 

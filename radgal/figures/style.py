@@ -128,23 +128,10 @@ def on_paper(column: str, *others: str) -> Iterator[None]:
 
     before = _columns.set((column, *others))
     try:
-        with rc_context(PAPER), _lean_fonts():
+        with rc_context(PAPER):
             yield
     finally:
         _columns.reset(before)
-
-
-@contextmanager
-def _lean_fonts() -> Iterator[None]:
-    """Inside, fonts are embedded without their rules of shaping, which no PDF has a use for: half of the time."""
-    from fontTools.subset import Options
-
-    before = Options._drop_tables_default
-    Options._drop_tables_default = [*before, "GSUB", "GPOS", "GDEF", "kern"]
-    try:
-        yield
-    finally:
-        Options._drop_tables_default = before
 
 
 @contextmanager

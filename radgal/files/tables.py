@@ -119,8 +119,7 @@ def _read_fits(path: Path, packed: bool, wanted: Wanted, notes: list[str]) -> Ta
         if not all(isinstance(column, Column) for column in table.columns.values()):
             # Comments of astropy's make objects, such as SkyCoord, of columns: without them these are what they are.
             hdus[best].header.remove("COMMENT", ignore_missing=True, remove_all=True)
-            check_units(hdus[best].columns.units)
-        table = Table.read(hdus[best], format="fits")
+            table = Table.read(hdus[best], format="fits")
         return table
 
 

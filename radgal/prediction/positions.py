@@ -19,21 +19,13 @@ if TYPE_CHECKING:
 
 COLUMNS = {"ra": "deg", "dec": "deg", "id": None, "las": "arcsec"}
 ALSO = {  # names that mean J2000 or ICRS, best first, in lower case
-    "ra": (
-        *("raj2000", "_raj2000", "ra_j2000", "ra_icrs", "_ra_icrs", "_ra.icrs", "_ra", "ra_deg", "radeg"),
-        *(
-            "ra_deg_cont",
-            "alpha_j2000",
-            "alphawin_j2000",
-            "raj",
-            "right ascension",
-            "right_ascension",
-            "rightascension",
-        ),
+    "ra": tuple(
+        "raj2000,_raj2000,ra_j2000,ra_icrs,_ra_icrs,_ra.icrs,_ra,ra_deg,radeg,ra_deg_cont,alpha_j2000,alphawin_j2000,"
+        "raj,right ascension,right_ascension,rightascension".split(",")
     ),
-    "dec": (
-        *("dej2000", "decj2000", "_dej2000", "dec_j2000", "de_icrs", "dec_icrs", "_de_icrs", "_de.icrs", "_de"),
-        *("dec_deg", "decdeg", "dedeg", "dec_deg_cont", "delta_j2000", "deltawin_j2000", "decj", "declination", "decl"),
+    "dec": tuple(
+        "dej2000,decj2000,_dej2000,dec_j2000,de_icrs,dec_icrs,_de_icrs,_de.icrs,_de,dec_deg,decdeg,dedeg,dec_deg_cont,"
+        "delta_j2000,deltawin_j2000,decj,declination,decl".split(",")
     ),
 }
 
